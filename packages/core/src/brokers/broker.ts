@@ -1,0 +1,249 @@
+/**
+ * What every broker can do, in batches: one round trip for many. All drivers pass test/conformance/broker.ts.
+ * What only some can do is an optional part that the caller checks for, never a method that throws "not supported".
+ *
+ * A message's states in a broker: ready (in its queue) -> on loan to one worker -> settled (gone, back in its queue,
+ * parked, or dead-lettered). Invariant: whoever crashes, it is in exactly one of them.
+ */
+import type { DeliveryInfo, Message } from "../protocol/message.ts";
+import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
+
+export interface Broker extends AsyncDisposable {
+  /** `redis`, `sqlite`, `memory`: for banners and logs. */
+  readonly kind: string;
+  /** Where it is, without credentials: `redis://127.0.0.1:6379/0`. */
+  readonly location: string;
+
+  /**
+   * Resolves once the broker holds every message, not when the bytes are in a socket buffer.
+   * @throws PublishError that tells for each message whether the broker holds it, refused it, or nobody knows.
+   */
+  publish(messages: readonly Outgoing[], options?: PublishOptions): Promise<void>;
+
+  /**
+   * Yields batches of deliveries as soon as there is at least one, never more than `credit.free()` in all.
+   * Survives the broker's absence: it reconnects by itself and tells `events`. Ends when `signal` aborts; loans that
+   * it made and did not yield are given back before it ends.
+   */
+  consume(queues: readonly string[], options: ConsumeOptions): AsyncIterable<readonly Delivery[]>;
+
+  /**
+   * Ends loans, and stores and publishes what follows from them, each settlement in one step.
+   * Answers for each, in order: "lost" when the lease ran out and the message is or will be another worker's; then
+   * nothing of that settlement was done. Waits out a broker's absence; rejects only when `signal` aborts.
+   */
+  settle(settlements: readonly Settlement[], options?: SettleOptions): Promise<readonly SettleAnswer[]>;
+
+  /** Makes queues and their bindings known, so that named exchanges reach them. Cheap to repeat. */
+  bind(queues: readonly QueueSpec[]): Promise<void>;
+  depth(queues: readonly string[]): Promise<readonly QueueDepth[]>;
+  /** Discards what is ready or parked in a queue, not what is on loan. Returns how many. */
+  purge(queue: string): Promise<number>;
+  /** Whether `settle` can store results of this backend in the same step as the ack. */
+  settlesWith(backend: ResultBackend): boolean;
+
+  /** Loans that are kept by a lease and swept when it runs out. Absent where a loan cannot outlive its worker. */
+  readonly leases?: Leases;
+  /** Parks what is due far ahead. */
+  readonly delayed?: DelayedQueue;
+  /** Fanout: every subscriber present gets a copy. For control and events. */
+  readonly broadcast?: Broadcast;
+  /** Keeps messages that cannot or must not run any more. */
+  readonly deadLetters?: DeadLetters;
+}
+
+export interface Outgoing {
+  readonly message: Message;
+  /** A named exchange, or "" for the queue that `routingKey` names. */
+  readonly exchange: string;
+  readonly routingKey: string;
+}
+
+export interface PublishOptions {
+  /** Gives up waiting; what was written but not answered by then is reported as unknown. */
+  readonly signal?: AbortSignal;
+}
+
+/** What became of one message of a publish that failed. `unknown`: sent, but the answer never came. */
+export type PublishFate = "held" | "refused" | "unknown";
+
+export interface ConsumeOptions {
+  /** The worker's name, unique among live workers: loans and leases are kept under it. */
+  readonly worker: string;
+  readonly credit: Credit;
+  readonly signal: AbortSignal;
+  /** A batch is cut before it grows beyond this many bytes of envelopes; one message always fits. Default 16 MiB. */
+  readonly maxBatchBytes?: number;
+  readonly events?: ConsumerEvents;
+}
+
+/** How many more deliveries the worker can take now, and a way to wait until it can take any. */
+export interface Credit {
+  free(): number;
+  /** Resolves when `free()` is above zero. Rejects with the signal's reason. */
+  whenFree(signal: AbortSignal): Promise<void>;
+}
+
+/** Told, not asked: implementations must not throw. */
+export interface ConsumerEvents {
+  connected?(): void;
+  /** The broker went away; the consumer keeps trying. */
+  disconnected?(error: unknown): void;
+  /** A reserve or a wait was answered: the consumer is alive. Called at least every few seconds. */
+  alive?(): void;
+}
+
+/** Names one loan of one worker; meaningless elsewhere. */
+export type LoanId = string & { readonly __loan: unique symbol };
+
+/** One message on loan to this worker until it is settled or the worker's lease runs out. */
+export interface Delivery {
+  readonly loan: LoanId;
+  /** The queue it was taken from, without any priority suffix. */
+  readonly queue: string;
+  /** How often a worker died or lost its lease while holding it. 0 for a first delivery. Raised by the sweep alone. */
+  readonly losses: number;
+  /** The text or bytes exactly as the broker had them: what a dead letter keeps. */
+  readonly raw: string | Uint8Array;
+  /** Decodes the envelope, at most once. @throws ProtocolError when it is not one. */
+  open(): OpenedDelivery;
+}
+
+export interface OpenedDelivery {
+  readonly message: Message;
+  readonly info: DeliveryInfo;
+}
+
+/** The end of one loan, with what must happen in the same step. */
+export interface Settlement {
+  readonly delivery: Delivery;
+  readonly end: LoanEnd;
+  /** Stored together with the end of the loan; only when `settlesWith` said so. */
+  readonly results?: readonly ResultWrite[];
+  /** Published together with it: retries, callbacks, the next step of a chain. */
+  readonly publish?: readonly Outgoing[];
+}
+
+export type LoanEnd =
+  /** Done with: acknowledged, or rejected without requeue. */
+  | { readonly kind: "ack" }
+  /** Back to its queue, marked redelivered. Front: next to be taken. Does not raise `losses`. */
+  | { readonly kind: "requeue"; readonly to: "front" | "back" }
+  /** Back to the front exactly as it was: it was taken but never started. */
+  | { readonly kind: "putBack" }
+  /** Kept aside until `dueAt` (ms since 1970), then returned to the front of its queue. `message`: changed headers, if any. */
+  | { readonly kind: "park"; readonly dueAt: number; readonly message?: Message }
+  /** Moved, bytes untouched, to the dead letters of its queue. */
+  | { readonly kind: "deadLetter"; readonly record: DeadLetterRecord };
+
+export type SettleAnswer = "settled" | "lost";
+
+export interface SettleOptions {
+  /** Where `results` belong; a backend for which `settlesWith` is true. */
+  readonly backend?: ResultBackend;
+  readonly signal?: AbortSignal;
+}
+
+export interface QueueSpec {
+  readonly name: string;
+  readonly exchange: string;
+  readonly exchangeType: "direct" | "topic" | "fanout";
+  readonly routingKey: string;
+}
+
+export interface QueueDepth {
+  readonly queue: string;
+  readonly ready: number;
+  readonly parked: number;
+  /** On loan to workers of ours, as far as the broker can tell per queue; undefined where it cannot. */
+  readonly onLoan?: number;
+  readonly dead: number;
+}
+
+export interface Leases {
+  /**
+   * Starts or prolongs the lease of a worker. Idempotent; called by the guard every quarter of `durationMs`.
+   * `held` is false when the lease had run out and its loans were swept: what the worker still holds is another's now.
+   */
+  renew(worker: string, durationMs: number): Promise<LeaseState>;
+  /**
+   * Returns the loans of workers whose lease has run out to the front of their queues, marked redelivered and with
+   * `losses` raised; also loans that Python workers abandoned, by kombu's own rule. Safe to call from many workers.
+   */
+  sweep(options: SweepOptions): Promise<SweepReport>;
+  /** Gives back every loan of a worker at once, uncounted, and ends its lease: at shutdown, or by an operator. Returns how many. */
+  release(worker: string): Promise<number>;
+  list(): Promise<readonly LeaseInfo[]>;
+}
+
+export interface LeaseState {
+  readonly held: boolean;
+  /** The broker's clock minus ours, ms. */
+  readonly clockOffsetMs: number;
+}
+
+export interface SweepOptions {
+  /** Messages at this many losses are dead-lettered instead of returned. */
+  readonly maxDeliveries: number;
+  readonly leaseMs: number;
+  /** kombu's `visibility_timeout` for what Python workers abandoned. */
+  readonly visibilityTimeoutMs: number;
+}
+
+export interface SweepReport {
+  readonly returned: number;
+  readonly deadLettered: number;
+  readonly workers: readonly string[];
+}
+
+export interface LeaseInfo {
+  readonly worker: string;
+  /** ms since 1970, by the broker's clock. */
+  readonly endsAt: number;
+  readonly loans: number;
+}
+
+export interface DelayedQueue {
+  /** Returns what is due to the front of its queue, in due order. `nextDueAt`: the earliest that stays, by the broker's clock. */
+  unpark(): Promise<{ readonly moved: number; readonly nextDueAt: number | undefined }>;
+  /** Returns everything now, whatever its time. */
+  flush(queue?: string): Promise<number>;
+}
+
+export interface Broadcast {
+  publish(message: Message, exchange: string, routingKey: string): Promise<void>;
+  /** Messages whose routing key matches the pattern (`#` any words, `*` one), from now until `signal` aborts. */
+  subscribe(exchange: string, pattern: string, signal: AbortSignal): AsyncIterable<Message>;
+}
+
+export interface DeadLetterRecord {
+  /** Unique among dead letters: the task's id where known, else a fresh one. */
+  readonly id: string;
+  readonly task: string | undefined;
+  readonly reason: "undecodable" | "unknownTask" | "poison" | "retriesExhausted" | "rejected" | "expired";
+  /** One line, no arguments in it. */
+  readonly error: string;
+  readonly worker: string;
+  /** ms since 1970. */
+  readonly at: number;
+  readonly losses: number;
+  readonly retries: number;
+}
+
+export interface DeadLetter extends DeadLetterRecord {
+  readonly queue: string;
+  readonly raw: string | Uint8Array;
+}
+
+export interface DeadLetters {
+  /** Newest first. `cursor` comes from the page before. */
+  page(queue: string, options: { readonly limit: number; readonly cursor?: string }): Promise<DeadLetterPage>;
+  /** Moves one back to its queue, bytes untouched. False when it is not there. */
+  restore(queue: string, id: string): Promise<boolean>;
+  purge(queue: string): Promise<number>;
+}
+
+export interface DeadLetterPage {
+  readonly entries: readonly DeadLetter[];
+  readonly cursor: string | undefined;
+}

@@ -1,0 +1,1 @@
+export { LovageError } from "./shared/errors.ts";
