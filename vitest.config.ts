@@ -2,16 +2,24 @@ import { defineConfig } from "vitest/config";
 
 const core = "packages/core";
 
+/** One project for each depth of test; `npm test -- --project unit` runs one of them. */
 export default defineConfig({
   test: {
+    reporters: ["default", "./scripts/closing-line-reporter.mjs"],
     projects: [
-      { test: { name: "unit", include: [`${core}/src/**/*.test.ts`] } },
-      { test: { name: "conformance", include: [`${core}/test/conformance/**/*.test.ts`], testTimeout: 30_000 } },
+      { test: { name: "unit", include: [`${core}/src/**/*.test.ts`, "examples/*/src/**/*.test.ts"] } },
       { test: { name: "golden", include: [`${core}/test/golden/**/*.test.ts`] } },
-      { test: { name: "integration", include: [`${core}/test/integration/**/*.test.ts`], pool: "forks", testTimeout: 60_000, hookTimeout: 60_000 } },
-      { test: { name: "fault", include: [`${core}/test/fault/**/*.test.ts`], pool: "forks", testTimeout: 180_000, hookTimeout: 60_000 } },
-      { test: { name: "interop", include: [`${core}/test/interop/**/*.test.ts`], pool: "forks", testTimeout: 120_000, hookTimeout: 120_000 } },
-      { test: { name: "examples", include: ["examples/**/*.test.ts"], pool: "forks", testTimeout: 120_000, hookTimeout: 60_000 } },
+      { test: { name: "conformance", include: [`${core}/test/conformance/**/*.test.ts`], testTimeout: 30_000 } },
+      servers("integration", `${core}/test/integration/**/*.test.ts`, 60_000),
+      servers("interop", `${core}/test/interop/**/*.test.ts`, 120_000),
+      servers("fault", `${core}/test/fault/**/*.test.ts`, 180_000),
+      servers("examples", "examples/*/test/**/*.test.ts", 120_000),
+      servers("docs", "docs/test/**/*.test.ts", 120_000),
     ],
   },
 });
+
+/** Tests that start servers and processes: in processes of their own. */
+function servers(name: string, include: string, testTimeout: number) {
+  return { test: { name, include: [include], pool: "forks" as const, testTimeout, hookTimeout: 120_000 } };
+}

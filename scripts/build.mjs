@@ -1,0 +1,3 @@
+import { build } from "./lib/workspace.mjs";
+
+await build();
