@@ -1,0 +1,85 @@
+"""Answers one JSON command a line with one JSON line: the hands of a Python producer for the tests."""
+
+import base64
+import datetime
+import decimal
+import json
+import sys
+import uuid
+
+from celery.result import AsyncResult
+
+from peer_app import app
+
+
+def from_json(value):
+    """{"$python": [type, text]} stands for what JSON has not."""
+    if isinstance(value, list):
+        return [from_json(item) for item in value]
+    if isinstance(value, dict):
+        if set(value) == {"$python"}:
+            kind, text = value["$python"]
+            return {
+                "datetime": datetime.datetime.fromisoformat,
+                "date": datetime.date.fromisoformat,
+                "decimal": decimal.Decimal,
+                "uuid": uuid.UUID,
+                "bytes": base64.b64decode,
+                "int": int,
+            }[kind](text)
+        return {key: from_json(item) for key, item in value.items()}
+    return value
+
+
+def to_json(value):
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return {"$python": ["int", str(value)]}
+    if isinstance(value, bytes):
+        return {"$python": ["bytes", base64.b64encode(value).decode()]}
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return {"$python": [type(value).__name__, value.isoformat()]}
+    if isinstance(value, (decimal.Decimal, uuid.UUID)):
+        return {"$python": [type(value).__name__.lower(), str(value)]}
+    return value
+
+
+def send(command):
+    options = from_json(command.get("options", {}))
+    if "eta_in" in options:
+        options["eta"] = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=options.pop("eta_in"))
+    result = app.send_task(command["task"], args=from_json(command.get("args", [])), kwargs=from_json(command.get("kwargs", {})), **options)
+    return result.id
+
+
+def get(command):
+    result = AsyncResult(command["id"], app=app)
+    try:
+        value = result.get(timeout=command.get("timeout", 30))
+        return {"state": result.state, "value": to_json(value)}
+    except Exception as error:
+        kind = type(error)
+        return {
+            "state": result.state,
+            "error": {"type": kind.__name__, "module": kind.__module__, "args": to_json(list(error.args)), "builtin": kind.__module__ == "builtins"},
+            "traceback": result.traceback,
+        }
+
+
+def state(command):
+    result = AsyncResult(command["id"], app=app)
+    return {"state": result.state, "info": repr(result.info)}
+
+
+COMMANDS = {"send": send, "get": get, "state": state}
+
+for line in sys.stdin:
+    command = json.loads(line)
+    try:
+        answer = {"ok": COMMANDS[command["do"]](command)}
+    except Exception as error:
+        answer = {"failed": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), flush=True)
