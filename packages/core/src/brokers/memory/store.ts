@@ -1,0 +1,252 @@
+/**
+ * The messages of one named memory broker and every step they can take. All synchronous: what one call does, nobody
+ * sees half done.
+ * Invariant: an entry is in one ready list, in the loans of one worker, parked, among the dead letters, or gone.
+ */
+import { PRIORITY_STEPS, priorityStep, type PriorityStep } from "../priority.ts";
+import { boundQueues, type Binding } from "../topic.ts";
+import type { DeadLetter, DeadLetterRecord, QueueDepth, QueueSpec, SweepReport } from "../broker.ts";
+import type { Inbox } from "../inbox.ts";
+import type { Message } from "../../protocol/message.ts";
+import { Deque } from "./deque.ts";
+
+/** One message, as its envelope. Changed only by replacing `raw` and raising `losses`. */
+export interface Entry {
+  readonly queue: string;
+  readonly step: PriorityStep;
+  raw: string | Uint8Array;
+  losses: number;
+}
+
+export interface Loan {
+  readonly id: string;
+  readonly entry: Entry;
+  /** The broker object that took it. A worker's loans of another holder are its predecessor's. */
+  readonly holder: object;
+}
+
+interface Queue {
+  readonly ready: Readonly<Record<PriorityStep, Deque<Entry>>>;
+  /** By due time; equal times keep their order. */
+  readonly parked: Parked[];
+  /** Oldest first. */
+  readonly dead: Map<string, DeadLetter>;
+}
+
+interface Parked {
+  readonly dueAt: number;
+  readonly entry: Entry;
+}
+
+interface WorkerState {
+  readonly loans: Map<string, Loan>;
+  /** Monotonic ms; undefined until the first renewal. */
+  leaseEnds: number | undefined;
+  /** Swept, and not told yet. */
+  lost: boolean;
+}
+
+interface Waiter {
+  readonly queues: ReadonlySet<string>;
+  readonly wake: () => void;
+}
+
+export interface Subscription {
+  readonly exchange: string;
+  readonly pattern: string;
+  readonly inbox: Inbox<Message>;
+}
+
+export class MemoryStore {
+  readonly subscriptions = new Set<Subscription>();
+  readonly #queues = new Map<string, Queue>();
+  readonly #bindings = new Map<string, Map<string, Binding>>();
+  readonly #workers = new Map<string, WorkerState>();
+  readonly #waiters = new Set<Waiter>();
+  #nextLoan = 1;
+  #rotation = 0;
+
+  /** The queues that a message to this address reaches; none when nothing is bound. */
+  route(exchange: string, routingKey: string): readonly string[] {
+    if (exchange === "") return [routingKey];
+    return boundQueues(this.#bindings.get(exchange)?.values() ?? [], routingKey);
+  }
+
+  bind(spec: QueueSpec): void {
+    this.#queue(spec.name);
+    if (spec.exchange === "") return;
+    let bindings = this.#bindings.get(spec.exchange);
+    if (bindings === undefined) this.#bindings.set(spec.exchange, (bindings = new Map()));
+    const binding = { queue: spec.name, type: spec.exchangeType, key: spec.routingKey };
+    bindings.set(JSON.stringify(binding), binding);
+  }
+
+  add(queue: string, raw: string | Uint8Array, priority: number): void {
+    this.#return({ queue, step: priorityStep(priority), raw, losses: 0 }, "back");
+  }
+
+  /**
+   * Lends up to `want` entries: all queues at one step before the next step; within a step the first queue rotates and
+   * each gives at most its share, so that a long queue starves no other.
+   */
+  reserve(holder: object, worker: string, names: readonly string[], want: number, maxBytes: number): Loan[] {
+    const loans = this.worker(worker).loans;
+    const batch: Loan[] = [];
+    let bytes = 0;
+    this.#rotation++;
+    for (const step of PRIORITY_STEPS) {
+      for (;;) {
+        const lists = names.map((name) => this.#queue(name).ready[step]).filter((list) => list.size > 0);
+        if (lists.length === 0 || batch.length >= want) break;
+        const share = Math.ceil((want - batch.length) / lists.length);
+        for (let at = 0; at < lists.length; at++) {
+          const list = lists[(at + this.#rotation) % lists.length] as Deque<Entry>;
+          for (let taken = 0; taken < share && batch.length < want; taken++) {
+            const next = list.peek();
+            if (next === undefined) break;
+            bytes += next.raw.length;
+            if (batch.length > 0 && bytes > maxBytes) return batch;
+            const loan = { id: `${worker}#${this.#nextLoan++}`, entry: next, holder };
+            list.takeFront();
+            loans.set(loan.id, loan);
+            batch.push(loan);
+          }
+        }
+      }
+    }
+    return batch;
+  }
+
+  /** Ends a loan and hands its entry to the caller, who must put it somewhere in the same turn. Undefined when it is lost. */
+  endLoan(worker: string, id: string): Entry | undefined {
+    const loans = this.#workers.get(worker)?.loans;
+    const loan = loans?.get(id);
+    if (loan !== undefined) loans?.delete(id);
+    return loan?.entry;
+  }
+
+  putBack(entry: Entry, to: "front" | "back"): void {
+    this.#return(entry, to);
+  }
+
+  park(entry: Entry, dueAt: number): void {
+    const { parked } = this.#queue(entry.queue);
+    let low = 0;
+    let high = parked.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((parked[middle] as Parked).dueAt <= dueAt) low = middle + 1;
+      else high = middle;
+    }
+    parked.splice(low, 0, { dueAt, entry });
+  }
+
+  /** Returns what is due at `now` to the front of its queue, so that the earliest is taken first. */
+  unpark(now: number, only?: string): { moved: number; nextDueAt: number | undefined } {
+    let moved = 0;
+    let nextDueAt: number | undefined;
+    for (const [name, { parked }] of this.#queues) {
+      if (only !== undefined && name !== only) continue;
+      const first = parked.findIndex(({ dueAt }) => dueAt > now);
+      const due = parked.splice(0, first === -1 ? parked.length : first);
+      for (const { entry } of due.toReversed()) this.#return(entry, "front");
+      moved += due.length;
+      const next = parked[0]?.dueAt;
+      if (next !== undefined && (nextDueAt === undefined || next < nextDueAt)) nextDueAt = next;
+    }
+    return { moved, nextDueAt };
+  }
+
+  bury(entry: Entry, record: DeadLetterRecord, keep: number): void {
+    const { dead } = this.#queue(entry.queue);
+    dead.delete(record.id);
+    dead.set(record.id, { ...record, queue: entry.queue, raw: entry.raw });
+    for (const oldest of dead.keys()) {
+      if (dead.size <= keep) break;
+      dead.delete(oldest);
+    }
+  }
+
+  dead(queue: string): Map<string, DeadLetter> {
+    return this.#queue(queue).dead;
+  }
+
+  purge(name: string): number {
+    const { ready, parked } = this.#queue(name);
+    let count = parked.splice(0).length;
+    for (const step of PRIORITY_STEPS) {
+      count += ready[step].size;
+      ready[step].clear();
+    }
+    return count;
+  }
+
+  depth(name: string): QueueDepth {
+    const { ready, parked, dead } = this.#queue(name);
+    let onLoan = 0;
+    for (const { loans } of this.#workers.values()) {
+      for (const { entry } of loans.values()) if (entry.queue === name) onLoan++;
+    }
+    const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, 0);
+    return { queue: name, ready: count, parked: parked.length, onLoan, dead: dead.size };
+  }
+
+  worker(name: string): WorkerState {
+    let state = this.#workers.get(name);
+    if (state === undefined) this.#workers.set(name, (state = { loans: new Map(), leaseEnds: undefined, lost: false }));
+    return state;
+  }
+
+  workers(): IterableIterator<[string, WorkerState]> {
+    return this.#workers.entries();
+  }
+
+  forgetWorker(name: string): void {
+    this.#workers.delete(name);
+  }
+
+  /** Ends loans as lost: back to the front in the order they were lent, or to the dead letters at `maxDeliveries`. */
+  lose(loans: readonly Loan[], buried: (entry: Entry) => DeadLetterRecord | undefined, keep: number): SweepReport {
+    let returned = 0;
+    let deadLettered = 0;
+    for (const { entry } of loans.toReversed()) {
+      entry.losses++;
+      const record = buried(entry);
+      if (record === undefined) {
+        this.#return(entry, "front");
+        returned++;
+      } else {
+        this.bury(entry, record, keep);
+        deadLettered++;
+      }
+    }
+    return { returned, deadLettered, workers: [] };
+  }
+
+  /** Calls `wake` once, when one of the queues gets a message. The function it returns gives up. */
+  onMessage(queues: readonly string[], wake: () => void): () => void {
+    const waiter = { queues: new Set(queues), wake };
+    this.#waiters.add(waiter);
+    return () => this.#waiters.delete(waiter);
+  }
+
+  #return(entry: Entry, to: "front" | "back"): void {
+    const list = this.#queue(entry.queue).ready[entry.step];
+    if (to === "front") list.pushFront(entry);
+    else list.pushBack(entry);
+    for (const waiter of this.#waiters) {
+      if (!waiter.queues.has(entry.queue)) continue;
+      this.#waiters.delete(waiter);
+      waiter.wake();
+    }
+  }
+
+  #queue(name: string): Queue {
+    let queue = this.#queues.get(name);
+    if (queue === undefined) {
+      const ready = { 0: new Deque<Entry>(), 3: new Deque<Entry>(), 6: new Deque<Entry>(), 9: new Deque<Entry>() };
+      this.#queues.set(name, (queue = { ready, parked: [], dead: new Map() }));
+    }
+    return queue;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * Results in this process's memory. What `store` is given is stored when its promise is made, not when it resolves:
+ * the memory broker counts on it to store and acknowledge in one step.
+ */
+import type { Clock } from "../../shared/clock.ts";
+import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
+import type { MemorySpec } from "./spec.ts";
+
+interface Stored {
+  readonly state: string;
+  readonly document: ResultText;
+  /** ms since 1970. */
+  readonly expiresAt: number;
+}
+
+/** What all backends of one name share. */
+export class MemoryResults {
+  readonly documents = new Map<string, Stored>();
+  readonly watchers = new Map<string, Set<(document: ResultText) => void>>();
+}
+
+export class MemoryBackend implements ResultBackend {
+  readonly kind = "memory";
+  readonly location: string;
+  readonly sharedStore: object;
+  readonly #results: MemoryResults;
+  readonly #clock: Clock;
+  readonly #watches = new Set<Disposable>();
+
+  constructor(spec: MemorySpec, results: MemoryResults, clock: Clock) {
+    this.location = `memory://${spec.name}`;
+    this.sharedStore = results;
+    this.#results = results;
+    this.#clock = clock;
+  }
+
+  async store(writes: readonly ResultWrite[]): Promise<void> {
+    for (const { taskId, state, document, expiresMs } of writes) {
+      if (this.#live(taskId)?.state === "SUCCESS") continue;
+      const expiresAt = expiresMs === undefined ? Infinity : this.#clock.now() + expiresMs;
+      this.#results.documents.set(taskId, { state, document, expiresAt });
+      for (const onDocument of this.#results.watchers.get(taskId) ?? []) onDocument(document);
+    }
+  }
+
+  async fetch(taskIds: readonly string[]): Promise<readonly (ResultText | undefined)[]> {
+    return taskIds.map((taskId) => this.#live(taskId)?.document);
+  }
+
+  async watch(taskId: string, onDocument: (document: ResultText) => void): Promise<Disposable> {
+    const { watchers } = this.#results;
+    // A turn later, so that a watcher that throws does not break the task that stored.
+    const tell = (document: ResultText): void => queueMicrotask(() => active && onDocument(document));
+    let active = true;
+    const watch = {
+      [Symbol.dispose]: (): void => {
+        active = false;
+        this.#watches.delete(watch);
+        const those = watchers.get(taskId);
+        those?.delete(tell);
+        if (those?.size === 0) watchers.delete(taskId);
+      },
+    };
+    const those = watchers.get(taskId);
+    if (those === undefined) watchers.set(taskId, new Set([tell]));
+    else those.add(tell);
+    this.#watches.add(watch);
+    const present = this.#live(taskId);
+    if (present !== undefined) tell(present.document);
+    return watch;
+  }
+
+  async forget(taskIds: readonly string[]): Promise<void> {
+    for (const taskId of taskIds) this.#results.documents.delete(taskId);
+  }
+
+  async cleanup(): Promise<number> {
+    const { documents } = this.#results;
+    const before = documents.size;
+    for (const taskId of documents.keys()) this.#live(taskId);
+    return before - documents.size;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const watch of this.#watches) watch[Symbol.dispose]();
+  }
+
+  #live(taskId: string): Stored | undefined {
+    const stored = this.#results.documents.get(taskId);
+    if (stored === undefined || stored.expiresAt > this.#clock.now()) return stored;
+    this.#results.documents.delete(taskId);
+    return undefined;
+  }
+}
