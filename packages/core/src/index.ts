@@ -1,1 +1,33 @@
+/** What users need: the app, its tasks, their results, and the errors that all of these can throw. */
+export { Lovage, type LovageOptions } from "./app/app.ts";
+export { AsyncResult, type GetOptions, type RevokeOptions } from "./app/async-result.ts";
+export { EagerResult } from "./app/eager.ts";
+export type { CallOptions, Kwargs, TaskCall } from "./app/call-options.ts";
+export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest } from "./app/task-context.ts";
+export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/task-options.ts";
+export { Task, RemoteTask } from "./app/task.ts";
+export { sharedTask, SharedTask } from "./app/shared-task.ts";
+export { currentApp, currentTask } from "./app/process-wide.ts";
+export { Ignore, NonRetryableError, Reject, Retry } from "./app/task-signals.ts";
+export { Exchange, Queue, type QueueOptions } from "./app/queues.ts";
+export type { Route, RouterFunction, RoutesInput } from "./app/routes.ts";
+export type { Settings, SettingsInput } from "./app/settings.ts";
+export {
+  AppClosedError,
+  CallError,
+  ConfigurationError,
+  ModuleLoadError,
+  PublishFailedError,
+  PublishTimeoutError,
+  ResultsDisabledError,
+  ResultTimeoutError,
+  SettingError,
+  TaskArgumentsError,
+  TaskDefinitionError,
+  UnsupportedByBrokerError,
+  WaitInsideTaskError,
+} from "./app/errors.ts";
+export { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";
 export { LovageError } from "./shared/errors.ts";
+export type { Duration } from "./shared/duration.ts";
+export type { Logger, LogFields } from "./shared/log.ts";

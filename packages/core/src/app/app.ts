@@ -1,0 +1,371 @@
+/**
+ * The app: settings, tasks and connections under one name. Making one reads nothing, opens no socket and starts no
+ * timer; each thing is made when it is first needed, and `close()` ends them all.
+ */
+import { join } from "node:path";
+import type { Broker } from "../brokers/broker.ts";
+import { encodeControlRequest } from "../protocol/control.ts";
+import type { ResultBackend } from "../results/result-backend.ts";
+import { systemClock, systemRandom, type Clock, type Random } from "../shared/clock.ts";
+import type { Logger } from "../shared/log.ts";
+import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
+import { AsyncResult, type RevokeOptions } from "./async-result.ts";
+import { Calls } from "./calls.ts";
+import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
+import { readConfigFile } from "./config-file.ts";
+import {
+  backendSpec,
+  brokerSpec,
+  connectBackend,
+  connectBroker,
+  type BackendSpec,
+  type BrokerSpec,
+  type ConnectDeps,
+  type EmbeddedStore,
+} from "./connect.ts";
+import { defaultLogger } from "./default-logger.ts";
+import { discover } from "./discover.ts";
+import { DEFAULT_NAMESPACE, processEnvironment, readEnvironment, type Environment } from "./environment.ts";
+import { AppClosedError, ConfigurationError, UnsupportedByBrokerError } from "./errors.ts";
+import { loadModule } from "./load-module.ts";
+import { processWide } from "./process-wide.ts";
+import { Producer } from "./producer.ts";
+import { resolveTaskOptions } from "./resolve-task-options.ts";
+import { ResultReader } from "./result-reader.ts";
+import { resolveSettings, type ResolvedSettings, type Settings, type SettingsInput, type SettingsLayer } from "./settings.ts";
+import { Task, RemoteTask, type AnyTask } from "./task.ts";
+import {
+  storeDefinition,
+  type CallerArgs,
+  type CheckedTaskDefinition,
+  type InputSchema,
+  type StoredDefinition,
+  type TaskDefinition,
+} from "./task-definition.ts";
+import type { ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
+import { TaskRegistry } from "./task-registry.ts";
+import { WorkerHooks, type WorkerHook } from "./worker-hooks.ts";
+
+/** Settings, and what is no setting. */
+export interface LovageOptions extends SettingsInput {
+  /** Default: warnings and notices on the standard error. pino fits. */
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Path of a configuration file; false reads none. Default: CELERY_CONFIG_MODULE, else `lovage.config.*` beside the app's package.json. */
+  readonly configFile?: string | false;
+  /** Directory of the configuration file and the embedded database, for an app that no module makes. Default: that of the nearest package.json above the calling module. */
+  readonly root?: string;
+  /** Prefix of settings in the environment. Default `CELERY`. */
+  readonly namespace?: string;
+  /** Default: the process's environment; false reads none. */
+  readonly env?: Environment | false;
+  /** Shared tasks use this app. Default true: the app made last is the current one. */
+  readonly setAsCurrent?: boolean;
+}
+
+const BRAND = Symbol.for("lovage.app");
+
+export class Lovage implements AsyncDisposable {
+  readonly [BRAND] = true;
+  readonly name: string;
+  readonly tasks: TaskRegistry;
+  readonly hooks = new WorkerHooks();
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Sends calls. For handles of tasks and for workers. */
+  readonly calls: Calls;
+  /** Reads and awaits results. */
+  readonly results: ResultReader;
+  readonly files: AppFiles;
+  #logger: Logger;
+  readonly #namespace: string;
+  readonly #env: Environment;
+  #configFile: string | false | undefined;
+  readonly #layers: SettingsLayer[] = [];
+  readonly #overrides: SettingsLayer[] = [];
+  readonly #patterns: string[] = [];
+  #resolved: ResolvedSettings | undefined;
+  #broker: Promise<Broker> | undefined;
+  #backend: Promise<ResultBackend | undefined> | undefined;
+  #producer: Producer | undefined;
+  #isClosed = false;
+
+  constructor(name: string, options: LovageOptions = {}) {
+    const {
+      logger,
+      clock = systemClock,
+      random = systemRandom,
+      configFile,
+      root,
+      namespace = DEFAULT_NAMESPACE,
+      env,
+      setAsCurrent = true,
+      ...settings
+    } = options;
+    this.name = name;
+    this.files = root === undefined ? locateApp(callerFile(new.target)) : { module: undefined, root };
+    this.clock = clock;
+    this.random = random;
+    this.#logger = logger ?? defaultLogger();
+    this.#namespace = namespace;
+    this.#configFile = configFile;
+    this.#env = env === undefined ? processEnvironment() : env === false ? {} : env;
+    this.#layers.push({ origin: "the code", values: settings });
+    this.tasks = new TaskRegistry(this);
+    this.calls = new Calls(this, clock, () => this.#produce());
+    this.results = new ResultReader({ backend: () => this.backend(), settings: () => this.settings, clock });
+    if (setAsCurrent) processWide.currentApp = this;
+  }
+
+  get logger(): Logger {
+    return this.#logger;
+  }
+
+  /** For programs around the app, such as the command line, that have a log of their own. */
+  useLogger(logger: Logger): void {
+    this.#logger = logger;
+  }
+
+  /** Resolved on first use: environment, then configuration file, then code, then defaults. @throws SettingError, ConfigurationError */
+  get settings(): Settings {
+    return this.resolvedSettings.settings;
+  }
+
+  /** The settings with where each came from. */
+  get resolvedSettings(): ResolvedSettings {
+    return (this.#resolved ??= this.#resolve());
+  }
+
+  get namespace(): string {
+    return this.#namespace;
+  }
+
+  /** Adds settings, as if they had been given to the constructor; later ones win. Only before the settings are first used. */
+  configure(settings: SettingsInput | Readonly<Record<string, unknown>>, origin = "the code"): this {
+    this.#layers.unshift(this.#layer(settings, origin));
+    return this;
+  }
+
+  /** Reads this configuration file instead of any other: for command lines. Only before the settings are first used. */
+  useConfigFile(path: string): this {
+    if (this.#resolved) throw this.#inUse();
+    this.#configFile = path;
+    return this;
+  }
+
+  /** Settings that win even over the environment: for command lines. Only before the settings are first used. */
+  override(settings: Readonly<Record<string, unknown>>, origin = "the command line", options: { readonly isText?: boolean } = {}): this {
+    this.#overrides.unshift({ ...this.#layer(settings, origin), ...options });
+    return this;
+  }
+
+  /** Defines a task under a name that other programs call it by. */
+  task<Args extends readonly unknown[], Result>(name: string, run: (...args: Args) => Result): Task<Args, Awaited<Result>>;
+  task<Args extends readonly unknown[], Result>(
+    name: string,
+    options: TaskOptions,
+    run: (...args: Args) => Result,
+  ): Task<Args, Awaited<Result>>;
+  task<const Schema extends InputSchema, Result>(
+    definition: CheckedTaskDefinition<Schema, Result>,
+  ): Task<CallerArgs<Schema> & readonly unknown[], Awaited<Result>>;
+  task<Args extends readonly unknown[], Result>(definition: TaskDefinition<Args, Result>): Task<Args, Awaited<Result>>;
+  task(first: unknown, second?: unknown, third?: unknown): AnyTask {
+    return this.tasks.add(storeDefinition(first, second, third));
+  }
+
+  /** A typed handle to a task that runs elsewhere, in Python for instance. */
+  remote<Args extends readonly unknown[], Result>(name: string, defaults?: CallOptions): RemoteTask<Args, Result> {
+    return new RemoteTask<Args, Result>(this, name, defaults);
+  }
+
+  /** Sends a call by name, whether or not the task is known here. */
+  sendTask<Result = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    kwargs?: Kwargs | null,
+    options?: CallOptions,
+  ): Promise<AsyncResult<Result>> {
+    return this.calls.send<Result>({ name, defaults: {} }, args, kwargs ?? undefined, options);
+  }
+
+  /** Sends many calls, of any tasks, in one round trip (one for each 1,000). */
+  publishMany<const List extends readonly TaskCall[]>(
+    list: List,
+  ): Promise<{ -readonly [Index in keyof List]: AsyncResult<List[Index] extends TaskCall<infer Result> ? Result : unknown> }> {
+    return this.calls.sendMany(list) as never; // one result for each call, in order: the compiler does not see through the mapped type
+  }
+
+  /** The result of a task that was sent at another time or by another program. */
+  result<Result = unknown>(id: string): AsyncResult<Result> {
+    return new AsyncResult<Result>(this, id);
+  }
+
+  /** Asks every worker not to run these tasks. @throws UnsupportedByBrokerError */
+  async revoke(ids: readonly string[], options: RevokeOptions = {}): Promise<void> {
+    const broker = await this.broker();
+    if (!broker.broadcast) throw new UnsupportedByBrokerError("revoking tasks", broker.kind);
+    const taskIds = ids.length === 1 ? ids[0] : [...ids];
+    const message = encodeControlRequest(
+      { method: "revoke", arguments: { task_id: taskIds, terminate: options.terminate ?? false, signal: options.signal ?? "SIGTERM" } },
+      { serializer: this.settings.taskSerializer },
+    );
+    await broker.broadcast.publish(message, `${this.settings.controlExchange}.pidbox`, "");
+  }
+
+  // In a line comment, because the pattern would end another: app.autodiscover("**/tasks.{ts,js}").
+  /** Task modules to load when a worker starts, as globs relative to the folder of the app's module. */
+  autodiscover(...patterns: readonly string[]): this {
+    this.#patterns.push(...patterns);
+    return this;
+  }
+
+  /** Loads the modules of `imports`, `include` and `autodiscover`. For workers. @throws ModuleLoadError that names the file */
+  async loadTasks(): Promise<readonly string[]> {
+    const base = this.files.module === undefined ? this.files.root : join(this.files.module, "..");
+    const like = /\.[cm]?[jt]s$/.exec(this.files.module ?? ".ts")?.[0];
+    const listed = [...this.settings.imports, ...this.settings.include].map((path) => join(base, path));
+    const found = this.#patterns.length === 0 ? [] : await discover(base, this.#patterns, like);
+    const files = [...new Set([...listed, ...found])];
+    for (const file of files) await loadModule(file);
+    return files;
+  }
+
+  /** Opened on first use, shared by all that publish through this app. After a failure the next use tries again. */
+  broker(): Promise<Broker> {
+    if (this.#isClosed) return Promise.reject(new AppClosedError(this.name));
+    return (this.#broker ??= this.#openBroker().catch((error: unknown) => {
+      this.#broker = undefined;
+      throw error;
+    }));
+  }
+
+  /** undefined when no results are kept. */
+  backend(): Promise<ResultBackend | undefined> {
+    if (this.#isClosed) return Promise.reject(new AppClosedError(this.name));
+    return (this.#backend ??= this.#openBackend().catch((error: unknown) => {
+      this.#backend = undefined;
+      throw error;
+    }));
+  }
+
+  /** What a broker of this app is opened from: plain data, for other threads. @throws ConfigurationError */
+  brokerSpec(part: "read" | "write" = "write"): BrokerSpec {
+    const { settings } = this;
+    if (settings.brokerUrl === null && settings.brokerReadUrl === null && settings.brokerWriteUrl === null) this.#allowEmbedded();
+    return brokerSpec(settings, this.#embedded(), part);
+  }
+
+  backendSpec(): BackendSpec | undefined {
+    return backendSpec(this.settings, this.#embedded());
+  }
+
+  resolveOptions(definition: StoredDefinition): ResolvedTaskOptions {
+    return resolveTaskOptions(definition, this.settings);
+  }
+
+  onWorkerStart(hook: WorkerHook): void {
+    this.hooks.add("workerStart", hook);
+  }
+
+  onWorkerStop(hook: WorkerHook): void {
+    this.hooks.add("workerStop", hook);
+  }
+
+  /** In each thread or process of a pool; in the async pool, together with the worker. */
+  onChildStart(hook: WorkerHook): void {
+    this.hooks.add("childStart", hook);
+  }
+
+  onChildStop(hook: WorkerHook): void {
+    this.hooks.add("childStop", hook);
+  }
+
+  /** Waits for what is being published (at most `publishTimeout`), then closes the connections. Nothing keeps the process alive after it. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    await this.#producer?.close();
+    this.#isClosed = true;
+    if (processWide.currentApp === this) processWide.currentApp = undefined;
+    const opened = await Promise.allSettled([this.#broker, this.#backend]);
+    for (const each of opened) if (each.status === "fulfilled") await each.value?.[Symbol.asyncDispose]();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #resolve(): ResolvedSettings {
+    const { layer, foreign } = readEnvironment(this.#env, this.#namespace);
+    const named = this.#env[`${this.#namespace}_CONFIG_MODULE`];
+    const asked = this.#configFile || named || undefined;
+    const file =
+      this.#configFile === false
+        ? undefined
+        : readConfigFile(this.files.root, asked, this.#configFile ? "configFile" : `${this.#namespace}_CONFIG_MODULE`);
+    const resolved = resolveSettings([...this.#overrides, layer, ...(file ? [file] : []), ...this.#layers], this.#namespace);
+    for (const name of foreign) this.#logger.warn({ variable: name }, "this variable of the environment is no setting and is ignored");
+    for (const { name, why } of resolved.unused) this.#logger.debug({ setting: name }, `a setting without effect here: ${why}`);
+    return resolved;
+  }
+
+  #layer(settings: object, origin: string): SettingsLayer {
+    if (this.#resolved) throw this.#inUse();
+    return { origin, values: settings as Readonly<Record<string, unknown>> };
+  }
+
+  #inUse(): ConfigurationError {
+    return new ConfigurationError(`the settings of the app ${this.name} are in use already: configure it before its first call`);
+  }
+
+  #produce(): Producer {
+    if (this.#isClosed) throw new AppClosedError(this.name);
+    const { settings } = this;
+    return (this.#producer ??= new Producer({
+      appName: this.name,
+      broker: () => this.broker(),
+      clock: this.clock,
+      random: this.random,
+      publishTimeoutMs: settings.publishTimeoutMs,
+      retry: settings.taskPublishRetry ? settings.taskPublishRetryPolicy : null,
+      declared: this.calls.routing.declared,
+    }));
+  }
+
+  async #openBroker(): Promise<Broker> {
+    return connectBroker(this.brokerSpec(), this.#deps());
+  }
+
+  async #openBackend(): Promise<ResultBackend | undefined> {
+    const spec = this.backendSpec();
+    return spec && connectBackend(spec, this.#deps());
+  }
+
+  #deps(): ConnectDeps {
+    return { logger: this.#logger, clock: this.clock, random: this.random };
+  }
+
+  #embedded(): EmbeddedStore {
+    return { root: this.files.root, file: join(this.files.root, ".lovage", "lovage.db") };
+  }
+
+  #saidEmbedded = false;
+
+  #allowEmbedded(): void {
+    const variable = `${this.#namespace}_BROKER_URL`;
+    if (this.#env["NODE_ENV"] === "production") {
+      throw new ConfigurationError(
+        `${variable} is not set. In production the broker must be named, for example ${variable}=redis://127.0.0.1:6379/0`,
+      );
+    }
+    if (this.#saidEmbedded) return;
+    this.#saidEmbedded = true;
+    this.#logger.info({ file: this.#embedded().file }, `${variable} is not set: using the embedded broker`);
+  }
+}
+
+/** Whether a value is an app, of whichever copy of this module. */
+export function isLovage(value: unknown): value is Lovage {
+  return typeof value === "object" && value !== null && BRAND in value;
+}

@@ -1,0 +1,83 @@
+/** Options of one call (`applyAsync`, `sendTask`): Celery's names in camelCase, Celery's units. */
+import type { Duration } from "../shared/duration.ts";
+import { didYouMean } from "../shared/suggest.ts";
+import { CallError } from "./errors.ts";
+import type { Queue } from "./queues.ts";
+import type { PublishRetryPolicy } from "./settings-table.ts";
+import type { DeliveryMode, ExchangeType } from "./task-options.ts";
+import type { SignatureData } from "../protocol/signature.ts";
+
+export type Kwargs = Readonly<Record<string, unknown>>;
+
+export interface CallOptions {
+  /** Not before this much time has passed. */
+  readonly countdown?: Duration;
+  /** Not before this time. */
+  readonly eta?: Date;
+  /** Not run any more after this. */
+  readonly expires?: Duration | Date;
+  readonly queue?: string | Queue;
+  readonly exchange?: string;
+  readonly exchangeType?: ExchangeType;
+  readonly routingKey?: string;
+  /** On Redis and SQLite 0 is served first, on RabbitMQ last. */
+  readonly priority?: number;
+  readonly serializer?: string;
+  readonly compression?: string | null;
+  readonly headers?: Readonly<Record<string, unknown>>;
+  /** Default: a fresh UUID. */
+  readonly taskId?: string;
+  /** Another name for logs and monitors. */
+  readonly shadow?: string;
+  readonly ignoreResult?: boolean;
+  readonly timeLimit?: Duration;
+  readonly softTimeLimit?: Duration;
+  /** false: one try. Default: the setting `taskPublishRetry`. */
+  readonly retry?: boolean;
+  readonly retryPolicy?: PublishRetryPolicy;
+  readonly deliveryMode?: DeliveryMode;
+  /** Signatures of tasks to call with the result, or when it failed. */
+  readonly link?: SignatureData | readonly SignatureData[];
+  readonly linkError?: SignatureData | readonly SignatureData[];
+  /** Inside a task: record the call among its children. Default true. */
+  readonly addToParent?: boolean;
+  readonly replyTo?: string;
+  readonly argsrepr?: string;
+  readonly kwargsrepr?: string;
+  readonly stampedHeaders?: readonly string[];
+  readonly stamps?: Readonly<Record<string, unknown>>;
+  readonly rootId?: string;
+  readonly parentId?: string;
+  readonly groupId?: string;
+  readonly groupIndex?: number;
+  readonly chord?: SignatureData;
+  /** The remaining steps, in reverse order as on the wire. */
+  readonly chain?: readonly SignatureData[];
+  readonly replacedTaskNesting?: number;
+  readonly periodicTaskName?: string;
+}
+
+/** One call as data: made by `task.call(...)`, sent by `app.publishMany([...])`. */
+export interface TaskCall<Result = unknown> {
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly kwargs?: Kwargs;
+  readonly options?: CallOptions;
+  /** Only for types: what the task returns. */
+  readonly returns?: Result;
+}
+
+const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
+  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "serializer", "compression", "headers",
+  "taskId", "shadow", "ignoreResult", "timeLimit", "softTimeLimit", "retry", "retryPolicy", "deliveryMode", "link", "linkError",
+  "addToParent", "replyTo", "argsrepr", "kwargsrepr", "stampedHeaders", "stamps", "rootId", "parentId", "groupId", "groupIndex",
+  "chord", "chain", "replacedTaskNesting", "periodicTaskName",
+]); // prettier-ignore
+
+/** @throws CallError for a name that is no option, such as one in Celery's spelling. */
+export function checkCallOptions(task: string, options: CallOptions): void {
+  for (const name in options) {
+    if (!CALL_OPTIONS.has(name))
+      throw new CallError(task, `"${name}" is not an option of a call of ${task}.${didYouMean(name, CALL_OPTIONS)}`);
+  }
+}

@@ -1,0 +1,293 @@
+/** Turns calls of tasks into messages, hands them to the producer, and makes the results that callers hold. */
+import { hostname } from "node:os";
+import { encodeTaskMessage, type OutgoingTask } from "../protocol/task-message.ts";
+import type { SignatureData } from "../protocol/signature.ts";
+import type { Clock } from "../shared/clock.ts";
+import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
+import { newId } from "../shared/ids.ts";
+import type { Lovage } from "./app.ts";
+import { AsyncResult } from "./async-result.ts";
+import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
+import { runEagerly, type EagerResult } from "./eager.ts";
+import { CallError } from "./errors.ts";
+import { currentTask } from "./process-wide.ts";
+import type { Producer, Sending } from "./producer.ts";
+import { RoutingTable, type Destination, type RoutingOptions } from "./routing.ts";
+import { RunningTask } from "./running-task.ts";
+import { NotAccepted } from "./setting-kinds.ts";
+import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./settings-table.ts";
+import { Task, type RemoteTask } from "./task.ts";
+import type { TaskContext } from "./task-context.ts";
+import type { ResolvedTaskOptions } from "./task-options.ts";
+
+type Handle = Pick<RemoteTask, "name" | "defaults">;
+
+/** What is the same for every call of a task, worked out once. */
+interface Prepared {
+  readonly options: ResolvedTaskOptions | undefined;
+  /** Undefined while a router function wants to see the arguments. */
+  readonly destination: Destination | undefined;
+  readonly codec: Codec;
+  readonly ignoreResult: boolean | null;
+  readonly ownTask: Task | undefined;
+}
+
+interface Codec {
+  readonly serializer: string;
+  readonly compression: string | undefined;
+}
+
+const NO_KWARGS: Kwargs = Object.freeze({});
+const NO_OPTIONS: CallOptions = Object.freeze({});
+
+export class Calls {
+  readonly #app: Lovage;
+  readonly #clock: Clock;
+  readonly #producer: () => Producer;
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #origin = `gen${process.pid}@${hostname()}`;
+  /** Celery's oid: replies to this client go there. */
+  readonly #replyTo = newId();
+  #routing: RoutingTable | undefined;
+
+  constructor(app: Lovage, clock: Clock, producer: () => Producer) {
+    this.#app = app;
+    this.#clock = clock;
+    this.#producer = producer;
+  }
+
+  /** Made on first use, because it reads the settings. */
+  get routing(): RoutingTable {
+    return (this.#routing ??= new RoutingTable(this.#app.settings));
+  }
+
+  async send<Result>(
+    handle: Handle,
+    args: readonly unknown[],
+    kwargs: Kwargs | undefined,
+    options: CallOptions | undefined,
+  ): Promise<AsyncResult<Result>> {
+    const prepared = this.#prepare(handle.name);
+    const all = handle.defaults === NO_OPTIONS || isEmpty(handle.defaults) ? options : { ...handle.defaults, ...options };
+    if (all !== undefined) checkCallOptions(handle.name, all);
+    if (this.#app.settings.taskAlwaysEager && prepared.ownTask)
+      return this.runEagerly(prepared.ownTask, args, kwargs ?? NO_KWARGS, all ?? NO_OPTIONS, true);
+    const running = currentTask();
+    const sending = this.#encode(handle.name, prepared, args, kwargs ?? NO_KWARGS, all, running);
+    await this.#producer().send(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+    if (running) recordChild(running, prepared, sending.taskId, all);
+    return new AsyncResult<Result>(this.#app, sending.taskId);
+  }
+
+  async sendMany<Result>(calls: readonly TaskCall<Result>[]): Promise<AsyncResult<Result>[]> {
+    if (this.#app.settings.taskAlwaysEager) {
+      return Promise.all(
+        calls.map((call) => this.send<Result>({ name: call.name, defaults: NO_OPTIONS }, call.args, call.kwargs, call.options)),
+      );
+    }
+    const running = currentTask();
+    const sendings = calls.map((call) => {
+      if (call.options) checkCallOptions(call.name, call.options);
+      return this.#encode(call.name, this.#prepare(call.name), call.args, call.kwargs ?? NO_KWARGS, call.options, running);
+    });
+    await this.#producer().sendMany(sendings);
+    if (running)
+      for (const [index, sending] of sendings.entries())
+        recordChild(running, this.#prepare(sending.task), sending.taskId, calls[index]?.options);
+    return sendings.map((sending) => new AsyncResult<Result>(this.#app, sending.taskId));
+  }
+
+  /** @param isAlways the setting `taskAlwaysEager` asked for it, so `taskEagerPropagates` counts */
+  async runEagerly<Result>(
+    task: Task,
+    args: readonly unknown[],
+    kwargs: Kwargs,
+    options: CallOptions,
+    isAlways = false,
+  ): Promise<EagerResult<Result>> {
+    checkCallOptions(task.name, options);
+    const result = await runEagerly<Result>(this.#app, task, { args, kwargs, options, parent: currentTask() });
+    if (isAlways && this.#app.settings.taskEagerPropagates) await result.get();
+    return result;
+  }
+
+  #prepare(name: string): Prepared {
+    const known = this.#prepared.get(name);
+    if (known) return known;
+    const own = this.#app.tasks.get(name) as unknown as Task | undefined;
+    const options = own?.options;
+    const { settings } = this.#app;
+    const destination = this.routing.looksAtArguments
+      ? undefined
+      : this.routing.route(name, routingOf(options), NO_OPTIONS, [], NO_KWARGS, "");
+    const prepared: Prepared = {
+      options,
+      destination,
+      codec: destination
+        ? codecOf(destination, options, settings)
+        : { serializer: settings.taskSerializer, compression: settings.taskCompression ?? undefined },
+      // null leaves it to the worker: a bool from a caller who does not know the task would override the task's own choice (celery-protocol.md 1.1)
+      ignoreResult: options ? options.ignoreResult : null,
+      ownTask: own,
+    };
+    this.#prepared.set(name, prepared);
+    return prepared;
+  }
+
+  #encode(
+    name: string,
+    prepared: Prepared,
+    args: readonly unknown[],
+    kwargs: Kwargs,
+    options: CallOptions | undefined,
+    running: TaskContext | undefined,
+  ): Sending {
+    const id = options?.taskId ?? newId();
+    const now = this.#clock.now();
+    const keeps = prepared.destination !== undefined && (options === undefined || !asksForRoute(options));
+    const destination = keeps
+      ? (prepared.destination as Destination)
+      : this.routing.route(name, routingOf(prepared.options), options ?? NO_OPTIONS, args, kwargs, id);
+    const codec = keeps ? prepared.codec : codecOf(destination, prepared.options, this.#app.settings);
+    const task: Mutable<OutgoingTask> = {
+      id,
+      task: name,
+      args,
+      kwargs,
+      origin: this.#origin,
+      replyTo: this.#replyTo,
+      ignoreResult: prepared.ignoreResult,
+      rootId: id,
+    };
+    if (destination.priority !== undefined) task.priority = destination.priority;
+    if (destination.deliveryMode !== 2) task.deliveryMode = destination.deliveryMode;
+    if (prepared.options) addTaskOptions(task, prepared.options, now);
+    if (running) this.#addParent(task, running, options);
+    if (options !== undefined) addCallOptions(task, options, now);
+    const message = encodeTaskMessage(task, { serializer: codec.serializer, compression: codec.compression, now });
+    return {
+      outgoing: { message, exchange: destination.exchange, routingKey: destination.routingKey },
+      taskId: id,
+      task: name,
+      queue: destination.queue,
+    };
+  }
+
+  #addParent(task: Mutable<OutgoingTask>, running: TaskContext, options: CallOptions | undefined): void {
+    task.parentId = running.id;
+    task.rootId = running.rootId;
+    if (this.#app.settings.taskInheritParentPriority && options?.priority === undefined) task.priority = running.delivery.priority;
+  }
+
+  /** undefined: the producer's own, so that the call shares a batch with others. */
+  #retryPolicy(name: string, options: CallOptions): ResolvedPublishRetryPolicy | null | undefined {
+    if (options.retry === false) return null;
+    if (options.retryPolicy === undefined) return options.retry === true ? this.#app.settings.taskPublishRetryPolicy : undefined;
+    try {
+      return readPublishRetryPolicy(options.retryPolicy);
+    } catch (error) {
+      throw error instanceof NotAccepted
+        ? new CallError(name, `retryPolicy of a call of ${name} is not accepted: ${error.detail ?? "it takes an object"}`)
+        : error;
+    }
+  }
+}
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+function addTaskOptions(task: Mutable<OutgoingTask>, options: ResolvedTaskOptions, now: number): void {
+  if (options.expiresMs !== undefined) task.expiresAt = now + options.expiresMs;
+  if (options.ownTimeLimitMs !== undefined) task.timeLimitMs = options.ownTimeLimitMs;
+  if (options.ownSoftTimeLimitMs !== undefined) task.softTimeLimitMs = options.ownSoftTimeLimitMs;
+}
+
+function addCallOptions(task: Mutable<OutgoingTask>, options: CallOptions, now: number): void {
+  const name = task.task;
+  if (options.countdown !== undefined && options.eta !== undefined)
+    throw new CallError(name, `a call of ${name} has both countdown and eta: keep one of them`);
+  if (options.countdown) task.etaAt = now + durationOf(name, "countdown", options.countdown);
+  if (options.eta !== undefined) task.etaAt = instantOf(name, "eta", options.eta);
+  if (options.expires !== undefined)
+    task.expiresAt =
+      options.expires instanceof Date ? instantOf(name, "expires", options.expires) : now + durationOf(name, "expires", options.expires);
+  if (options.timeLimit !== undefined) task.timeLimitMs = durationOf(name, "timeLimit", options.timeLimit);
+  if (options.softTimeLimit !== undefined) task.softTimeLimitMs = durationOf(name, "softTimeLimit", options.softTimeLimit);
+  if (options.headers !== undefined) task.headers = options.headers;
+  if (options.shadow !== undefined) task.shadow = options.shadow;
+  if (options.ignoreResult !== undefined) task.ignoreResult = options.ignoreResult;
+  if (options.replyTo !== undefined) task.replyTo = options.replyTo;
+  if (options.argsrepr !== undefined) task.argsrepr = options.argsrepr;
+  if (options.kwargsrepr !== undefined) task.kwargsrepr = options.kwargsrepr;
+  if (options.stampedHeaders !== undefined) task.stampedHeaders = options.stampedHeaders;
+  if (options.stamps !== undefined) task.stamps = options.stamps;
+  if (options.rootId !== undefined) task.rootId = options.rootId;
+  if (options.parentId !== undefined) task.parentId = options.parentId;
+  if (options.groupId !== undefined) task.group = options.groupId;
+  if (options.groupIndex !== undefined) task.groupIndex = options.groupIndex;
+  if (options.replacedTaskNesting !== undefined) task.replacedTaskNesting = options.replacedTaskNesting;
+  if (options.periodicTaskName !== undefined) task.periodicTaskName = options.periodicTaskName;
+  const { link, linkError, chord, chain } = options;
+  if (link || linkError || chord || chain) {
+    task.embed = { callbacks: listOf(link), errbacks: listOf(linkError), chord: chord ?? null, chain: chain ?? null };
+  }
+}
+
+function listOf(signatures: SignatureData | readonly SignatureData[] | undefined): readonly SignatureData[] | null {
+  if (signatures === undefined) return null;
+  return Array.isArray(signatures) ? (signatures as readonly SignatureData[]) : [signatures as SignatureData];
+}
+
+function durationOf(task: string, option: string, value: unknown): number {
+  const ms = parseDuration(value);
+  if (ms === undefined)
+    throw new CallError(task, `${option} of a call of ${task} is ${JSON.stringify(value)}: it takes ${DURATION_ACCEPTED}`);
+  return ms;
+}
+
+function instantOf(task: string, option: string, value: Date): number {
+  const at = value instanceof Date ? value.getTime() : Number.NaN;
+  if (Number.isNaN(at)) throw new CallError(task, `${option} of a call of ${task} is not a valid Date`);
+  return at;
+}
+
+function asksForRoute(options: CallOptions): boolean {
+  return (
+    options.queue !== undefined ||
+    options.exchange !== undefined ||
+    options.exchangeType !== undefined ||
+    options.routingKey !== undefined ||
+    options.priority !== undefined ||
+    options.deliveryMode !== undefined ||
+    options.serializer !== undefined ||
+    options.compression !== undefined
+  );
+}
+
+/** What the task itself says about its route; its serializer only when it was set on the task, which the settings come after. */
+function routingOf(options: ResolvedTaskOptions | undefined): RoutingOptions {
+  if (!options) return NO_OPTIONS;
+  const { queue, exchange, exchangeType, routingKey, priority, deliveryMode } = options;
+  return {
+    ...(queue !== undefined && { queue }),
+    ...(exchange !== undefined && { exchange }),
+    ...(exchangeType !== undefined && { exchangeType }),
+    ...(routingKey !== undefined && { routingKey }),
+    ...(priority !== undefined && { priority }),
+    deliveryMode,
+  };
+}
+
+function codecOf(destination: Destination, options: ResolvedTaskOptions | undefined, settings: Lovage["settings"]): Codec {
+  const compression =
+    destination.compression === undefined ? (options ? options.compression : settings.taskCompression) : destination.compression;
+  return { serializer: destination.serializer ?? options?.serializer ?? settings.taskSerializer, compression: compression ?? undefined };
+}
+
+function recordChild(running: TaskContext, prepared: Prepared, id: string, options: CallOptions | undefined): void {
+  if ((options?.addToParent ?? true) && running instanceof RunningTask) running.addChild(id);
+}
+
+function isEmpty(options: object): boolean {
+  for (const key in options) if (key) return false;
+  return true;
+}

@@ -1,0 +1,146 @@
+/**
+ * From settings to open connections. What to connect to is plain data (`BrokerSpec`, `BackendSpec`) that can be handed
+ * to another thread, which then opens a connection of its own. Drivers are loaded when they are needed.
+ */
+import { resolve } from "node:path";
+import type { Broker } from "../brokers/broker.ts";
+import type { MemorySpec } from "../brokers/memory/spec.ts";
+import type { ResultBackend } from "../results/result-backend.ts";
+import type { Clock, Random } from "../shared/clock.ts";
+import { parseDuration } from "../shared/duration.ts";
+import type { Logger } from "../shared/log.ts";
+import type { RedisSpec, RedisTlsSpec } from "../stores/redis/spec.ts";
+import type { SqliteSpec } from "../stores/sqlite/spec.ts";
+import { ConfigurationError } from "./errors.ts";
+import { maskUrl } from "./secrets.ts";
+import type { Settings } from "./settings.ts";
+
+/** What drivers are handed to see time, chance and the log. */
+export interface ConnectDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** What a broker is opened from. Structured-cloneable; may hold a password: never log it. */
+export type BrokerSpec = ConnectionSpec;
+/** What a result backend is opened from. The same forms, because a store can be both at once. */
+export type BackendSpec = ConnectionSpec;
+export type ConnectionSpec = (RedisSpec & { readonly kind: "redis" }) | SqliteSpec | MemorySpec;
+
+/** The embedded database; made when the first message is published. */
+export interface EmbeddedStore {
+  /** Absolute. */
+  readonly file: string;
+  /** Relative paths in URLs start here. */
+  readonly root: string;
+}
+
+type Part = "read" | "write";
+
+/**
+ * What to open for messages; the embedded store when no URL is configured.
+ * @param part whether it is to consume from or to publish to, where the two differ
+ * @throws ConfigurationError
+ */
+export function brokerSpec(settings: Settings, embedded: EmbeddedStore, part: Part = "write"): BrokerSpec {
+  const configured = (part === "read" ? settings.brokerReadUrl : settings.brokerWriteUrl) ?? settings.brokerUrl;
+  const options = settings.brokerTransportOptions;
+  if (configured === null) return sqlite(embedded.file, options);
+  return specOf(configured, "CELERY_BROKER_URL (brokerUrl)", embedded.root, options, {
+    ...tlsOf(settings.brokerUseSsl),
+    connectTimeoutMs: settings.brokerConnectionTimeoutMs,
+  });
+}
+
+/** What to open for results; undefined when none are kept. With the embedded broker, its own file is the default. */
+export function backendSpec(settings: Settings, embedded: EmbeddedStore): BackendSpec | undefined {
+  const options = settings.resultBackendTransportOptions;
+  const configured = settings.resultBackend;
+  if (configured === null) return settings.brokerUrl === null ? sqlite(embedded.file, options) : undefined;
+  if (/^(?:disabled|none)\b/i.test(configured)) return undefined;
+  const url =
+    configured === "redis"
+      ? `redis://${settings.redisHost ?? "127.0.0.1"}:${settings.redisPort ?? 6379}/${settings.redisDb ?? 0}`
+      : configured;
+  return specOf(url, "CELERY_RESULT_BACKEND (resultBackend)", embedded.root, options, {
+    ...tlsOf(settings.redisBackendUseSsl),
+    ...(settings.redisUsername !== null && { username: settings.redisUsername }),
+    ...(settings.redisPassword !== null && { password: settings.redisPassword }),
+    ...(settings.redisSocketConnectTimeoutMs !== null && { connectTimeoutMs: settings.redisSocketConnectTimeoutMs }),
+    ...(settings.redisSocketTimeoutMs !== null && { socketTimeoutMs: settings.redisSocketTimeoutMs }),
+    keepalive: settings.redisSocketKeepalive,
+  });
+}
+
+export async function connectBroker(spec: BrokerSpec, deps: ConnectDeps): Promise<Broker> {
+  switch (spec.kind) {
+    case "redis":
+      return (await import("../brokers/redis/index.ts")).openRedisBroker(spec, deps);
+    case "sqlite":
+      return (await import("../brokers/sqlite/index.ts")).openSqliteBroker(spec, deps);
+    case "memory":
+      return (await import("../brokers/memory/index.ts")).openMemoryBroker(spec, deps);
+  }
+}
+
+export async function connectBackend(spec: BackendSpec, deps: ConnectDeps): Promise<ResultBackend> {
+  switch (spec.kind) {
+    case "redis":
+      return (await import("../results/redis/index.ts")).openRedisBackend(spec, deps);
+    case "sqlite":
+      return (await import("../results/sqlite/index.ts")).openSqliteBackend(spec, deps);
+    case "memory":
+      return (await import("../results/memory/index.ts")).openMemoryBackend(spec, deps);
+  }
+}
+
+type Options = Readonly<Record<string, unknown>>;
+type RedisExtras = Omit<RedisSpec, "url" | "transportOptions">;
+
+function specOf(written: string, setting: string, root: string, options: Options, redis: RedisExtras): ConnectionSpec {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(written)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case "redis":
+    case "rediss":
+    case "redis+socket":
+    case "socket":
+      if (written.includes(";")) throw new ConfigurationError(`${setting} names several servers, which is not supported: name one`);
+      return { kind: "redis", url: written, transportOptions: options, ...redis };
+    case "sqlite": {
+      const [path = "", query = ""] = written.slice("sqlite:".length).split("?");
+      const fromQuery = Object.fromEntries(new URLSearchParams(query));
+      return sqlite(
+        resolve(
+          root,
+          decodeURI(path)
+            .replace(/^\/\//, "")
+            .replace(/^\/{2,}/, "/"),
+        ),
+        { ...options, ...fromQuery },
+      );
+    }
+    case "memory":
+      return { kind: "memory", name: written.slice("memory:".length).replace(/^\/\//, "") || "default" };
+    default:
+      throw new ConfigurationError(
+        `${setting} is ${maskUrl(written)}, whose scheme is not known. Known are redis://, rediss://, redis+socket://, sqlite:// and memory://`,
+      );
+  }
+}
+
+/** Options of the embedded store: synchronous, timeout (a duration) and dead_letter_max. */
+function sqlite(path: string, options: Options): SqliteSpec {
+  const deadLetterMax = Number(options["dead_letter_max"] ?? 10_000);
+  return {
+    kind: "sqlite",
+    path,
+    synchronous: /^full$/i.test(String(options["synchronous"])) ? "FULL" : "NORMAL",
+    timeoutMs: parseDuration(options["timeout"]) ?? 5000,
+    deadLetterMax: Number.isSafeInteger(deadLetterMax) ? deadLetterMax : 10_000,
+  };
+}
+
+function tlsOf(tls: RedisTlsSpec | null): { readonly tls?: RedisTlsSpec } {
+  return tls === null ? {} : { tls };
+}

@@ -1,0 +1,195 @@
+/** Runs a task in the caller's process, as a worker would, without a broker: `task.apply()` and `taskAlwaysEager`. For tests. */
+import { decodeBody, encodeBody, contentTypesFor } from "../protocol/serializers.ts";
+import { toWireException } from "../protocol/exception.ts";
+import { encodeResult, type ResultDocument } from "../protocol/result.ts";
+import { argsRepr, kwargsRepr } from "../protocol/python-repr.ts";
+import { formatInstant } from "../protocol/instant.ts";
+import { newId } from "../shared/ids.ts";
+import { parseDuration } from "../shared/duration.ts";
+import type { Lovage } from "./app.ts";
+import { AsyncResult, type GetOptions, type ResultSource } from "./async-result.ts";
+import type { CallOptions, Kwargs } from "./call-options.ts";
+import { runAsTask } from "./process-wide.ts";
+import { hasRetryLeft, retriesByItself } from "./retry-plan.ts";
+import { RunningTask } from "./running-task.ts";
+import type { Task } from "./task.ts";
+import type { TaskContext, TaskRequest } from "./task-context.ts";
+import { isTaskSignal } from "./task-signals.ts";
+
+/** The outcome of a task that ran here: every question is answered at once, and `get()` throws the very error that the task threw. */
+export class EagerResult<Result = unknown> extends AsyncResult<Result> {
+  readonly #error: unknown;
+
+  constructor(app: Lovage, document: ResultDocument, error: unknown) {
+    super(app, document.taskId, eagerSource(document));
+    this.#error = error;
+  }
+
+  override get(options: GetOptions & { readonly propagate: false }): Promise<Result | Error>;
+  override get(options?: GetOptions): Promise<Result>;
+  override async get(options: GetOptions = {}): Promise<Result | Error> {
+    if (this.#error === undefined) return super.get(options);
+    if (options.propagate ?? true) throw this.#error;
+    return this.#error as Error;
+  }
+}
+
+export interface EagerCall {
+  readonly args: readonly unknown[];
+  readonly kwargs: Kwargs;
+  readonly options: CallOptions;
+  readonly parent: TaskContext | undefined;
+}
+
+/** Retries run at once, one after the other, as in Celery's eager mode. */
+export async function runEagerly<Result>(app: Lovage, task: Task, call: EagerCall): Promise<EagerResult<Result>> {
+  const id = call.options.taskId ?? newId();
+  const [args, kwargs] = throughTheWire(app, call);
+  let request = eagerRequest(app, task, call, id, args, kwargs);
+  for (;;) {
+    const attempt = await runOnce(app, task, request);
+    if (attempt.kind !== "again") return finish<Result>(app, task, request, attempt);
+    request = attempt.request;
+  }
+}
+
+type Attempt =
+  | {
+      readonly kind: "done";
+      readonly state: string;
+      readonly value?: unknown;
+      readonly error?: unknown;
+      readonly children: readonly unknown[];
+    }
+  | { readonly kind: "again"; readonly request: TaskRequest };
+
+async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<Attempt> {
+  const { options } = task;
+  const { hooks } = options;
+  const ctx = new RunningTask(request, {
+    app,
+    options,
+    clock: app.clock,
+    random: app.random,
+    signal: () => new AbortController().signal,
+    storeState: (state, meta) => storeState(app, task, request, state, meta),
+  });
+  return runAsTask(ctx, async () => {
+    try {
+      await hooks.beforeStart?.(ctx);
+      const value = await task.invoke(ctx, request.args, request.kwargs);
+      await hooks.onSuccess?.(value, ctx);
+      await hooks.afterReturn?.("SUCCESS", value, ctx);
+      return { kind: "done", state: "SUCCESS", value, children: ctx.children };
+    } catch (thrown) {
+      const error = retrySignal(ctx, thrown, task);
+      if (isTaskSignal(error) && error.kind === "retry") {
+        await hooks.onRetry?.(error.plan.error, ctx);
+        const { changes, retries } = error.plan;
+        return {
+          kind: "again",
+          request: { ...request, retries, args: changes.args ?? request.args, kwargs: changes.kwargs ?? request.kwargs },
+        };
+      }
+      if (isTaskSignal(error))
+        return { kind: "done", state: error.kind === "ignore" ? "IGNORED" : "REJECTED", error, children: ctx.children };
+      await hooks.onFailure?.(error, ctx);
+      await hooks.afterReturn?.("FAILURE", error, ctx);
+      return { kind: "done", state: "FAILURE", error, children: ctx.children };
+    }
+  });
+}
+
+/** Turns an error that the options retry by themselves into the signal for it. */
+function retrySignal(ctx: RunningTask, thrown: unknown, task: Task): unknown {
+  const { retry } = task.options;
+  if (isTaskSignal(thrown) || !retriesByItself(thrown, retry) || !hasRetryLeft(ctx.retries, retry.maxRetries)) return thrown;
+  try {
+    return ctx.retry({ error: thrown });
+  } catch (signal) {
+    return signal;
+  }
+}
+
+async function finish<Result>(
+  app: Lovage,
+  task: Task,
+  request: TaskRequest,
+  attempt: Attempt & { kind: "done" },
+): Promise<EagerResult<Result>> {
+  const failed = attempt.state !== "SUCCESS";
+  const document: ResultDocument = {
+    taskId: request.id,
+    state: attempt.state,
+    result: failed ? undefined : attempt.value,
+    error: failed ? toWireException(attempt.error) : undefined,
+    traceback: attempt.error instanceof Error ? (attempt.error.stack ?? null) : null,
+    children: [...attempt.children],
+    dateDoneAt: app.clock.now(),
+  };
+  if (task.options.storeEagerResult && !task.options.ignoreResult) await store(app, task, document);
+  return new EagerResult<Result>(app, document, failed ? attempt.error : undefined);
+}
+
+/** What a worker would see: arguments that JSON changes are changed here too, and those that it cannot write are refused. */
+function throughTheWire(app: Lovage, call: EagerCall): [readonly unknown[], Kwargs] {
+  const serializer = call.options.serializer ?? app.settings.taskSerializer;
+  const part = encodeBody([call.args, call.kwargs], { serializer });
+  return decodeBody(part, { accept: contentTypesFor([serializer]) }) as [readonly unknown[], Kwargs];
+}
+
+function eagerRequest(app: Lovage, task: Task, call: EagerCall, id: string, args: readonly unknown[], kwargs: Kwargs): TaskRequest {
+  const { options, parent } = call;
+  const now = app.clock.now();
+  const expiresMs = options.expires instanceof Date ? options.expires.getTime() - now : parseDuration(options.expires);
+  return {
+    id,
+    task: task.name,
+    args,
+    kwargs,
+    argsrepr: options.argsrepr ?? argsRepr(args),
+    kwargsrepr: options.kwargsrepr ?? kwargsRepr(kwargs),
+    rootId: options.rootId ?? parent?.rootId ?? id,
+    parentId: options.parentId ?? parent?.id,
+    group: options.groupId,
+    groupIndex: options.groupIndex,
+    correlationId: id,
+    replyTo: options.replyTo,
+    retries: 0,
+    eta: undefined,
+    expires: expiresMs === undefined ? undefined : formatInstant(now + expiresMs),
+    timeLimitMs: parseDuration(options.timeLimit),
+    softTimeLimitMs: parseDuration(options.softTimeLimit),
+    ignoreResult: options.ignoreResult ?? null,
+    replacedTaskNesting: options.replacedTaskNesting ?? 0,
+    headers: options.headers ?? {},
+    stampedHeaders: options.stampedHeaders,
+    stamps: options.stamps ?? {},
+    shadow: options.shadow,
+    origin: undefined,
+    delivery: { queue: undefined, exchange: "", routingKey: "", priority: options.priority ?? 0, redelivered: false },
+    callbacks: undefined,
+    errbacks: undefined,
+    chain: undefined,
+    chord: null,
+    hostname: undefined,
+    workerPid: process.pid,
+    startedAt: now,
+    isEager: true,
+  };
+}
+
+async function storeState(app: Lovage, task: Task, request: TaskRequest, state: string, meta: unknown): Promise<void> {
+  if (!task.options.storeEagerResult) return;
+  await store(app, task, { taskId: request.id, state, result: meta, error: undefined, traceback: null, children: [], dateDoneAt: null });
+}
+
+async function store(app: Lovage, task: Task, document: ResultDocument): Promise<void> {
+  const backend = await app.backend();
+  const text = encodeResult(document, { serializer: app.settings.resultSerializer });
+  await backend?.store([{ taskId: document.taskId, state: document.state, document: text, expiresMs: task.options.resultExpiresMs }]);
+}
+
+function eagerSource(document: ResultDocument): ResultSource {
+  return { read: async () => document, wait: async () => document, forget: async () => {} };
+}

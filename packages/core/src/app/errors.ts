@@ -1,0 +1,160 @@
+/** What goes wrong between a user's code and the broker: configuration, definition of tasks, calling them, waiting for them. */
+import { LovageError } from "../shared/errors.ts";
+
+/** The configuration cannot be used as it stands. Start-up code should print the message and exit with 78 (EX_CONFIG). */
+export class ConfigurationError extends LovageError {
+  readonly code: string = "CONFIGURATION";
+}
+
+/** One setting has a name that is not known, or a value that is not accepted. */
+export class SettingError extends ConfigurationError {
+  override readonly code = "SETTING";
+  /** As the user wrote it. */
+  readonly setting: string;
+  /** Where it was written: `the environment`, a file's path, `the code`. */
+  readonly origin: string;
+
+  constructor(setting: string, origin: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.setting = setting;
+    this.origin = origin;
+  }
+}
+
+/** A module of the user's could not be loaded: a syntax error, a missing import, or an error thrown while it ran. */
+export class ModuleLoadError extends LovageError {
+  readonly code = "MODULE_LOAD";
+  readonly file: string;
+
+  constructor(file: string, cause: unknown) {
+    super(`cannot load ${file}: ${cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)}`, { cause });
+    this.file = file;
+  }
+}
+
+/** A task is defined wrongly: no name, a name that is taken, an unknown option, a value that is not accepted. */
+export class TaskDefinitionError extends LovageError {
+  readonly code: string = "TASK_DEFINITION";
+  readonly task: string;
+
+  constructor(task: string, message: string) {
+    super(message);
+    this.task = task;
+  }
+}
+
+/** The arguments of a message do not fit the task: an unknown name, one given twice, or refused by its `input` schema. Never retried. */
+export class TaskArgumentsError extends LovageError {
+  readonly code = "TASK_ARGUMENTS";
+  readonly task: string;
+  /** What was wrong, one entry each, without the values. */
+  readonly problems: readonly string[];
+
+  constructor(task: string, problems: readonly string[]) {
+    super(`arguments of ${task} are not accepted: ${problems.join("; ")}`);
+    this.task = task;
+    this.problems = problems;
+  }
+}
+
+/** A call was refused before anything was sent: an option with a value that is not accepted. */
+export class CallError extends LovageError {
+  readonly code = "CALL";
+  readonly task: string;
+
+  constructor(task: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.task = task;
+  }
+}
+
+/** Whether the broker holds a message: `unknown` was sent, but no answer came. */
+export type SendFate = "held" | "refused" | "unknown";
+
+/**
+ * Some of the messages of one call did not reach the broker for certain. `calls` tells what became of each; those
+ * whose fate is `unknown` may run, those that were `refused` will not.
+ */
+export class PublishFailedError extends LovageError {
+  readonly code: string = "PUBLISH_FAILED";
+  override readonly transient: boolean;
+  readonly calls: readonly SentCall[];
+
+  constructor(message: string, calls: readonly SentCall[], options: ErrorOptions & { readonly transient: boolean }) {
+    super(message, options);
+    this.calls = calls;
+    this.transient = options.transient;
+  }
+}
+
+export interface SentCall {
+  readonly taskId: string;
+  readonly task: string;
+  readonly fate: SendFate;
+}
+
+/** The broker did not take the message within `publishTimeout`. */
+export class PublishTimeoutError extends PublishFailedError {
+  override readonly code = "PUBLISH_TIMEOUT";
+}
+
+/** Results are not kept, so there is nothing to wait for. */
+export class ResultsDisabledError extends LovageError {
+  readonly code = "RESULTS_DISABLED";
+
+  constructor() {
+    super(
+      "results are not kept: no result backend is configured. Set CELERY_RESULT_BACKEND (resultBackend in code), for example redis://127.0.0.1:6379/1",
+    );
+  }
+}
+
+/** `get()` gave up. The task goes on; its state as last seen is in `state`. */
+export class ResultTimeoutError extends LovageError {
+  readonly code = "RESULT_TIMEOUT";
+  override readonly transient = true;
+  readonly taskId: string;
+  /** The last state that was seen; `PENDING` means nothing is known: not started, expired, or never sent. */
+  readonly state: string;
+  readonly timeoutMs: number;
+
+  constructor(taskId: string, timeoutMs: number, state: string) {
+    super(
+      `no result of task ${taskId} after ${timeoutMs} ms; its state is ${state}` +
+        (state === "PENDING" ? " (not started yet, its result expired, or it was never sent)" : ""),
+    );
+    this.taskId = taskId;
+    this.state = state;
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/** A task waited for another task's result, which can leave every slot of a worker waiting. Pass `disableSyncSubtasks: false` to do it all the same. */
+export class WaitInsideTaskError extends LovageError {
+  readonly code = "WAIT_INSIDE_TASK";
+
+  constructor(taskId: string, inside: string) {
+    super(
+      `task ${inside} waits for the result of ${taskId}: workers whose slots all wait never finish. ` +
+        "Let the second task be called by the first, or pass { disableSyncSubtasks: false } to get()",
+    );
+  }
+}
+
+/** What was asked needs a broker that has it: remote control needs fanout. */
+export class UnsupportedByBrokerError extends LovageError {
+  readonly code = "UNSUPPORTED_BY_BROKER";
+
+  constructor(what: string, kind: string) {
+    super(`${what} is not possible with the ${kind} broker`);
+  }
+}
+
+/** The app is closed: it publishes and waits for nothing any more. */
+export class AppClosedError extends LovageError {
+  readonly code = "APP_CLOSED";
+
+  constructor(name: string) {
+    super(`the app ${name} is closed`);
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * Hands messages to the broker: all that are added in one turn of the event loop go in one publish.
+ *
+ * A batch is open (taking messages) -> under way (up to four at a time; later messages gather in the next one
+ * meanwhile) -> finished. It is finished within `publishTimeout` of its first message, whatever the broker does: one
+ * timer, armed for the oldest batch, sees to that. Nothing runs and nothing keeps the process alive while no batch exists.
+ */
+import { BrokerRefusedError, BrokerUnavailableError, PublishError } from "../brokers/errors.ts";
+import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
+import { sleep, type Clock, type Random, type Timer } from "../shared/clock.ts";
+import { LovageError } from "../shared/errors.ts";
+import { AppClosedError, PublishFailedError, PublishTimeoutError, type SentCall } from "./errors.ts";
+import type { DeclaredQueue } from "./queues.ts";
+import type { ResolvedPublishRetryPolicy } from "./settings-table.ts";
+
+/** Scripts and transactions stay small; more messages make more batches. */
+const MAX_MESSAGES = 1000;
+const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_UNDER_WAY = 4;
+
+export interface ProducerDeps {
+  readonly appName: string;
+  broker(): Promise<Broker>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly publishTimeoutMs: number;
+  /** null: one try. */
+  readonly retry: ResolvedPublishRetryPolicy | null;
+  /** Queues whose bindings must be known before the first publish. */
+  readonly declared: readonly DeclaredQueue[];
+}
+
+/** One message to be sent, with what an error about it will say. */
+export interface Sending {
+  readonly outgoing: Outgoing;
+  readonly taskId: string;
+  readonly task: string;
+  readonly queue: DeclaredQueue | undefined;
+}
+
+/** Why a batch failed, message by message. */
+interface BatchFailure {
+  readonly cause: unknown;
+  readonly timedOut: boolean;
+  readonly fates: readonly PublishFate[];
+}
+
+class Batch {
+  readonly sendings: Sending[] = [];
+  readonly deadlineAt: number;
+  readonly retry: ResolvedPublishRetryPolicy | null;
+  /** Resolves, never rejects: with undefined when the broker holds everything. */
+  readonly done: Promise<BatchFailure | undefined>;
+  readonly abort = new AbortController();
+  bytes = 0;
+  finished = false;
+  /** What is known of each message; undefined while nothing has been sent. */
+  fates: PublishFate[] | undefined;
+  finish!: (failure: BatchFailure | undefined) => void;
+
+  constructor(deadlineAt: number, retry: ResolvedPublishRetryPolicy | null) {
+    this.deadlineAt = deadlineAt;
+    this.retry = retry;
+    this.done = new Promise((resolve) => {
+      this.finish = resolve;
+    });
+  }
+}
+
+export class Producer {
+  readonly #deps: ProducerDeps;
+  /** Oldest first; all have the same timeout, so their deadlines come in this order. */
+  readonly #batches = new Set<Batch>();
+  readonly #waiting: Batch[] = [];
+  readonly #bound = new Set<string>();
+  #boundTo: Broker | undefined;
+  #open: Batch | undefined;
+  #closing = false;
+  #isFlushDue = false;
+  #underWay = 0;
+  #timer: Timer | undefined;
+
+  constructor(deps: ProducerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves when the broker holds the message. @throws PublishFailedError, PublishTimeoutError, AppClosedError */
+  async send(sending: Sending, retry: ResolvedPublishRetryPolicy | null = this.#deps.retry): Promise<void> {
+    const batch = this.#add(sending, retry);
+    const index = batch.sendings.length - 1;
+    const failure = await batch.done;
+    if (failure && failure.fates[index] !== "held") throw this.#error([sentCall(sending, failure.fates[index])], failure);
+  }
+
+  /** Resolves when the broker holds every message; the error tells what became of each. */
+  async sendMany(sendings: readonly Sending[]): Promise<void> {
+    const places = sendings.map((sending) => {
+      const batch = this.#add(sending, this.#deps.retry);
+      return { batch, index: batch.sendings.length - 1 };
+    });
+    const calls: SentCall[] = [];
+    let first: BatchFailure | undefined;
+    for (const [at, { batch, index }] of places.entries()) {
+      const failure = await batch.done;
+      first ??= failure;
+      calls.push(sentCall(sendings[at] as Sending, failure ? failure.fates[index] : "held"));
+    }
+    if (first && calls.some((call) => call.fate !== "held")) throw this.#error(calls, first);
+  }
+
+  /** Waits for what is under way, refuses what comes after. Takes at most `publishTimeout`. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#batches].map((batch) => batch.done));
+  }
+
+  #add(sending: Sending, retry: ResolvedPublishRetryPolicy | null): Batch {
+    if (this.#closing) throw new AppClosedError(this.#deps.appName);
+    let batch = this.#open;
+    const size = sending.outgoing.message.body.byteLength;
+    const fits = batch && batch.retry === retry && batch.sendings.length < MAX_MESSAGES && batch.bytes + size <= MAX_BYTES;
+    if (!batch || !fits) batch = this.#openBatch(retry);
+    batch.sendings.push(sending);
+    batch.bytes += size;
+    return batch;
+  }
+
+  #openBatch(retry: ResolvedPublishRetryPolicy | null): Batch {
+    const batch = new Batch(this.#deps.clock.monotonic() + this.#deps.publishTimeoutMs, retry);
+    this.#open = batch;
+    this.#batches.add(batch);
+    this.#waiting.push(batch);
+    this.#timer ??= this.#armTimer(batch.deadlineAt);
+    this.#flushSoon();
+    return batch;
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    setImmediate(() => {
+      this.#isFlushDue = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (this.#underWay < MAX_UNDER_WAY) {
+      const batch = this.#waiting.shift();
+      if (!batch) return;
+      if (batch === this.#open) this.#open = undefined;
+      if (batch.finished) continue;
+      this.#underWay++;
+      void this.#publish(batch).then((failure) => {
+        this.#underWay--;
+        this.#end(batch, failure);
+        if (this.#waiting.length > 0) this.#flush();
+      });
+    }
+  }
+
+  /** Never rejects. */
+  async #publish(batch: Batch): Promise<BatchFailure | undefined> {
+    const { signal } = batch.abort;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const broker = await this.#deps.broker();
+        if (signal.aborted) throw signal.reason;
+        await this.#bind(broker, batch);
+        if (signal.aborted) throw signal.reason;
+        await this.#publishOnce(broker, batch);
+        return undefined;
+      } catch (error) {
+        const fates = batch.fates ?? batch.sendings.map(() => "refused" as const);
+        const canRetry = !signal.aborted && fates.includes("refused") && isTransient(error) && this.#hasRetryLeft(batch, attempt);
+        if (!canRetry || !(await this.#pause(batch, attempt))) return { cause: error, timedOut: signal.aborted, fates };
+      }
+    }
+  }
+
+  /** Sends what the broker does not hold yet, and records what became of it. */
+  async #publishOnce(broker: Broker, batch: Batch): Promise<void> {
+    const earlier = batch.fates;
+    const sendings = earlier ? batch.sendings.filter((_, index) => earlier[index] === "refused") : batch.sendings;
+    const messages = sendings.map((sending) => sending.outgoing);
+    let next: readonly PublishFate[];
+    let failure: unknown;
+    batch.fates = mergeFates(batch, earlier, new Array<PublishFate>(messages.length).fill("unknown")); // what a deadline would report from here on
+    try {
+      await broker.publish(messages, { signal: batch.abort.signal });
+      next = new Array<PublishFate>(messages.length).fill("held");
+    } catch (error) {
+      failure = error;
+      next =
+        error instanceof PublishError && error.fates.length === messages.length
+          ? error.fates
+          : new Array<PublishFate>(messages.length).fill(wasRefused(error) ? "refused" : "unknown");
+    }
+    batch.fates = mergeFates(batch, earlier, next);
+    if (batch.fates.some((fate) => fate !== "held")) throw failure ?? new Error("the broker did not take every message");
+  }
+
+  /** Once per broker for what is declared, once per queue for what comes into use later. */
+  async #bind(broker: Broker, batch: Batch): Promise<void> {
+    const queues: DeclaredQueue[] = [];
+    if (this.#boundTo !== broker) {
+      this.#boundTo = broker;
+      this.#bound.clear();
+      queues.push(...this.#deps.declared);
+    }
+    for (const { queue } of batch.sendings) if (queue && !this.#bound.has(queue.name)) queues.push(queue);
+    if (queues.length === 0) return;
+    const fresh = [...new Map(queues.map((queue) => [queue.name, queue])).values()];
+    await broker.bind(fresh.flatMap((queue) => queue.bindings));
+    for (const queue of fresh) this.#bound.add(queue.name);
+  }
+
+  #hasRetryLeft(batch: Batch, attempt: number): boolean {
+    return batch.retry !== null && (batch.retry.maxRetries === null || attempt < batch.retry.maxRetries);
+  }
+
+  /** False when the deadline came first. */
+  async #pause(batch: Batch, attempt: number): Promise<boolean> {
+    const { intervalStartMs, intervalStepMs, intervalMaxMs } = batch.retry as ResolvedPublishRetryPolicy;
+    const plannedMs = Math.min(intervalStartMs + attempt * intervalStepMs, intervalMaxMs);
+    const delayMs = plannedMs * (1 + 0.5 * this.#deps.random()); // later, never earlier: producers that failed together do not come back together
+    try {
+      await sleep(this.#deps.clock, delayMs, batch.abort.signal);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #end(batch: Batch, failure: BatchFailure | undefined): void {
+    if (batch.finished) return;
+    batch.finished = true;
+    this.#batches.delete(batch);
+    if (this.#batches.size === 0) {
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    }
+    batch.finish(failure);
+  }
+
+  #armTimer(deadlineAt: number): Timer {
+    return this.#deps.clock.timer(deadlineAt - this.#deps.clock.monotonic(), () => this.#expire());
+  }
+
+  /** Ends what is overdue and arms the timer for the next. */
+  #expire(): void {
+    const now = this.#deps.clock.monotonic();
+    this.#timer = undefined;
+    for (const batch of this.#batches) {
+      if (batch.deadlineAt > now) {
+        this.#timer = this.#armTimer(batch.deadlineAt);
+        return;
+      }
+      batch.abort.abort(new DOMException("publishTimeout has passed", "TimeoutError"));
+      if (batch === this.#open) this.#open = undefined;
+      // The broker, told by the signal, may still say exactly what became of each message; it has this turn to do so.
+      setImmediate(() => {
+        const fates = batch.fates ?? batch.sendings.map(() => "refused" as const);
+        this.#end(batch, { cause: batch.abort.signal.reason, timedOut: true, fates });
+      });
+    }
+  }
+
+  #error(calls: readonly SentCall[], failure: BatchFailure): PublishFailedError {
+    const missing = calls.filter((call) => call.fate !== "held");
+    const unknown = missing.filter((call) => call.fate === "unknown").length;
+    const what =
+      calls.length === 1
+        ? `task ${calls[0]?.task}[${calls[0]?.taskId}] was not sent for certain`
+        : `${missing.length} of ${calls.length} tasks were not sent for certain`;
+    const fate =
+      unknown === 0
+        ? "the broker does not hold it"
+        : unknown === missing.length
+          ? "whether the broker holds it is unknown"
+          : `of ${unknown} it is unknown whether the broker holds them`;
+    const transient = isTransient(failure.cause) || failure.timedOut;
+    const options = { cause: failure.cause, transient };
+    if (failure.timedOut) return new PublishTimeoutError(`${what} within ${this.#deps.publishTimeoutMs} ms (${fate})`, calls, options);
+    return new PublishFailedError(
+      `${what} (${fate}): ${failure.cause instanceof Error ? failure.cause.message : String(failure.cause)}`,
+      calls,
+      options,
+    );
+  }
+}
+
+function mergeFates(batch: Batch, earlier: readonly PublishFate[] | undefined, sent: readonly PublishFate[]): PublishFate[] {
+  if (!earlier) return [...sent];
+  let next = 0;
+  return batch.sendings.map((_, index) => (earlier[index] === "refused" ? (sent[next++] as PublishFate) : (earlier[index] as PublishFate)));
+}
+
+function sentCall(sending: Sending, fate: PublishFate | undefined): SentCall {
+  return { taskId: sending.taskId, task: sending.task, fate: fate ?? "unknown" };
+}
+
+/** The broker was never reached, or answered with a refusal: nothing was taken. */
+function wasRefused(error: unknown): boolean {
+  return error instanceof BrokerUnavailableError || error instanceof BrokerRefusedError;
+}
+
+function isTransient(error: unknown): boolean {
+  return error instanceof LovageError && error.transient;
+}

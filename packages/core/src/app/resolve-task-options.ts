@@ -1,0 +1,151 @@
+/** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
+import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
+import { TaskDefinitionError } from "./errors.ts";
+import { deliveryModeNumber } from "./routing.ts";
+import type { Settings } from "./settings.ts";
+import { checkOptionNames, type StoredDefinition } from "./task-definition.ts";
+import type { Backoff, ResolvedBackoff, ResolvedRetry, ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
+
+/** Celery's `retry_backoff_max`. */
+const BACKOFF_MAX_MS = 600_000;
+/** Backoff where only the limit of retries is given. */
+const DEFAULT_BACKOFF: Backoff = { kind: "exponential", base: "1s", max: "10m", jitter: "full" };
+
+/** @throws TaskDefinitionError that names the task, the option and what it takes. */
+export function resolveTaskOptions(definition: StoredDefinition, settings: Settings): ResolvedTaskOptions {
+  const { name } = definition;
+  const options = annotated(definition, settings);
+  const ms = (option: keyof TaskOptions): number | undefined => durationOption(name, option, options[option]);
+  const acksBoth = options.acksOnFailureOrTimeout ?? settings.taskAcksOnFailureOrTimeout;
+  const timeLimitMs = ms("timeLimit");
+  const softTimeLimitMs = ms("softTimeLimit");
+  return Object.freeze({
+    queue: options.queue,
+    exchange: options.exchange,
+    exchangeType: options.exchangeType,
+    routingKey: options.routingKey,
+    priority: options.priority,
+    deliveryMode: deliveryModeNumber(options.deliveryMode) ?? settings.taskDefaultDeliveryMode,
+    serializer: options.serializer ?? settings.taskSerializer,
+    compression: (options.compression === undefined ? settings.taskCompression : options.compression) ?? undefined,
+    expiresMs: ms("expires"),
+    pool: options.pool,
+    timeLimitMs: timeLimitMs ?? settings.taskTimeLimitMs ?? undefined,
+    softTimeLimitMs: softTimeLimitMs ?? settings.taskSoftTimeLimitMs ?? undefined,
+    ownTimeLimitMs: timeLimitMs,
+    ownSoftTimeLimitMs: softTimeLimitMs,
+    ratePerSecond: parseRate(name, options.rateLimit ?? settings.taskDefaultRateLimit),
+    acksLate: options.acksLate ?? settings.taskAcksLate,
+    acksOnFailure: options.acksOnFailure ?? settings.taskAcksOnFailure ?? acksBoth,
+    acksOnTimeout: options.acksOnTimeout ?? settings.taskAcksOnTimeout ?? acksBoth,
+    rejectOnWorkerLost: options.rejectOnWorkerLost ?? settings.taskRejectOnWorkerLost,
+    idempotent: options.idempotent ?? false,
+    ignoreResult: options.ignoreResult ?? settings.taskIgnoreResult,
+    storeErrorsEvenIfIgnored: options.storeErrorsEvenIfIgnored ?? settings.taskStoreErrorsEvenIfIgnored,
+    trackStarted: options.trackStarted ?? settings.taskTrackStarted,
+    storeEagerResult: options.storeEagerResult ?? settings.taskStoreEagerResult,
+    resultExpiresMs: expiry(
+      options.resultExpires === undefined ? settings.resultExpiresMs : options.resultExpires === null ? null : ms("resultExpires"),
+    ),
+    trail: options.trail ?? true,
+    sendEvents: options.sendEvents ?? true,
+    resultreprMaxsize: options.resultreprMaxsize ?? 1024,
+    retry: resolveRetry(name, options, settings),
+    throws: options.throws ?? [],
+    hooks: pickHooks(options),
+  });
+}
+
+function annotated(definition: StoredDefinition, settings: Settings): TaskOptions {
+  let { options } = definition;
+  for (const annotate of settings.taskAnnotations ?? []) {
+    const changes = annotate({ name: definition.name, options });
+    if (!changes) continue;
+    checkOptionNames(definition.name, changes);
+    options = { ...options, ...changes };
+  }
+  return options;
+}
+
+/** 0 keeps for ever, like null: Celery's rule. */
+function expiry(ms: number | null | undefined): number | undefined {
+  return ms === null || ms === undefined || ms === 0 ? undefined : ms;
+}
+
+function resolveRetry(name: string, options: TaskOptions, settings: Settings): ResolvedRetry {
+  const { retry, autoretryFor, retryKwargs } = options;
+  if (retry && (autoretryFor || options.retryBackoff !== undefined)) {
+    throw new TaskDefinitionError(
+      name,
+      `the task ${name} has both retry and ${autoretryFor ? "autoretryFor" : "retryBackoff"}: keep one of them`,
+    );
+  }
+  const limit = firstDefined(retry?.maxRetries, retryKwargs?.maxRetries, options.maxRetries, settings.taskDefaultMaxRetries);
+  const defaultDelayMs = durationOption(name, "defaultRetryDelay", options.defaultRetryDelay) ?? settings.taskDefaultRetryDelayMs;
+  return {
+    maxRetries: limit ?? undefined,
+    matches: retry ? (retry.for ?? "all") : (autoretryFor ?? "none"),
+    except: retry?.except ?? options.dontAutoretryFor ?? [],
+    backoff: retry ? resolveBackoff(name, retry.backoff ?? DEFAULT_BACKOFF) : celeryBackoff(name, options, defaultDelayMs),
+    defaultDelayMs,
+  };
+}
+
+function celeryBackoff(name: string, options: TaskOptions, defaultDelayMs: number): ResolvedBackoff {
+  const { retryBackoff, retryKwargs } = options;
+  if (!retryBackoff) {
+    const delayMs = durationOption(name, "retryKwargs.countdown", retryKwargs?.countdown) ?? defaultDelayMs;
+    return { kind: "fixed", baseMs: delayMs, maxMs: delayMs, jitter: "none" };
+  }
+  return {
+    kind: "exponential",
+    baseMs: (retryBackoff === true ? 1 : retryBackoff) * 1000,
+    maxMs: durationOption(name, "retryBackoffMax", options.retryBackoffMax) ?? BACKOFF_MAX_MS,
+    jitter: (options.retryJitter ?? true) ? "full" : "none",
+  };
+}
+
+function resolveBackoff(name: string, backoff: Backoff): ResolvedBackoff {
+  const base = backoff.kind === "fixed" ? backoff.delay : backoff.base;
+  const baseMs = durationOption(name, "retry.backoff", base) ?? 1000;
+  const max = backoff.kind === "fixed" ? undefined : backoff.max;
+  const maxMs = backoff.kind === "fixed" ? baseMs : (durationOption(name, "retry.backoff.max", max) ?? BACKOFF_MAX_MS);
+  return { kind: backoff.kind, baseMs, maxMs, jitter: backoff.jitter ?? "full" };
+}
+
+function pickHooks(options: TaskOptions): ResolvedTaskOptions["hooks"] {
+  const { beforeStart, onSuccess, onFailure, onRetry, afterReturn } = options;
+  return {
+    ...(beforeStart && { beforeStart }),
+    ...(onSuccess && { onSuccess }),
+    ...(onFailure && { onFailure }),
+    ...(onRetry && { onRetry }),
+    ...(afterReturn && { afterReturn }),
+  };
+}
+
+function durationOption(task: string, option: string, value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  const ms = parseDuration(value);
+  if (ms === undefined)
+    throw new TaskDefinitionError(task, `${option} of the task ${task} is ${JSON.stringify(value)}: it takes ${DURATION_ACCEPTED}`);
+  return ms;
+}
+
+/** `"100/m"` is 100/60 a second. */
+function parseRate(task: string, rate: string | number | null): number | undefined {
+  if (rate === null || rate === 0 || rate === "0") return undefined;
+  if (typeof rate === "number" && rate > 0) return rate;
+  const match = /^(\d+(?:\.\d+)?)(?:\/([smh]))?$/.exec(String(rate));
+  if (!match)
+    throw new TaskDefinitionError(
+      task,
+      `rateLimit of the task ${task} is ${JSON.stringify(rate)}: it takes a number per second, or a text such as "100/m"`,
+    );
+  const per = match[2] === "h" ? 3600 : match[2] === "m" ? 60 : 1;
+  return Number(match[1]) / per;
+}
+
+function firstDefined<T>(...values: readonly (T | undefined)[]): T | undefined {
+  return values.find((value) => value !== undefined);
+}

@@ -1,0 +1,132 @@
+/** Reads and awaits result documents. All reads of one turn of the event loop are one round trip. */
+import { decodeResult, type ResultDocument } from "../protocol/result.ts";
+import { contentTypesFor } from "../protocol/serializers.ts";
+import { isReady } from "../protocol/states.ts";
+import type { ResultBackend, ResultText } from "../results/result-backend.ts";
+import type { Clock, Timer } from "../shared/clock.ts";
+import { ResultsDisabledError, ResultTimeoutError } from "./errors.ts";
+import type { Settings } from "./settings.ts";
+
+export interface ReaderDeps {
+  backend(): Promise<ResultBackend | undefined>;
+  settings(): Settings;
+  readonly clock: Clock;
+}
+
+export interface WaitOptions {
+  readonly timeoutMs: number | null;
+  readonly signal: AbortSignal | undefined;
+  /** Told of every state that is stored meanwhile. */
+  readonly onMessage: ((document: ResultDocument) => void) | undefined;
+}
+
+interface Read {
+  readonly id: string;
+  resolve(document: ResultDocument | undefined): void;
+  reject(error: unknown): void;
+}
+
+export class ResultReader {
+  readonly #deps: ReaderDeps;
+  #reads: Read[] = [];
+  #codec: { readonly accept: ReadonlySet<string>; readonly serializer: string } | undefined;
+
+  constructor(deps: ReaderDeps) {
+    this.#deps = deps;
+  }
+
+  /** The document as it is now; undefined when there is none. @throws ResultsDisabledError */
+  read(id: string): Promise<ResultDocument | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#reads.push({ id, resolve, reject });
+      if (this.#reads.length === 1) setImmediate(() => void this.#readAll());
+    });
+  }
+
+  async #readAll(): Promise<void> {
+    const reads = this.#reads;
+    this.#reads = [];
+    try {
+      const backend = await this.#backend();
+      const texts = await backend.fetch(reads.map((read) => read.id));
+      for (const [index, read] of reads.entries()) this.#answer(read, texts[index]);
+    } catch (error) {
+      for (const read of reads) read.reject(error);
+    }
+  }
+
+  #answer(read: Read, text: ResultText | undefined): void {
+    try {
+      read.resolve(text === undefined ? undefined : this.decode(text));
+    } catch (error) {
+      read.reject(error);
+    }
+  }
+
+  /**
+   * Resolves with the first document whose state is ready. Never later than the timeout, whatever the backend does.
+   * @throws ResultTimeoutError, ResultsDisabledError, the signal's reason, BackendUnavailableError
+   */
+  async wait(id: string, options: WaitOptions): Promise<ResultDocument> {
+    const { signal, timeoutMs, onMessage } = options;
+    signal?.throwIfAborted();
+    let lastState = "PENDING";
+    let timer: Timer | undefined;
+    let onAbort: (() => void) | undefined;
+    let watching: Disposable | undefined;
+    let ended = false;
+    try {
+      return await new Promise<ResultDocument>((resolve, reject) => {
+        onAbort = () => reject(signal?.reason);
+        signal?.addEventListener("abort", onAbort, { once: true });
+        if (timeoutMs !== null) timer = this.#deps.clock.timer(timeoutMs, () => reject(new ResultTimeoutError(id, timeoutMs, lastState)));
+        const onText = (text: ResultText): void => {
+          try {
+            const document = this.decode(text);
+            lastState = document.state;
+            onMessage?.(document);
+            if (isReady(document.state)) resolve(document);
+          } catch (error) {
+            reject(error);
+          }
+        };
+        this.#backend()
+          .then((backend) => backend.watch(id, onText))
+          .then((watch) => {
+            if (ended) watch[Symbol.dispose]();
+            else watching = watch;
+          })
+          .catch(reject);
+      });
+    } finally {
+      ended = true;
+      timer?.cancel();
+      if (onAbort) signal?.removeEventListener("abort", onAbort);
+      watching?.[Symbol.dispose]();
+    }
+  }
+
+  async forget(ids: readonly string[]): Promise<void> {
+    await (await this.#backend()).forget(ids);
+  }
+
+  decode(text: ResultText): ResultDocument {
+    return decodeResult(text, this.#decoding());
+  }
+
+  #decoding(): { readonly accept: ReadonlySet<string>; readonly serializer: string } {
+    if (this.#codec) return this.#codec;
+    const settings = this.#deps.settings();
+    this.#codec = {
+      accept: contentTypesFor(settings.resultAcceptContent ?? settings.acceptContent),
+      serializer: settings.resultSerializer,
+    };
+    return this.#codec;
+  }
+
+  async #backend(): Promise<ResultBackend> {
+    const backend = await this.#deps.backend();
+    if (!backend) throw new ResultsDisabledError();
+    return backend;
+  }
+}

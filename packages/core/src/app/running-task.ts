@@ -1,0 +1,240 @@
+/**
+ * The context of one run of a task: facts, and the way to ask for things. Made by workers and by eager calls.
+ * What is seldom used (log, signal) is made when it is first asked for: a context must cost next to nothing.
+ */
+import { MaxRetriesExceededError } from "../protocol/celery-errors.ts";
+import type { WireInstant } from "../protocol/message.ts";
+import type { Clock, Random } from "../shared/clock.ts";
+import { DURATION_ACCEPTED, parseDuration, type Duration } from "../shared/duration.ts";
+import type { Logger } from "../shared/log.ts";
+import type { Lovage } from "./app.ts";
+import { CallError } from "./errors.ts";
+import { backoffDelayMs, hasRetryLeft } from "./retry-plan.ts";
+import type { ChildTask, RetryRequest, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
+import type { ResolvedTaskOptions } from "./task-options.ts";
+import { Ignore, Reject, Retry, type RetryChanges } from "./task-signals.ts";
+
+/** What the run offers its task. */
+export interface RunServices {
+  readonly app: Lovage;
+  readonly options: ResolvedTaskOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Asked for at most once. */
+  signal(): AbortSignal;
+  /** Stores an intermediate state; resolves when the backend holds it. */
+  storeState(state: string, meta: unknown): Promise<void>;
+}
+
+export class RunningTask implements TaskContext {
+  readonly #request: TaskRequest;
+  readonly #services: RunServices;
+  readonly #children: ChildTask[] = [];
+  #log: Logger | undefined;
+  #signal: AbortSignal | undefined;
+  #progress: { waiting: unknown; sending: Promise<void> } | undefined;
+
+  constructor(request: TaskRequest, services: RunServices) {
+    this.#request = request;
+    this.#services = services;
+  }
+
+  get app(): Lovage {
+    return this.#services.app;
+  }
+
+  get signal(): AbortSignal {
+    return (this.#signal ??= this.#services.signal());
+  }
+
+  get log(): Logger {
+    return (this.#log ??= this.app.logger.child({ task: this.task, taskId: this.id }));
+  }
+
+  get children(): readonly ChildTask[] {
+    return this.#children;
+  }
+
+  /** Records a task that this one sent. */
+  addChild(id: string): void {
+    this.#children.push([[id, this.id], null]);
+  }
+
+  async progress(current: number, total?: number, meta: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    const document = { current, ...(total !== undefined && { total }), ...meta };
+    if (this.#progress) {
+      this.#progress.waiting = document;
+      return this.#progress.sending;
+    }
+    const progress: { waiting: unknown; sending: Promise<void> } = { waiting: document, sending: Promise.resolve() };
+    this.#progress = progress;
+    progress.sending = this.#sendProgress(progress);
+    return progress.sending;
+  }
+
+  async #sendProgress(progress: { waiting: unknown }): Promise<void> {
+    try {
+      while (progress.waiting !== undefined) {
+        const document = progress.waiting;
+        progress.waiting = undefined;
+        await this.#services.storeState("PROGRESS", document);
+      }
+    } finally {
+      this.#progress = undefined;
+    }
+  }
+
+  async updateState(state: string, meta: unknown = null): Promise<void> {
+    await this.#services.storeState(state, meta);
+  }
+
+  retry(request: RetryRequest = {}): never {
+    const { retry } = this.#services.options;
+    const maxRetries = request.maxRetries === undefined ? retry.maxRetries : (request.maxRetries ?? undefined);
+    if (!hasRetryLeft(this.retries, maxRetries)) throw request.error ?? new MaxRetriesExceededError(`Can't retry ${this.task}[${this.id}]`);
+    const now = this.#services.clock.now();
+    const etaAt = request.eta?.getTime();
+    const delayMs = etaAt === undefined ? this.#retryDelayMs(request.countdown) : Math.max(0, etaAt - now);
+    throw new Retry({ delayMs, etaAt, retries: this.retries + 1, error: request.error, changes: retryChanges(this.task, request, now) });
+  }
+
+  #retryDelayMs(countdown: Duration | undefined): number {
+    if (countdown !== undefined) return durationOf(this.task, "countdown", countdown);
+    const { retry } = this.#services.options;
+    return retry.backoff.kind === "fixed" && retry.matches === "none"
+      ? retry.defaultDelayMs
+      : backoffDelayMs(retry.backoff, this.retries, this.#services.random);
+  }
+
+  ignore(): never {
+    throw new Ignore();
+  }
+
+  reject(reason?: unknown, options?: { readonly requeue?: boolean }): never {
+    throw new Reject(reason, options);
+  }
+
+  get id(): string {
+    return this.#request.id;
+  }
+  get task(): string {
+    return this.#request.task;
+  }
+  get args(): readonly unknown[] {
+    return this.#request.args;
+  }
+  get kwargs(): Readonly<Record<string, unknown>> {
+    return this.#request.kwargs;
+  }
+  get argsrepr(): string | undefined {
+    return this.#request.argsrepr;
+  }
+  get kwargsrepr(): string | undefined {
+    return this.#request.kwargsrepr;
+  }
+  get rootId(): string {
+    return this.#request.rootId;
+  }
+  get parentId(): string | undefined {
+    return this.#request.parentId;
+  }
+  get group(): string | undefined {
+    return this.#request.group;
+  }
+  get groupIndex(): number | undefined {
+    return this.#request.groupIndex;
+  }
+  get correlationId(): string | undefined {
+    return this.#request.correlationId;
+  }
+  get replyTo(): string | undefined {
+    return this.#request.replyTo;
+  }
+  get retries(): number {
+    return this.#request.retries;
+  }
+  get eta(): WireInstant | undefined {
+    return this.#request.eta;
+  }
+  get expires(): WireInstant | undefined {
+    return this.#request.expires;
+  }
+  get timeLimitMs(): number | undefined {
+    return this.#request.timeLimitMs;
+  }
+  get softTimeLimitMs(): number | undefined {
+    return this.#request.softTimeLimitMs;
+  }
+  get ignoreResult(): boolean | null {
+    return this.#request.ignoreResult;
+  }
+  get replacedTaskNesting(): number {
+    return this.#request.replacedTaskNesting;
+  }
+  get headers(): Readonly<Record<string, unknown>> {
+    return this.#request.headers;
+  }
+  get stampedHeaders(): readonly string[] | undefined {
+    return this.#request.stampedHeaders;
+  }
+  get stamps(): Readonly<Record<string, unknown>> {
+    return this.#request.stamps;
+  }
+  get shadow(): string | undefined {
+    return this.#request.shadow;
+  }
+  get origin(): string | undefined {
+    return this.#request.origin;
+  }
+  get delivery(): TaskDelivery {
+    return this.#request.delivery;
+  }
+  get callbacks(): readonly unknown[] | undefined {
+    return this.#request.callbacks;
+  }
+  get errbacks(): readonly unknown[] | undefined {
+    return this.#request.errbacks;
+  }
+  get chain(): readonly unknown[] | undefined {
+    return this.#request.chain;
+  }
+  get chord(): unknown {
+    return this.#request.chord;
+  }
+  get hostname(): string | undefined {
+    return this.#request.hostname;
+  }
+  get workerPid(): number {
+    return this.#request.workerPid;
+  }
+  get startedAt(): number {
+    return this.#request.startedAt;
+  }
+  get isEager(): boolean {
+    return this.#request.isEager;
+  }
+}
+
+function retryChanges(task: string, request: RetryRequest, now: number): RetryChanges {
+  const { args, kwargs, queue, exchange, routingKey, priority, timeLimit, softTimeLimit, expires, headers } = request;
+  return {
+    ...(args && { args }),
+    ...(kwargs && { kwargs }),
+    ...(queue !== undefined && { queue }),
+    ...(exchange !== undefined && { exchange }),
+    ...(routingKey !== undefined && { routingKey }),
+    ...(priority !== undefined && { priority }),
+    ...(timeLimit !== undefined && { timeLimitMs: durationOf(task, "timeLimit", timeLimit) }),
+    ...(softTimeLimit !== undefined && { softTimeLimitMs: durationOf(task, "softTimeLimit", softTimeLimit) }),
+    ...(expires !== undefined && {
+      expiresAt: expires === null ? null : expires instanceof Date ? expires.getTime() : now + durationOf(task, "expires", expires),
+    }),
+    ...(headers && { headers }),
+  };
+}
+
+function durationOf(task: string, option: string, value: Duration): number {
+  const ms = parseDuration(value);
+  if (ms === undefined) throw new CallError(task, `${option} of a retry of ${task} is not accepted: it takes ${DURATION_ACCEPTED}`);
+  return ms;
+}

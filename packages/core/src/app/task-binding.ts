@@ -1,0 +1,68 @@
+/** From the arguments of a message to a call of the task's function. */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { TaskArgumentsError } from "./errors.ts";
+import type { Kwargs } from "./call-options.ts";
+import type { TaskContext } from "./task-context.ts";
+import type { StoredDefinition } from "./task-definition.ts";
+
+export type Invoke = (ctx: TaskContext, args: readonly unknown[], kwargs: Kwargs) => Promise<unknown>;
+
+type AnyRun = (...args: readonly unknown[]) => unknown;
+
+/** Chosen once per task, so that a task without `params` and `input` pays for neither. */
+export function bindInvoke(definition: StoredDefinition): Invoke {
+  const run = definition.run as AnyRun;
+  const { params, input, takesContext } = definition;
+  const call: (ctx: TaskContext, args: readonly unknown[]) => unknown = takesContext
+    ? (ctx, args) => run(ctx, ...args)
+    : (_, args) => run(...args);
+  if (!params && !input) return async (ctx, args) => call(ctx, args);
+  return async (ctx, args, kwargs) => {
+    const bound = params ? bindParams(definition.name, params, args, kwargs) : args;
+    if (!input) return call(ctx, bound);
+    const isObjectByName = bound.length === 0 && !params && Object.keys(kwargs).length > 0;
+    return call(ctx, await check(definition.name, input, isObjectByName ? [kwargs] : bound));
+  };
+}
+
+/** As Python binds: positions first, then names; a name that is unknown or already bound is an error. */
+function bindParams(task: string, params: readonly string[], args: readonly unknown[], kwargs: Kwargs): readonly unknown[] {
+  const names = Object.keys(kwargs);
+  if (names.length === 0) return args;
+  const bound = [...args];
+  const problems: string[] = [];
+  for (const name of names) {
+    const index = params.indexOf(name);
+    if (index < 0) problems.push(`there is no parameter ${name}`);
+    else if (index < args.length) problems.push(`${name} is given twice`);
+    else bound[index] = kwargs[name];
+  }
+  if (problems.length > 0) throw new TaskArgumentsError(task, problems);
+  return Array.from(bound); // holes become undefined
+}
+
+async function check(
+  task: string,
+  input: StandardSchemaV1 | readonly StandardSchemaV1[],
+  args: readonly unknown[],
+): Promise<readonly unknown[]> {
+  const schemas = Array.isArray(input) ? (input as readonly StandardSchemaV1[]) : [input as StandardSchemaV1];
+  if (args.length > schemas.length) throw new TaskArgumentsError(task, [`it takes ${schemas.length} arguments, not ${args.length}`]);
+  const problems: string[] = [];
+  const values: unknown[] = [];
+  for (const [index, schema] of schemas.entries()) {
+    const answer = schema["~standard"].validate(args[index]);
+    const result = answer instanceof Promise ? await answer : answer;
+    if (result.issues) problems.push(...result.issues.map((issue) => issueText(issue, schemas.length > 1 ? index : undefined)));
+    else values.push(result.value);
+  }
+  if (problems.length > 0) throw new TaskArgumentsError(task, problems);
+  return values;
+}
+
+/** The schema's own words and the place; schemas do not quote values there. */
+function issueText(issue: StandardSchemaV1.Issue, argument: number | undefined): string {
+  const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part));
+  if (argument !== undefined) path.unshift(`argument ${argument}`);
+  return path.length === 0 ? issue.message : `${path.join(".")}: ${issue.message}`;
+}

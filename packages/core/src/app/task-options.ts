@@ -1,0 +1,160 @@
+/** What can be said about a task where it is defined: Celery's task attributes in camelCase, in Celery's units, and a few of ours. */
+import type { Duration } from "../shared/duration.ts";
+import type { TaskContext } from "./task-context.ts";
+
+export interface TaskOptions {
+  // Where it goes.
+  readonly queue?: string;
+  readonly exchange?: string;
+  readonly exchangeType?: ExchangeType;
+  readonly routingKey?: string;
+  /** On Redis and SQLite 0 is served first, on RabbitMQ last. */
+  readonly priority?: number;
+  readonly deliveryMode?: DeliveryMode;
+  readonly serializer?: string;
+  readonly compression?: string | null;
+  /** Not run when it has not started by then. */
+  readonly expires?: Duration;
+
+  // How it runs.
+  /** Which of the worker's pools runs it. Default: the worker's own. */
+  readonly pool?: PoolName;
+  readonly timeLimit?: Duration;
+  readonly softTimeLimit?: Duration;
+  /** At most this many starts per worker: `"100/m"`, `"10/s"`, `"1/h"`, or a number per second. */
+  readonly rateLimit?: string | number;
+
+  // When its message is acknowledged.
+  /** Acknowledge after the run, so that a crash runs it again. Default true. */
+  readonly acksLate?: boolean;
+  /** Acknowledge also after a failure. Default true. */
+  readonly acksOnFailure?: boolean;
+  readonly acksOnTimeout?: boolean;
+  /** Celery's older name for both of the above. */
+  readonly acksOnFailureOrTimeout?: boolean;
+  /** Put the message back when the process that ran it died. Default true. */
+  readonly rejectOnWorkerLost?: boolean;
+  /** Says that running twice does no harm. Only documents it: checks do not warn about late acks then. */
+  readonly idempotent?: boolean;
+
+  // What is kept of it.
+  readonly ignoreResult?: boolean;
+  readonly storeErrorsEvenIfIgnored?: boolean;
+  readonly trackStarted?: boolean;
+  readonly storeEagerResult?: boolean;
+  /** Result of this task kept this long. Default: the setting `resultExpires`. */
+  readonly resultExpires?: Duration | null;
+  /** Record the tasks that it sends as its children. Default true. */
+  readonly trail?: boolean;
+  readonly sendEvents?: boolean;
+  readonly resultreprMaxsize?: number;
+
+  // What happens when it fails.
+  /** null retries for ever. Default 3. */
+  readonly maxRetries?: number | null;
+  /** Default 180 s, as in Celery. */
+  readonly defaultRetryDelay?: Duration;
+  /** Errors that are retried by themselves: classes, or names as they stand in results. */
+  readonly autoretryFor?: readonly ErrorMatcher[];
+  readonly dontAutoretryFor?: readonly ErrorMatcher[];
+  readonly retryKwargs?: { readonly maxRetries?: number | null; readonly countdown?: Duration };
+  /** true is a base of one second, a number that many: base x 2^retries. */
+  readonly retryBackoff?: boolean | number;
+  readonly retryBackoffMax?: Duration;
+  readonly retryJitter?: boolean;
+  /** All of the above in one object; with it, every error is retried unless `for` or `except` says otherwise. */
+  readonly retry?: RetryOptions;
+  /** Errors that are expected: logged in one line without a stack. */
+  readonly throws?: readonly ErrorMatcher[];
+
+  // Hooks, run where the task runs. What they throw is logged and changes nothing.
+  readonly beforeStart?: (ctx: TaskContext) => unknown;
+  readonly onSuccess?: (value: unknown, ctx: TaskContext) => unknown;
+  readonly onFailure?: (error: unknown, ctx: TaskContext) => unknown;
+  readonly onRetry?: (error: unknown, ctx: TaskContext) => unknown;
+  readonly afterReturn?: (state: string, value: unknown, ctx: TaskContext) => unknown;
+}
+
+export type ExchangeType = "direct" | "topic" | "fanout";
+export type DeliveryMode = 1 | 2 | "transient" | "persistent";
+export type PoolName = "async" | "threads" | "processes";
+
+/** An error class, the name of one (`"ConnectionRefusedError"`, an `error.name`, or a system error's `code`), or a function that decides. */
+export type ErrorMatcher = ErrorClass | string | ((error: unknown) => boolean);
+export type ErrorClass = abstract new (...args: never[]) => Error;
+
+export interface RetryOptions {
+  /** null retries for ever. Default 3. */
+  readonly maxRetries?: number | null;
+  readonly backoff?: Backoff;
+  /** Default: every error. */
+  readonly for?: readonly ErrorMatcher[];
+  readonly except?: readonly ErrorMatcher[];
+}
+
+export type Backoff =
+  | { readonly kind: "fixed"; readonly delay: Duration; readonly jitter?: Jitter }
+  | { readonly kind: "linear"; readonly base: Duration; readonly max?: Duration; readonly jitter?: Jitter }
+  | { readonly kind: "exponential"; readonly base: Duration; readonly max?: Duration; readonly jitter?: Jitter };
+
+/** `full` picks evenly between 0 and the delay. */
+export type Jitter = "none" | "full";
+
+/** Options after annotations, settings and defaults: nothing is left open, times are ms. */
+export interface ResolvedTaskOptions {
+  /** undefined: routers and the default queue decide. */
+  readonly queue: string | undefined;
+  readonly exchange: string | undefined;
+  readonly exchangeType: ExchangeType | undefined;
+  readonly routingKey: string | undefined;
+  readonly priority: number | undefined;
+  readonly deliveryMode: 1 | 2;
+  readonly serializer: string;
+  readonly compression: string | undefined;
+  readonly expiresMs: number | undefined;
+  readonly pool: PoolName | undefined;
+  readonly timeLimitMs: number | undefined;
+  readonly softTimeLimitMs: number | undefined;
+  /** The task's own limits, without the settings': what its messages carry. */
+  readonly ownTimeLimitMs: number | undefined;
+  readonly ownSoftTimeLimitMs: number | undefined;
+  /** Starts per second; undefined is unlimited. */
+  readonly ratePerSecond: number | undefined;
+  readonly acksLate: boolean;
+  readonly acksOnFailure: boolean;
+  readonly acksOnTimeout: boolean;
+  readonly rejectOnWorkerLost: boolean;
+  readonly idempotent: boolean;
+  readonly ignoreResult: boolean;
+  readonly storeErrorsEvenIfIgnored: boolean;
+  readonly trackStarted: boolean;
+  readonly storeEagerResult: boolean;
+  /** undefined keeps results for ever. */
+  readonly resultExpiresMs: number | undefined;
+  readonly trail: boolean;
+  readonly sendEvents: boolean;
+  readonly resultreprMaxsize: number;
+  readonly retry: ResolvedRetry;
+  readonly throws: readonly ErrorMatcher[];
+  readonly hooks: TaskHooks;
+}
+
+export interface ResolvedRetry {
+  /** undefined retries for ever. */
+  readonly maxRetries: number | undefined;
+  /** Errors that are retried by themselves. */
+  readonly matches: readonly ErrorMatcher[] | "all" | "none";
+  readonly except: readonly ErrorMatcher[];
+  readonly backoff: ResolvedBackoff;
+  /** Delay of a `ctx.retry()` that names none and has no backoff to go by. */
+  readonly defaultDelayMs: number;
+}
+
+export interface ResolvedBackoff {
+  readonly kind: "fixed" | "linear" | "exponential";
+  readonly baseMs: number;
+  readonly maxMs: number;
+  readonly jitter: Jitter;
+}
+
+export type TaskHooks = Pick<TaskOptions, "beforeStart" | "onSuccess" | "onFailure" | "onRetry" | "afterReturn">;

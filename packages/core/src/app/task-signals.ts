@@ -1,0 +1,89 @@
+/**
+ * What a task asks for by throwing. The worker turns each into an outcome at once; nothing else may catch them.
+ * Recognised by a brand and not by class: a task's module may have been loaded beside a second copy of this one.
+ */
+const BRAND = Symbol.for("lovage.taskSignal");
+
+export type TaskSignalKind = "retry" | "ignore" | "reject";
+
+abstract class TaskSignalBase extends Error {
+  abstract readonly kind: TaskSignalKind;
+  readonly [BRAND] = true;
+}
+
+/** Run again later. Made by `ctx.retry()`, which has already checked that a retry is left. */
+export class Retry extends TaskSignalBase {
+  readonly kind = "retry";
+  readonly plan: RetryPlan;
+
+  constructor(plan: RetryPlan) {
+    super(`Retry in ${Math.round(plan.delayMs / 1000)}s`, { cause: plan.error });
+    this.name = "Retry";
+    this.plan = plan;
+  }
+}
+
+export interface RetryPlan {
+  /** From now until it may run; 0 at once. */
+  readonly delayMs: number;
+  /** An absolute time that was asked for, ms since 1970; then `delayMs` is what is left until it. */
+  readonly etaAt: number | undefined;
+  /** Attempts made once this retry runs: the `retries` header of the new message. */
+  readonly retries: number;
+  /** Why. Stored with the RETRY state. */
+  readonly error: unknown;
+  /** What differs from the message that is retried. */
+  readonly changes: RetryChanges;
+}
+
+export interface RetryChanges {
+  readonly args?: readonly unknown[];
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly queue?: string;
+  readonly exchange?: string;
+  readonly routingKey?: string;
+  readonly priority?: number;
+  readonly timeLimitMs?: number;
+  readonly softTimeLimitMs?: number;
+  /** null removes the expiry. */
+  readonly expiresAt?: number | null;
+  readonly headers?: Readonly<Record<string, unknown>>;
+}
+
+/** Acknowledge, and store nothing. Made by `ctx.ignore()`. */
+export class Ignore extends TaskSignalBase {
+  readonly kind = "ignore";
+
+  constructor() {
+    super("the task asked to be ignored");
+    this.name = "Ignore";
+  }
+}
+
+/** Reject the message: back to its queue, or to the dead letters. Made by `ctx.reject()`. */
+export class Reject extends TaskSignalBase {
+  readonly kind = "reject";
+  readonly requeue: boolean;
+  readonly reason: unknown;
+
+  constructor(reason?: unknown, options: { readonly requeue?: boolean } = {}) {
+    super("the task rejected its message", { cause: reason });
+    this.name = "Reject";
+    this.reason = reason;
+    this.requeue = options.requeue ?? false;
+  }
+}
+
+export type TaskSignal = Retry | Ignore | Reject;
+
+export function isTaskSignal(error: unknown): error is TaskSignal {
+  return typeof error === "object" && error !== null && BRAND in error;
+}
+
+/** Thrown by a task to fail at once, whatever its retry options say. */
+export class NonRetryableError extends Error {
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "NonRetryableError";
+  }
+}
