@@ -59,8 +59,8 @@ export class Tally {
   /** Undefined when nothing was added. */
   summary(): Summary | undefined {
     if (!this.#smallest || !this.#largest) return undefined;
-    const months = [...this.#months].sort(([a], [b]) => (a < b ? -1 : 1));
-    const categories = [...this.#categories].sort(([, a], [, b]) => (a.total > b.total ? -1 : 1));
+    const months = [...this.#months].toSorted(([a], [b]) => (a < b ? -1 : 1));
+    const categories = [...this.#categories].toSorted(([, a], [, b]) => (a.total > b.total ? -1 : 1));
     return {
       rows: this.#rows,
       total: this.#text(this.#total),
