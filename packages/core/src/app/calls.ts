@@ -284,7 +284,7 @@ function codecOf(destination: Destination, options: ResolvedTaskOptions | undefi
 }
 
 function recordChild(running: TaskContext, prepared: Prepared, id: string, options: CallOptions | undefined): void {
-  if ((options?.addToParent ?? true) && running instanceof RunningTask) running.addChild(id);
+  if ((options?.addToParent ?? true) && prepared.options?.trail !== false && "addChild" in running) (running as RunningTask).addChild(id);
 }
 
 function isEmpty(options: object): boolean {

@@ -9,7 +9,7 @@ import type { ResultBackend } from "../results/result-backend.ts";
 import type { Clock, Random } from "../shared/clock.ts";
 import { parseDuration } from "../shared/duration.ts";
 import type { Logger } from "../shared/log.ts";
-import type { RedisSpec, RedisTlsSpec } from "../stores/redis/spec.ts";
+import type { RedisSpec } from "../stores/redis/spec.ts";
 import type { SqliteSpec } from "../stores/sqlite/spec.ts";
 import { ConfigurationError } from "./errors.ts";
 import { maskUrl } from "./secrets.ts";
@@ -48,8 +48,11 @@ export function brokerSpec(settings: Settings, embedded: EmbeddedStore, part: Pa
   const options = settings.brokerTransportOptions;
   if (configured === null) return sqlite(embedded.file, options);
   return specOf(configured, "CELERY_BROKER_URL (brokerUrl)", embedded.root, options, {
-    ...tlsOf(settings.brokerUseSsl),
+    tls: settings.brokerUseSsl,
     connectTimeoutMs: settings.brokerConnectionTimeoutMs,
+    publishTimeoutMs: settings.publishTimeoutMs,
+    leaseMs: settings.leaseTimeMs,
+    clientName: settings.redisClientName ?? undefined,
   });
 }
 
@@ -64,11 +67,12 @@ export function backendSpec(settings: Settings, embedded: EmbeddedStore): Backen
       ? `redis://${settings.redisHost ?? "127.0.0.1"}:${settings.redisPort ?? 6379}/${settings.redisDb ?? 0}`
       : configured;
   return specOf(url, "CELERY_RESULT_BACKEND (resultBackend)", embedded.root, options, {
-    ...tlsOf(settings.redisBackendUseSsl),
-    ...(settings.redisUsername !== null && { username: settings.redisUsername }),
-    ...(settings.redisPassword !== null && { password: settings.redisPassword }),
-    ...(settings.redisSocketConnectTimeoutMs !== null && { connectTimeoutMs: settings.redisSocketConnectTimeoutMs }),
-    ...(settings.redisSocketTimeoutMs !== null && { socketTimeoutMs: settings.redisSocketTimeoutMs }),
+    tls: settings.redisBackendUseSsl,
+    username: settings.redisUsername ?? undefined,
+    password: settings.redisPassword ?? undefined,
+    connectTimeoutMs: settings.redisSocketConnectTimeoutMs ?? undefined,
+    socketTimeoutMs: settings.redisSocketTimeoutMs,
+    clientName: settings.redisClientName ?? undefined,
     keepalive: settings.redisSocketKeepalive,
   });
 }
@@ -139,8 +143,4 @@ function sqlite(path: string, options: Options): SqliteSpec {
     timeoutMs: parseDuration(options["timeout"]) ?? 5000,
     deadLetterMax: Number.isSafeInteger(deadLetterMax) ? deadLetterMax : 10_000,
   };
-}
-
-function tlsOf(tls: RedisTlsSpec | null): { readonly tls?: RedisTlsSpec } {
-  return tls === null ? {} : { tls };
 }

@@ -1,7 +1,7 @@
 /** The one place of the app that reads `process.env`. */
 import { nearestName } from "../shared/suggest.ts";
 import { OLD_NAMES } from "./old-setting-names.ts";
-import { environmentName, findSetting, settingNames, type SettingsLayer } from "./settings.ts";
+import { findSetting, settingNames, snakeCase, type SettingsLayer } from "./settings.ts";
 import { REFUSED_FAMILIES } from "./settings-table.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -30,7 +30,7 @@ export function processEnvironment(): Environment {
  */
 export function readEnvironment(env: Environment, namespace: string): FromEnvironment {
   const prefix = `${namespace}_`;
-  const known = settingNames().map((name) => environmentName(name, namespace));
+  const known = settingNames().map(snakeCase);
   const values: Record<string, unknown> = {};
   const foreign: string[] = [];
   for (const [name, value] of Object.entries(env)) {
@@ -38,7 +38,7 @@ export function readEnvironment(env: Environment, namespace: string): FromEnviro
     const bare = name.slice(prefix.length);
     if (NOT_SETTINGS.has(bare)) continue;
     const isMeant =
-      findSetting(name, namespace) !== undefined || OLD_NAMES.has(name) || isRefused(bare) || nearestName(name, known) !== undefined;
+      findSetting(name, namespace) !== undefined || OLD_NAMES.has(name) || isRefused(bare) || nearestName(bare, known) !== undefined;
     if (isMeant) values[name] = value;
     else foreign.push(name);
   }

@@ -53,7 +53,8 @@ class Batch {
   readonly done: Promise<BatchFailure | undefined>;
   readonly abort = new AbortController();
   bytes = 0;
-  finished = false;
+  isUnderWay = false;
+  isFinished = false;
   /** What is known of each message; undefined while nothing has been sent. */
   fates: PublishFate[] | undefined;
   finish!: (failure: BatchFailure | undefined) => void;
@@ -149,13 +150,10 @@ export class Producer {
       const batch = this.#waiting.shift();
       if (!batch) return;
       if (batch === this.#open) this.#open = undefined;
-      if (batch.finished) continue;
+      if (batch.isFinished) continue;
       this.#underWay++;
-      void this.#publish(batch).then((failure) => {
-        this.#underWay--;
-        this.#end(batch, failure);
-        if (this.#waiting.length > 0) this.#flush();
-      });
+      batch.isUnderWay = true;
+      void this.#publish(batch).then((failure) => this.#end(batch, failure));
     }
   }
 
@@ -225,7 +223,7 @@ export class Producer {
     const plannedMs = Math.min(intervalStartMs + attempt * intervalStepMs, intervalMaxMs);
     const delayMs = plannedMs * (1 + 0.5 * this.#deps.random()); // later, never earlier: producers that failed together do not come back together
     try {
-      await sleep(this.#deps.clock, delayMs, batch.abort.signal);
+      if (delayMs > 0) await sleep(this.#deps.clock, delayMs, batch.abort.signal);
       return true;
     } catch {
       return false;
@@ -233,14 +231,17 @@ export class Producer {
   }
 
   #end(batch: Batch, failure: BatchFailure | undefined): void {
-    if (batch.finished) return;
-    batch.finished = true;
+    if (batch.isFinished) return;
+    batch.isFinished = true;
     this.#batches.delete(batch);
     if (this.#batches.size === 0) {
       this.#timer?.cancel();
       this.#timer = undefined;
     }
     batch.finish(failure);
+    if (!batch.isUnderWay) return;
+    this.#underWay--;
+    if (this.#waiting.length > 0) this.#flush();
   }
 
   #armTimer(deadlineAt: number): Timer {

@@ -18,7 +18,7 @@ const HARMLESS = new Set<string>([
 /** A URL, or a list of them joined with `;`, without its passwords. Any other text as it is. */
 export function maskUrl(text: string): string {
   return text
-    .replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/)([^\s;,/@]*):([^\s;,/]*)@/gi, `$1$2:${MASK}@`)
+    .replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/)([^\s;,/@:]*):([^\s;]*)@/gi, `$1$2:${MASK}@`)
     .replaceAll(/([?&][^=&\s]*(?:pass|secret|token)[^=&\s]*=)[^&\s]*/gi, `$1${MASK}`);
 }
 

@@ -86,29 +86,30 @@ export interface ResolvedPublishRetryPolicy {
   readonly intervalMaxMs: number;
 }
 
-const POLICY_KEYS = ["maxRetries", "intervalStart", "intervalStep", "intervalMax"] as const;
+/** `retry_errors` is Celery's list of Python exceptions: which errors are worth a retry is decided here. */
+const POLICY_KEYS: ReadonlySet<string> = new Set([
+  "maxRetries", "intervalStart", "intervalStep", "intervalMax", "max_retries", "interval_start", "interval_step", "interval_max", "retry_errors", "retryErrors",
+]); // prettier-ignore
 
 /** Also reads the `retryPolicy` of a single call. @throws NotAccepted */
 export function readPublishRetryPolicy(value: unknown): ResolvedPublishRetryPolicy {
   if (!isPlain(value)) throw new NotAccepted();
-  const given = new Map(Object.entries(value).map(([key, part]) => [key.replaceAll("_", "").toLowerCase(), part]));
-  given.delete("retryerrors"); // Celery's list of Python exceptions: which errors are worth a retry is decided here
-  const read = (key: (typeof POLICY_KEYS)[number], initial: number): number => {
-    const part = given.get(key.toLowerCase()) ?? initial;
-    given.delete(key.toLowerCase());
-    if (typeof part !== "number" || !(part >= 0)) throw new NotAccepted(`${key} is not a number from 0`);
+  for (const key of Object.keys(value)) {
+    if (!POLICY_KEYS.has(key))
+      throw new NotAccepted(`it has an unknown key "${key}"; known are maxRetries, intervalStart, intervalStep and intervalMax`);
+  }
+  const read = (camel: string, snake: string, initial: number): number => {
+    const part = value[camel] ?? value[snake] ?? initial;
+    if (typeof part !== "number" || !(part >= 0)) throw new NotAccepted(`${camel} is not a number from 0`);
     return part;
   };
-  const forever = given.get("maxretries") === null;
-  const maxRetries = read("maxRetries", 3);
-  const policy = {
-    maxRetries: forever ? null : maxRetries,
-    intervalStartMs: read("intervalStart", 0) * 1000,
-    intervalStepMs: read("intervalStep", 0.2) * 1000,
-    intervalMaxMs: read("intervalMax", 1) * 1000,
+  const isForever = value["maxRetries"] === null || value["max_retries"] === null;
+  return {
+    maxRetries: isForever ? null : read("maxRetries", "max_retries", 3),
+    intervalStartMs: read("intervalStart", "interval_start", 0) * 1000,
+    intervalStepMs: read("intervalStep", "interval_step", 0.2) * 1000,
+    intervalMaxMs: read("intervalMax", "interval_max", 1) * 1000,
   };
-  for (const key of given.keys()) throw new NotAccepted(`it has an unknown key "${key}"; known are ${POLICY_KEYS.join(", ")}`);
-  return policy;
 }
 
 const TLS_NAMES: Readonly<Record<string, keyof RedisTlsSpec>> = {
@@ -120,8 +121,7 @@ const TLS_NAMES: Readonly<Record<string, keyof RedisTlsSpec>> = {
   ssl_keyfile: "key",
   servername: "servername",
   server_hostname: "servername",
-  verify: "verify",
-  rejectUnauthorized: "verify",
+  rejectUnauthorized: "rejectUnauthorized",
   checkHostname: "checkHostname",
   ssl_check_hostname: "checkHostname",
 };
@@ -134,12 +134,12 @@ function readTls(value: unknown): RedisTlsSpec | null {
   const tls: Record<string, unknown> = {};
   for (const [name, part] of Object.entries(value)) {
     if (name === "ssl_cert_reqs") {
-      tls["verify"] = !(part === 0 || /none$/i.test(String(part)));
+      tls["rejectUnauthorized"] = !(part === 0 || /none$/i.test(String(part)));
       continue;
     }
     const known = TLS_NAMES[name];
     if (known === undefined) throw new NotAccepted(`it has an unknown key "${name}"`);
-    const wants = known === "verify" || known === "checkHostname" ? "boolean" : "string";
+    const wants = known === "rejectUnauthorized" || known === "checkHostname" ? "boolean" : "string";
     if (typeof part !== wants) throw new NotAccepted(`"${name}" is not a ${wants}`);
     tls[known] = part;
   }

@@ -37,7 +37,10 @@ export interface ResolvedSettings {
 
 const TABLE: Readonly<Record<string, Setting>> = SETTINGS_TABLE as Readonly<Record<string, Setting>>;
 const NAMES = Object.keys(SETTINGS_TABLE) as SettingName[];
-const BY_PLAIN_NAME: ReadonlyMap<string, SettingName> = new Map(NAMES.map((name) => [plainName(name), name]));
+/** By every spelling but that of the environment: `taskAcksLate`, `task_acks_late`. */
+const BY_SPELLING: ReadonlyMap<string, SettingName> = new Map(
+  NAMES.flatMap((name) => [[name, name] as const, [snakeCase(name), name] as const]),
+);
 
 export function settingNames(): readonly SettingName[] {
   return NAMES;
@@ -64,7 +67,10 @@ export function environmentName(name: SettingName, namespace: string): string {
 
 /** The setting that a name stands for in any spelling, or undefined. */
 export function findSetting(written: string, namespace: string): SettingName | undefined {
-  return BY_PLAIN_NAME.get(plainName(withoutNamespace(written, namespace)));
+  const prefix = `${namespace}_`;
+  if (!written.startsWith(prefix)) return BY_SPELLING.get(written);
+  const bare = written.slice(prefix.length);
+  return bare === bare.toUpperCase() ? BY_SPELLING.get(bare.toLowerCase()) : undefined;
 }
 
 /** @throws SettingError for a name that is not known or a value that is not accepted. */
@@ -147,8 +153,4 @@ function respell(name: SettingName, written: string, namespace: string): string 
 
 function withoutNamespace(written: string, namespace: string): string {
   return written.startsWith(`${namespace}_`) ? written.slice(namespace.length + 1) : written;
-}
-
-function plainName(name: string): string {
-  return name.replaceAll("_", "").toLowerCase();
 }
