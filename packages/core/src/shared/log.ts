@@ -8,7 +8,11 @@ export interface Logger {
   warn(fields: LogFields, message: string): void;
   error(fields: LogFields, message: string): void;
   child(fields: LogFields): Logger;
+  /** pino's: asked before a line is made where that would cost something. Without it every level counts as on. */
+  isLevelEnabled?(level: LogLevel): boolean;
 }
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Secrets and task arguments do not belong here. An error goes under `err`. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -20,4 +24,5 @@ export const silentLogger: Logger = {
   warn() {},
   error() {},
   child: () => silentLogger,
+  isLevelEnabled: () => false,
 };

@@ -1,0 +1,97 @@
+/**
+ * Keeps consuming: runs `broker.consume`, runs it again when it ends for any reason but the worker's stop, and knows
+ * whether messages would arrive now. That knowledge comes from answers that were seen, never from a client library's
+ * word that it is connected.
+ *
+ * States: connecting -> consuming -> (no answer seen for a while, or an error) -> connecting -> ...
+ */
+import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker.ts";
+import { type Clock, type Random, sleep } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import { backoffMs } from "./backoff.ts";
+
+export interface ConsumerSetup {
+  readonly broker: Broker;
+  readonly queues: readonly string[];
+  /** Under which loans are kept. */
+  readonly owner: string;
+  readonly credit: Credit;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Restarts in a row after which it gives up; null never. */
+  readonly maxRestarts: number | null;
+  onBatch(batch: readonly Delivery[]): void;
+}
+
+/** Brokers report answers every few seconds; after that long without one nothing is believed. */
+const STALE_MS = 10_000;
+const RESTART = { baseMs: 200, maxMs: 5000 };
+
+export class Consumer {
+  readonly #setup: ConsumerSetup;
+  #isConnected = false;
+  #lastAnswerAt: number | undefined;
+  #restarts = 0;
+  #whenConsuming: (() => void)[] = [];
+
+  constructor(setup: ConsumerSetup) {
+    this.#setup = setup;
+  }
+
+  /** Messages that are published now would arrive. */
+  get isConsuming(): boolean {
+    const { clock, credit } = this.#setup;
+    if (!this.#isConnected || this.#lastAnswerAt === undefined) return false;
+    return credit.free() === 0 || clock.monotonic() - this.#lastAnswerAt < STALE_MS;
+  }
+
+  whenConsuming(): Promise<void> {
+    if (this.isConsuming) return Promise.resolve();
+    return new Promise((resolve) => this.#whenConsuming.push(resolve));
+  }
+
+  /** Resolves when `signal` aborts. Rejects when it gave up. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { broker, queues, owner, credit, clock, random, logger, maxRestarts } = this.#setup;
+    while (!signal.aborted) {
+      try {
+        for await (const batch of broker.consume(queues, { worker: owner, credit, signal, events: this.#events })) {
+          this.#answered();
+          this.#setup.onBatch(batch);
+        }
+        if (!signal.aborted) throw new Error("the broker's consumer ended by itself");
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#isConnected = false;
+        if (maxRestarts !== null && this.#restarts >= maxRestarts) throw error;
+        const delayMs = backoffMs(this.#restarts++, RESTART, random);
+        logger.error(
+          { err: error, delayMs },
+          `consuming from ${broker.location} failed; it is tried again in ${Math.round(delayMs)} ms: ${errorText(error)}`,
+        );
+        await sleep(clock, delayMs, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  readonly #events: Required<ConsumerEvents> = {
+    connected: () => this.#answered(),
+    disconnected: (error) => {
+      const { logger, broker } = this.#setup;
+      if (this.#isConnected) logger.warn({ err: error }, `lost the broker at ${broker.location}, connecting again: ${errorText(error)}`);
+      this.#isConnected = false;
+    },
+    alive: () => this.#answered(),
+  };
+
+  #answered(): void {
+    const { logger, broker, clock } = this.#setup;
+    if (!this.#isConnected && this.#lastAnswerAt !== undefined) logger.info({}, `consuming from ${broker.location} again`);
+    this.#isConnected = true;
+    this.#lastAnswerAt = clock.monotonic();
+    this.#restarts = 0;
+    for (const resolve of this.#whenConsuming.splice(0)) resolve();
+  }
+}

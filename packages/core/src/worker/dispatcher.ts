@@ -1,0 +1,401 @@
+/**
+ * Brings requests to a slot, and their outcomes to the settler.
+ *
+ * Invariants: no body starts unless the lease is sure; a request that was acknowledged early starts only after the
+ * broker confirmed that; of messages that were lost with a worker before, one at a time runs here, so that the one that
+ * kills workers is told from those that only stood beside it; every request ends in exactly one settlement.
+ */
+import { backoffDelayMs, hasRetryLeft, retriesByItself } from "../app/retry-plan.ts";
+import { runAsTask } from "../app/process-wide.ts";
+import type { Lovage } from "../app/app.ts";
+import type { LoanEnd } from "../brokers/broker.ts";
+import { TaskRevokedError } from "../protocol/celery-errors.ts";
+import type { Clock, Random } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { LoanCredit } from "./credit.ts";
+import { hasEndHooks, runEndHooks } from "./end-hooks.ts";
+import { Fifo } from "./fifo.ts";
+import type { TaskObserver } from "./observer.ts";
+import { LeaseLostError, type Outcome, WorkerStoppedError } from "./outcome.ts";
+import type { Pool } from "./pool/pool.ts";
+import type { Request, RequestHome } from "./request.ts";
+import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
+import { planSettlement, type SettlementRules, writeOfState } from "./settlement.ts";
+import type { StateWriter } from "./state-writer.ts";
+
+export interface DispatcherDeps {
+  readonly app: Lovage;
+  readonly hostname: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly pool: Pool;
+  readonly credit: LoanCredit;
+  readonly settler: Settler;
+  /** undefined: no result backend. */
+  readonly states: StateWriter | undefined;
+  readonly rules: SettlementRules;
+  readonly observers: Required<TaskObserver>;
+  /** Whether a body may start, by the monotonic clock. */
+  mayStart(monotonic: number): boolean;
+  /** ms since 1970, by the broker's clock. */
+  brokerNow(): number;
+}
+
+/** Bodies that return at once are started for that long in one turn of the event loop; then sockets and timers have theirs. */
+const SLICE_MS = 10;
+
+const ACK: LoanEnd = { kind: "ack" };
+const PUT_BACK: LoanEnd = { kind: "putBack" };
+const NOTHING: readonly never[] = [];
+
+export class Dispatcher implements RequestHome {
+  readonly #deps: DispatcherDeps;
+  readonly #ready = new Fifo<Request>();
+  /** Lost with a worker before. They take no slot while they wait for their turn. */
+  readonly #suspects = new Fifo<Request>();
+  #suspect: Request | undefined;
+  readonly #running = new Set<Request>();
+  #isPumping = false;
+  #isPumpPlanned = false;
+  #isStopped = false;
+  #idleWaiters: (() => void)[] = [];
+  #processed = 0;
+
+  constructor(deps: DispatcherDeps) {
+    this.#deps = deps;
+  }
+
+  get app(): Lovage {
+    return this.#deps.app;
+  }
+  get hostname(): string {
+    return this.#deps.hostname;
+  }
+  get clock(): Clock {
+    return this.#deps.clock;
+  }
+  get random(): Random {
+    return this.#deps.random;
+  }
+
+  /** Bodies begun, since the start. */
+  get processed(): number {
+    return this.#processed;
+  }
+  get running(): number {
+    return this.#running.size;
+  }
+  get waiting(): number {
+    return this.#ready.size + this.#suspects.size;
+  }
+  get suspectsWaiting(): number {
+    return this.#suspects.size;
+  }
+
+  // --- to a slot ---------------------------------------------------------------------------------------------------
+
+  /** The request has a loan and counts as busy. `pump` starts it, now or later. */
+  add(request: Request): void {
+    if (request.delivery.losses === 0) {
+      this.#ready.push(request);
+      return;
+    }
+    this.#deps.credit.freeSlot();
+    this.#suspects.push(request);
+  }
+
+  /** Starts what can start. Cheap to call when nothing can. */
+  pump(): void {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      this.#startAll();
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  #startAll(): void {
+    const { pool, clock } = this.#deps;
+    let sliceEnd = 0;
+    while (!this.#isStopped && this.#running.size < pool.slots) {
+      const mayTakeSuspect = this.#suspect === undefined && this.#suspects.size > 0;
+      if (!mayTakeSuspect && this.#ready.size === 0) return;
+      const now = clock.monotonic();
+      if (!this.#deps.mayStart(now)) return; // the next renewal pumps again
+      if (sliceEnd === 0) sliceEnd = now + SLICE_MS;
+      else if (now > sliceEnd) return this.#pumpNextTurn();
+      if (mayTakeSuspect) this.#startSuspect(now);
+      else this.#start(this.#ready.shift() as Request, now);
+    }
+  }
+
+  #pumpNextTurn(): void {
+    if (this.#isPumpPlanned) return;
+    this.#isPumpPlanned = true;
+    setImmediate(() => {
+      this.#isPumpPlanned = false;
+      this.pump();
+    });
+  }
+
+  #startSuspect(now: number): void {
+    const request = this.#suspects.shift() as Request;
+    this.#suspect = request;
+    this.#deps.credit.wantSlot();
+    this.#start(request, now);
+  }
+
+  #start(request: Request, now: number): void {
+    const { expires } = request.received;
+    if (expires !== undefined && expires !== null && expires.at < this.#deps.brokerNow())
+      return this.endUnrun(request, { kind: "revoked", how: "expired" });
+    this.#running.add(request);
+    if (request.options.acksLate) return this.#run(request, now);
+    this.#deps.settler.add({ delivery: request.delivery, end: ACK, results: NOTHING, publish: NOTHING }, new EarlyAck(request, this));
+  }
+
+  /** The broker has answered to an early ack. */
+  ackedEarly(request: Request, answer: SettlementAnswer): void {
+    this.#deps.credit.freeLoan();
+    const now = this.clock.monotonic();
+    if (answer === "settled") {
+      request.isAcked = true;
+      if (!this.#isStopped) return this.#run(request, now);
+      // Too late to start and too late to give it back: recorded, so that nobody waits for it for ever.
+      return this.ended(request, { kind: "interrupted" });
+    }
+    if (answer === "lost") this.#deps.observers.lost(request);
+    this.#leaveSlot(request);
+  }
+
+  #run(request: Request, now: number): void {
+    request.startedAt = now;
+    this.#processed += 1;
+    this.#deps.observers.started(request);
+    if (request.options.trackStarted && !this.#ignoresResult(request))
+      void this.storeState(request, "STARTED", { pid: process.pid, hostname: this.hostname });
+    this.#deps.pool.run(request);
+  }
+
+  #ignoresResult(request: Request): boolean {
+    return request.received.ignoreResult ?? request.options.ignoreResult;
+  }
+
+  // --- from its end to its settlement ------------------------------------------------------------------------------
+
+  ended(request: Request, reported: Outcome): void {
+    if (request.outcome !== undefined) return; // interrupted or given up before: what it does afterwards counts for nothing
+    request.endedAt = this.clock.monotonic();
+    request.outcome = this.#judge(request, reported);
+    if (hasEndHooks(request.options.hooks) && request.startedAt !== undefined) {
+      void this.#endWithHooks(request, request.outcome);
+      return;
+    }
+    this.#settle(request);
+    this.#leaveSlot(request);
+  }
+
+  /** It does not run: expired, revoked. */
+  endUnrun(request: Request, outcome: Outcome): void {
+    request.outcome = outcome;
+    this.#settle(request);
+    this.#leaveSlot(request);
+  }
+
+  #judge(request: Request, reported: Outcome): Outcome {
+    const { verdict, options, received } = request;
+    if (verdict?.kind === "leaseLost") return verdict;
+    if (reported.kind !== "failed") return reported;
+    if (verdict !== undefined) return verdict;
+    const { retry } = options;
+    const { error } = reported;
+    if (!retriesByItself(error, retry) || !hasRetryLeft(received.retries, retry.maxRetries)) return reported;
+    const delayMs = backoffDelayMs(retry.backoff, received.retries, this.random);
+    return { kind: "retry", plan: { delayMs, etaAt: undefined, retries: received.retries + 1, error, changes: {} } };
+  }
+
+  #settle(request: Request): void {
+    const settlement = this.#plan(request);
+    if (request.pendingState === undefined) this.#deps.settler.add(settlement, request);
+    else void request.pendingState.then(() => this.#deps.settler.add(settlement, request));
+  }
+
+  /** A value, or an error, that cannot be written makes the run a failure that says so. */
+  #plan(request: Request): ReturnType<typeof planSettlement> {
+    const now = this.#deps.brokerNow();
+    const { rules, logger } = this.#deps;
+    try {
+      return planSettlement(request.outcome as Outcome, request, rules, now);
+    } catch (error) {
+      request.outcome = { kind: "failed", error };
+    }
+    try {
+      return planSettlement(request.outcome, request, rules, now);
+    } catch (error) {
+      logger.error(
+        { err: error, task: request.received.task, taskId: request.received.id },
+        `the outcome of a task could not be written: ${errorText(error)}`,
+      );
+      return planSettlement({ kind: "ignored" }, request, rules, now);
+    }
+  }
+
+  /** Its result is stored, then its hooks run, then its loan ends: a crash in between runs it again, hooks included. */
+  async #endWithHooks(request: Request, outcome: Outcome): Promise<void> {
+    const settlement = this.#plan(request);
+    const { results = NOTHING } = settlement;
+    await request.pendingState;
+    if (results.length > 0) await this.#settled({ delivery: undefined, results, publish: NOTHING });
+    try {
+      await runAsTask(request.context, () => runEndHooks(request.options.hooks, outcome, request.context));
+    } catch (error) {
+      const { task, id } = request.received;
+      this.#deps.logger.error({ err: error, task, taskId: id }, `a hook of the task ${task}[${id}] failed: ${errorText(error)}`);
+    }
+    this.#deps.settler.add({ ...settlement, results: NOTHING }, request);
+    this.#leaveSlot(request);
+  }
+
+  #settled(settlement: Parameters<Settler["add"]>[0]): Promise<SettlementAnswer> {
+    return new Promise((resolve) => this.#deps.settler.add(settlement, { settled: resolve }));
+  }
+
+  settled(request: Request, answer: SettlementAnswer): void {
+    if (!request.isAcked) this.#deps.credit.freeLoan();
+    const outcome = request.outcome as Outcome;
+    if (answer === "lost") this.#deps.observers.lost(request);
+    else if (answer === "settled") {
+      const runtimeMs = request.startedAt === undefined ? undefined : request.endedAt - request.startedAt;
+      this.#deps.observers.ended(request, outcome, runtimeMs);
+    }
+  }
+
+  #leaveSlot(request: Request): void {
+    this.#running.delete(request);
+    if (this.#suspect === request) this.#suspect = undefined;
+    this.#deps.credit.freeSlot();
+    if (this.#running.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    this.pump();
+  }
+
+  // --- while it runs -----------------------------------------------------------------------------------------------
+
+  softLimitReached(request: Request, limitMs: number): void {
+    this.#deps.observers.softLimitReached(request, limitMs);
+  }
+
+  /** Never rejects: a task that does not wait for it must not bring the worker down. */
+  async storeState(request: Request, state: string, meta: unknown): Promise<void> {
+    const { states, rules, logger } = this.#deps;
+    if (states === undefined || request.outcome !== undefined) return;
+    try {
+      request.pendingState = states.write(writeOfState(state, meta, request, rules));
+    } catch (error) {
+      logger.warn(
+        { err: error, task: request.received.task, taskId: request.received.id },
+        `the state ${state} of a task could not be written: ${errorText(error)}`,
+      );
+    }
+    await request.pendingState;
+  }
+
+  /** Aborts the signal of a task that runs here; if it then fails, it was revoked. */
+  terminate(taskId: string): void {
+    for (const request of this.#running) {
+      if (request.received.id !== taskId) continue;
+      request.verdict ??= { kind: "revoked", how: "terminated" };
+      this.#deps.pool.abort(request, new TaskRevokedError("terminated"));
+    }
+  }
+
+  // --- when the lease is lost, and at the end ----------------------------------------------------------------------
+
+  /** All loans made until now are others'. What runs is told to stop; what waits goes, fenced, to where it may still belong. */
+  leaseLost(): void {
+    for (const request of this.#running) {
+      if (request.isAcked || request.startedAt === undefined) continue;
+      request.verdict = { kind: "leaseLost" };
+      this.#deps.pool.abort(request, new LeaseLostError());
+    }
+    this.putBackWaiting();
+  }
+
+  /** Gives back what has not started, the earliest to the very front. */
+  putBackWaiting(): void {
+    const ready = this.#ready.clear();
+    const suspects = this.#suspects.clear();
+    for (const _ of ready) this.#deps.credit.freeSlot();
+    this.putBack([...suspects, ...ready]);
+  }
+
+  putBack(requests: readonly Request[]): void {
+    for (const request of requests.toReversed())
+      this.#deps.settler.add(
+        { delivery: request.delivery, end: PUT_BACK, results: NOTHING, publish: NOTHING },
+        new PutBack(request, this.#deps),
+      );
+  }
+
+  /** No body starts any more; what waits is given back. */
+  stopStarting(): void {
+    this.#isStopped = true;
+    this.putBackWaiting();
+  }
+
+  whenIdle(): Promise<void> {
+    if (this.#running.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** Asks all that runs to end. A task that then fails goes back to its queue; one that succeeds all the same has succeeded. */
+  abortRunning(): void {
+    for (const request of this.#running) {
+      request.verdict ??= { kind: "interrupted" };
+      this.#deps.pool.abort(request, new WorkerStoppedError());
+    }
+  }
+
+  /** Gives up what still runs: its message goes back, or, if it was acknowledged early, its end is recorded. */
+  interruptRunning(): number {
+    const requests = [...this.#running].filter((request) => request.startedAt !== undefined && request.outcome === undefined);
+    for (const request of requests) {
+      request.endedAt = this.clock.monotonic();
+      request.outcome = request.verdict?.kind === "leaseLost" ? request.verdict : { kind: "interrupted" };
+      this.#settle(request);
+      this.#leaveSlot(request);
+    }
+    return requests.length;
+  }
+}
+
+class EarlyAck implements SettlementOwner {
+  readonly #request: Request;
+  readonly #home: Dispatcher;
+
+  constructor(request: Request, home: Dispatcher) {
+    this.#request = request;
+    this.#home = home;
+  }
+
+  settled(answer: SettlementAnswer): void {
+    this.#home.ackedEarly(this.#request, answer);
+  }
+}
+
+class PutBack implements SettlementOwner {
+  readonly #request: Request;
+  readonly #deps: DispatcherDeps;
+
+  constructor(request: Request, deps: DispatcherDeps) {
+    this.#request = request;
+    this.#deps = deps;
+  }
+
+  settled(answer: SettlementAnswer): void {
+    this.#deps.credit.freeLoan();
+    if (answer === "settled") this.#deps.observers.setAside(this.#request, "putBack");
+  }
+}

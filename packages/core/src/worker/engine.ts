@@ -1,0 +1,279 @@
+/**
+ * The parts of a running worker, put together: guard and consumer bring messages in, intake and dispatcher bring them
+ * to the pool, the settler tells the broker. `worker.ts` says when to begin and how to end.
+ */
+import type { Lovage } from "../app/app.ts";
+import type { BrokerSpec } from "../app/connect.ts";
+import type { AnyTask } from "../app/task.ts";
+import type { Broker } from "../brokers/broker.ts";
+import { contentTypesFor } from "../protocol/serializers.ts";
+import type { ResultBackend } from "../results/result-backend.ts";
+import { sleep } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import { Consumer } from "./consumer.ts";
+import { LoanCredit } from "./credit.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { type Guard, makeGuard } from "./guard.ts";
+import { Intake } from "./intake.ts";
+import { Observers, type TaskObserver } from "./observer.ts";
+import type { Pool } from "./pool/pool.ts";
+import { RevokedTasks } from "./revoked.ts";
+import { Settler } from "./settle.ts";
+import type { SettlementRules } from "./settlement.ts";
+import { StateWriter } from "./state-writer.ts";
+
+export interface EngineSetup {
+  readonly app: Lovage;
+  /** `celery@host`. */
+  readonly worker: string;
+  /** Under which loans and lease are kept; unique among all workers that ever were. */
+  readonly owner: string;
+  readonly broker: Broker;
+  readonly backend: ResultBackend | undefined;
+  /** What the guard thread opens its own broker from; undefined keeps the guard on this thread. */
+  readonly guardSpec: BrokerSpec | undefined;
+  readonly queues: readonly string[];
+  readonly pool: Pool;
+  readonly logger: Logger;
+  readonly observers: readonly TaskObserver[];
+}
+
+/** Near ETAs that wait in memory, unless `workerEtaTaskLimit` says otherwise. */
+const ETA_MAX = 1000;
+/** Loans per slot, while settlements are on the way. */
+const LOANS_PER_SLOT = 2;
+/** Giving the lease back must not hold up an exit when the broker is away: it runs out by itself. */
+const RELEASE_DEADLINE_MS = 1000;
+const VISIBILITY_TIMEOUT_MS = 3_600_000;
+
+export class Engine {
+  readonly revoked: RevokedTasks;
+  readonly #setup: EngineSetup;
+  readonly #credit: LoanCredit;
+  readonly #settler: Settler;
+  readonly #dispatcher: Dispatcher;
+  readonly #intake: Intake;
+  readonly #guard: Guard;
+  readonly #consumer: Consumer;
+  readonly #stopTaking = new AbortController();
+  readonly #statesEnd = new AbortController();
+  #consuming: Promise<void> = Promise.resolve();
+  #onFirstLease: (() => void) | undefined;
+  #lossesSeen = 0;
+
+  constructor(setup: EngineSetup) {
+    this.#setup = setup;
+    const { app, broker, backend, pool, logger, worker, owner } = setup;
+    const { settings, clock, random } = app;
+    const rules: SettlementRules = {
+      worker,
+      keepsResults: backend !== undefined,
+      keepsDeadLetters: broker.deadLetters !== undefined,
+      resultSerializer: settings.resultSerializer,
+      resultExtended: settings.resultExtended,
+      resultExpiresMs: settings.resultExpiresMs || undefined,
+      codec: { serializer: settings.taskSerializer },
+    };
+    const observers = new Observers(setup.observers);
+    const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;
+    const prefetch = settings.workerDisablePrefetch ? 1 : settings.workerPrefetchMultiplier || LOANS_PER_SLOT;
+    this.#credit = new LoanCredit({
+      busy: Math.max(pool.slots, Math.floor(pool.slots * prefetch)),
+      held: Math.max(pool.slots * LOANS_PER_SLOT, Math.floor(pool.slots * prefetch)),
+    });
+    this.#settler = new Settler({ broker, backend, clock, random, logger });
+    this.revoked = new RevokedTasks(clock, { max: settings.workerRevokesMax, expiresMs: settings.workerRevokeExpiresMs });
+    this.#guard = makeGuard({
+      broker,
+      spec: setup.guardSpec,
+      options: {
+        worker: owner,
+        leaseMs: settings.leaseTimeMs,
+        maxDeliveries: settings.maxDeliveries,
+        visibilityTimeoutMs: visibilityTimeoutMs(app),
+      },
+      events: { renewed: () => this.#onRenewed(), lost: () => this.#onLeaseLost() },
+      deps: { clock, random, logger },
+    });
+    this.#dispatcher = new Dispatcher({
+      app,
+      hostname: worker,
+      clock,
+      random,
+      logger,
+      pool,
+      credit: this.#credit,
+      settler: this.#settler,
+      states: backend && new StateWriter(backend, logger, this.#statesEnd.signal),
+      rules,
+      observers,
+      mayStart: broker.leases ? (monotonic) => this.#isLeaseSure(monotonic) : () => true,
+      brokerNow,
+    });
+    this.#intake = new Intake({
+      broker,
+      clock,
+      random,
+      logger,
+      credit: this.#credit,
+      settler: this.#settler,
+      dispatcher: this.#dispatcher,
+      observers,
+      rules,
+      revoked: this.revoked,
+      limits: {
+        accept: contentTypesFor(settings.acceptContent),
+        unknownTaskTtlMs: settings.unknownTaskTtlMs,
+        parkThresholdMs: settings.parkThresholdMs,
+        etaMax: settings.workerEtaTaskLimit ?? ETA_MAX,
+        suspectsMax: pool.slots,
+      },
+      findTask: (name) => app.tasks.get(name),
+      suggestTask: (name) => app.tasks.suggestion(name),
+      brokerNow,
+      noteParked: (dueAt) => this.#guard.noteParked(dueAt),
+    });
+    this.#consumer = new Consumer({
+      broker,
+      queues: setup.queues,
+      owner,
+      credit: this.#credit,
+      clock,
+      random,
+      logger,
+      maxRestarts: settings.brokerConnectionRetry ? settings.brokerConnectionMaxRetries : 0,
+      onBatch: (batch) => this.#intake.take(batch),
+    });
+  }
+
+  get isConsuming(): boolean {
+    return this.#consumer.isConsuming;
+  }
+  get running(): number {
+    return this.#dispatcher.running;
+  }
+  get waiting(): number {
+    return this.#dispatcher.waiting;
+  }
+  get scheduled(): number {
+    return this.#intake.waiting;
+  }
+  get onLoan(): number {
+    return this.#credit.held;
+  }
+  get processed(): number {
+    return this.#dispatcher.processed;
+  }
+
+  /** Resolves when it consumes, or as soon as `signal` aborts. `onFailure`: consuming was given up. */
+  async begin(signal: AbortSignal, onFailure: (error: unknown) => void): Promise<void> {
+    const aborted = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    const leased = new Promise<void>((resolve) => (this.#onFirstLease = resolve));
+    this.#guard.start();
+    if (this.#setup.broker.leases) await Promise.race([leased, aborted]); // what is taken without a lease would be swept
+    if (signal.aborted) return;
+    this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
+    await Promise.race([this.#consumer.whenConsuming(), aborted]);
+  }
+
+  /** Asks a running task of this id to end, and lets it not start any more. */
+  revoke(taskId: string, terminate: boolean): void {
+    this.revoked.add(taskId);
+    if (terminate) this.#dispatcher.terminate(taskId);
+  }
+
+  /** Takes no more messages, and gives back those that have not started. */
+  stopTaking(): void {
+    this.#credit.close();
+    this.#stopTaking.abort(new Error("the worker stops"));
+    this.#giveBack();
+    void this.#consuming.then(() => this.#giveBack()); // a batch that was on its way
+  }
+
+  #giveBack(): void {
+    this.#intake.stop();
+    this.#dispatcher.stopStarting();
+  }
+
+  whenIdle(): Promise<void> {
+    return this.#dispatcher.whenIdle();
+  }
+
+  abortRunning(): void {
+    this.#dispatcher.abortRunning();
+  }
+
+  /** Gives up what runs. Returns how many. */
+  interruptRunning(): number {
+    return this.#dispatcher.interruptRunning();
+  }
+
+  /** Waits at most `deadlineMs` until all is settled, then ends the lease. */
+  async end(deadlineMs: number): Promise<void> {
+    const { broker, owner, app } = this.#setup;
+    const { clock } = app;
+    const settled = this.#consuming.then(() => this.#settler.whenIdle());
+    await within(clock, deadlineMs, settled);
+    this.#settler.abandon();
+    this.#statesEnd.abort(new Error("the worker has stopped"));
+    await this.#guard.stop();
+    await within(clock, RELEASE_DEADLINE_MS, this.#release(broker, owner));
+  }
+
+  async #release(broker: Broker, owner: string): Promise<void> {
+    const { logger, queues } = this.#setup;
+    try {
+      const returned = (await broker.leases?.release(owner)) ?? 0;
+      if (returned > 0) logger.info({ returned }, `gave ${returned} messages back to their queues`);
+      if (!broker.delayed || !broker.leases || (await broker.leases.list()).length > 0) return;
+      const parked = (await broker.depth(queues)).reduce((sum, queue) => sum + queue.parked, 0);
+      if (parked > 0) logger.warn({ parked }, `${parked} messages stay parked until their time, and no worker is left to return them then`);
+    } catch (error) {
+      logger.warn({ err: error }, `the lease could not be given back, it runs out by itself: ${errorText(error)}`);
+    }
+  }
+
+  // --- the lease ---------------------------------------------------------------------------------------------------
+
+  #isLeaseSure(monotonic: number): boolean {
+    const { lease } = this.#guard;
+    // The guard writes before its message arrives here: what was taken under the lost lease must not start meanwhile.
+    if (lease.losses !== this.#lossesSeen) queueMicrotask(() => this.#onLeaseLost());
+    return lease.losses === this.#lossesSeen && lease.isSure(monotonic);
+  }
+
+  #onRenewed(): void {
+    this.#onFirstLease?.();
+    this.#onFirstLease = undefined;
+    this.#dispatcher.pump(); // bodies that were not started while the lease was unsure
+  }
+
+  #onLeaseLost(): void {
+    const { losses } = this.#guard.lease;
+    if (losses === this.#lossesSeen) return;
+    this.#lossesSeen = losses;
+    this.#setup.logger.error(
+      { worker: this.#setup.worker },
+      "this worker's lease ran out and its messages were given to others: what runs here is told to stop",
+    );
+    this.#intake.stop();
+    this.#dispatcher.leaseLost();
+  }
+}
+
+/** kombu's: an hour unless the transport options say otherwise. */
+function visibilityTimeoutMs({ settings }: Lovage): number {
+  const seconds = settings.brokerTransportOptions["visibility_timeout"];
+  return typeof seconds === "number" ? seconds * 1000 : VISIBILITY_TIMEOUT_MS;
+}
+
+/** Waits for `promise`, at most `deadlineMs`. */
+export async function within(clock: Parameters<typeof sleep>[0], deadlineMs: number, promise: Promise<unknown>): Promise<void> {
+  const enough = new AbortController();
+  await Promise.race([promise, sleep(clock, deadlineMs, enough.signal).catch(() => undefined)]);
+  enough.abort();
+}

@@ -1,0 +1,184 @@
+/**
+ * What keeps a worker's loans its own, and the broker tidy: renews the lease, sweeps the loans of the dead, returns
+ * parked messages that are due, and measures how far the broker's clock is from ours. Runs in a thread of its own
+ * (`guard-thread.ts`), so that user code that blocks the main thread costs no lease; knows no user code.
+ *
+ * Invariant: the lease's end that we believe in is never later than the broker's: it is counted from before the
+ * renewal was sent.
+ */
+import type { Broker } from "../brokers/broker.ts";
+import { type Clock, type Random, sleep } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { Lease } from "./lease.ts";
+
+/** Renewals in one lease: three may fail before it runs out. */
+const RENEWALS_PER_LEASE = 4;
+const SWEEPS_PER_LEASE = 2;
+/** How often parked messages are looked at when none is known to be due. Shorter than the least time a task is parked for. */
+const UNPARK_EVERY_MS = 7500;
+/** After a pause that short the broker is asked again when more was due than it moved at once, or when clocks differ a little. */
+const UNPARK_SOONEST_MS = 20;
+/** Workers that know of the same due message ask one after the other. */
+const UNPARK_SPREAD_MS = 50;
+const SKEW_WORTH_A_WARNING_MS = 1000;
+
+export interface GuardOptions {
+  /** Under which loans and lease are kept. */
+  readonly worker: string;
+  readonly leaseMs: number;
+  readonly maxDeliveries: number;
+  /** kombu's, for what Python workers abandoned. */
+  readonly visibilityTimeoutMs: number;
+}
+
+/** Told, not asked: must not throw. */
+export interface GuardEvents {
+  /** The broker answered: the lease is ours for its whole length. */
+  renewed(): void;
+  /** The lease had run out and all loans made until now are others'. */
+  lost(): void;
+}
+
+export interface GuardDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export class GuardLoop {
+  readonly #broker: Broker;
+  readonly #options: GuardOptions;
+  readonly #lease: Lease;
+  readonly #events: GuardEvents;
+  readonly #deps: GuardDeps;
+  /** One for each loop that pauses: aborted to go on at once. */
+  readonly #pauses = new Set<AbortController>();
+  #stopped = false;
+  #running: Promise<unknown> | undefined;
+  #nextDueAt = Number.POSITIVE_INFINITY;
+  #wakeUnpark: (() => void) | undefined;
+  #warnedOfSkew = false;
+
+  constructor(broker: Broker, lease: Lease, options: GuardOptions, events: GuardEvents, deps: GuardDeps) {
+    this.#broker = broker;
+    this.#lease = lease;
+    this.#options = options;
+    this.#events = events;
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#running ??= Promise.all([this.#keepLease(), this.#keepSwept(), this.#keepUnparked()]);
+  }
+
+  /** A message was parked until `dueAt`, by the broker's clock. */
+  noteParked(dueAt: number): void {
+    if (dueAt >= this.#nextDueAt) return;
+    this.#nextDueAt = dueAt;
+    this.#wakeUnpark?.();
+  }
+
+  /** Resolves when nothing of it is on the way any more: the lease will not be renewed after that. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const pause of this.#pauses) pause.abort();
+    await this.#running;
+  }
+
+  async #keepLease(): Promise<void> {
+    const { leases } = this.#broker;
+    if (!leases) return;
+    const { clock } = this.#deps;
+    const { worker, leaseMs } = this.#options;
+    let hadLease = false;
+    await this.#every(
+      "renew the worker's lease",
+      () => leaseMs / RENEWALS_PER_LEASE,
+      async () => {
+        const sentAt = clock.monotonic();
+        const state = await leases.renew(worker, leaseMs);
+        this.#noteClockOffset(state.clockOffsetMs);
+        if (!state.held && hadLease) {
+          this.#lease.lose();
+          this.#events.lost();
+        }
+        hadLease = true;
+        this.#lease.extend(sentAt + leaseMs);
+        this.#events.renewed();
+      },
+    );
+  }
+
+  async #keepSwept(): Promise<void> {
+    const { leases } = this.#broker;
+    if (!leases) return;
+    const { leaseMs, maxDeliveries, visibilityTimeoutMs } = this.#options;
+    const pauseMs = (): number => (leaseMs / SWEEPS_PER_LEASE) * (0.75 + this.#deps.random() / 2);
+    await this.#every("sweep abandoned loans", pauseMs, async () => {
+      const report = await leases.sweep({ maxDeliveries, leaseMs, visibilityTimeoutMs });
+      if (report.returned + report.deadLettered === 0) return;
+      this.#deps.logger.warn(
+        { ...report },
+        `returned ${report.returned} messages of workers that are gone, dead-lettered ${report.deadLettered}`,
+      );
+    });
+  }
+
+  async #keepUnparked(): Promise<void> {
+    const { delayed } = this.#broker;
+    if (!delayed) return;
+    await this.#every(
+      "return parked messages that are due",
+      () => this.#untilNextDue(),
+      async () => {
+        this.#nextDueAt = Number.POSITIVE_INFINITY;
+        const { nextDueAt } = await delayed.unpark();
+        this.#nextDueAt = Math.min(this.#nextDueAt, nextDueAt ?? Number.POSITIVE_INFINITY);
+      },
+      (wake) => (this.#wakeUnpark = wake),
+    );
+  }
+
+  #untilNextDue(): number {
+    const untilDueMs = this.#nextDueAt - (this.#deps.clock.now() + this.#lease.clockOffsetMs);
+    if (untilDueMs >= UNPARK_EVERY_MS) return UNPARK_EVERY_MS;
+    return Math.max(UNPARK_SOONEST_MS, untilDueMs + this.#deps.random() * UNPARK_SPREAD_MS);
+  }
+
+  /** Does `step` again and again, with a pause between; a failure is logged when it begins and when it is over. */
+  async #every(what: string, pauseMs: () => number, step: () => Promise<void>, onPause?: (wake: () => void) => void): Promise<void> {
+    const { clock, logger } = this.#deps;
+    let failures = 0;
+    while (!this.#stopped) {
+      try {
+        await step();
+        if (failures > 0) logger.info({ failures }, `the guard could ${what} again`);
+        failures = 0;
+      } catch (error) {
+        if (failures === 0 && !this.#stopped) logger.warn({ err: error }, `the guard could not ${what}: ${errorText(error)}`);
+        failures += 1;
+      }
+      if (this.#stopped) return;
+      const pause = new AbortController();
+      this.#pauses.add(pause);
+      onPause?.(() => pause.abort());
+      await sleep(clock, pauseMs(), pause.signal).catch(() => undefined); // cut short: go on
+      this.#pauses.delete(pause);
+    }
+  }
+
+  #noteClockOffset(offsetMs: number): void {
+    this.#lease.setClockOffset(offsetMs);
+    const isFar = Math.abs(offsetMs) > SKEW_WORTH_A_WARNING_MS;
+    if (isFar && !this.#warnedOfSkew) {
+      const seconds = (Math.abs(offsetMs) / 1000).toFixed(1);
+      const way = offsetMs > 0 ? "behind" : "ahead of";
+      this.#deps.logger.warn(
+        { clockOffsetMs: offsetMs },
+        `this machine's clock is ${seconds} s ${way} the broker's (${this.#broker.location}): ETAs and expiries follow the broker's`,
+      );
+    }
+    this.#warnedOfSkew = isFar;
+  }
+}

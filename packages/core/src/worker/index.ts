@@ -1,0 +1,7 @@
+/** `lovage/worker`: runs an app's tasks, in a process of its own (`lovage worker`) or in yours. */
+export { Worker, WorkerStoppedWhileStarting } from "./worker.ts";
+export type { WorkerOptions, WorkerState, WorkerStatus } from "./worker.ts";
+export { LeaseLostError, WorkerStoppedError } from "./outcome.ts";
+export type { Outcome } from "./outcome.ts";
+export type { TaskObserver } from "./observer.ts";
+export type { Request } from "./request.ts";

@@ -1,0 +1,240 @@
+/**
+ * What happens to a delivery before it may run: decoded, looked up, and sent on its way: to a slot, to wait for its
+ * ETA, to be parked, refused or given back. One delivery that is broken never harms the others.
+ */
+import type { AnyTask } from "../app/task.ts";
+import type { Broker, Delivery, LoanEnd, Settlement } from "../brokers/broker.ts";
+import { NotRegistered } from "../protocol/celery-errors.ts";
+import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
+import type { Clock, Random } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { LoanCredit } from "./credit.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import { DueHeap } from "./eta.ts";
+import type { TaskObserver } from "./observer.ts";
+import type { Outcome } from "./outcome.ts";
+import { Request } from "./request.ts";
+import type { RevokedTasks } from "./revoked.ts";
+import type { SettlementOwner, Settler } from "./settle.ts";
+import { deadLetterRecord, planRefusal, type SettlementRules } from "./settlement.ts";
+import { planUnknownTask } from "./unknown-task.ts";
+
+export interface IntakeDeps {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly credit: LoanCredit;
+  readonly settler: Settler;
+  readonly dispatcher: Dispatcher;
+  readonly observers: Required<TaskObserver>;
+  readonly rules: SettlementRules;
+  readonly revoked: RevokedTasks;
+  readonly limits: IntakeLimits;
+  findTask(name: string): AnyTask | undefined;
+  /** For a log line about a task that is not here. */
+  suggestTask(name: string): string;
+  /** ms since 1970, by the broker's clock. */
+  brokerNow(): number;
+  /** A message was parked until then: the guard returns it. */
+  noteParked(dueAt: number): void;
+}
+
+export interface IntakeLimits {
+  /** Content types that are read. */
+  readonly accept: ReadonlySet<string>;
+  readonly unknownTaskTtlMs: number;
+  /** What is due later than this from now is parked. */
+  readonly parkThresholdMs: number;
+  /** Messages that wait in memory for their ETA at most; what comes beyond is parked. */
+  readonly etaMax: number;
+  /** Messages that were lost with a worker before and wait here for their turn at most; further ones are parked for a moment, so that other workers take some. */
+  readonly suspectsMax: number;
+}
+
+const SUSPECT_PARKED_MS = 2000;
+
+const ACK: LoanEnd = { kind: "ack" };
+const NOTHING: readonly never[] = [];
+
+export class Intake {
+  readonly #deps: IntakeDeps;
+  readonly #waiting: DueHeap<Request>;
+  /** Only where the broker cannot park: what is to be settled later, when it is due. */
+  readonly #held: DueHeap<Settlement>;
+  readonly #loan: SettlementOwner;
+
+  constructor(deps: IntakeDeps) {
+    this.#deps = deps;
+    const { clock, credit } = deps;
+    this.#waiting = new DueHeap(clock, deps.brokerNow, (due) => this.#resume(due));
+    this.#held = new DueHeap(clock, deps.brokerNow, (due) => {
+      for (const settlement of due) deps.settler.add(settlement, this.#loan);
+    });
+    this.#loan = { settled: () => credit.freeLoan() };
+  }
+
+  /** Messages that wait in memory for their ETA. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  take(batch: readonly Delivery[]): void {
+    for (const delivery of batch) {
+      this.#deps.credit.take();
+      this.#takeOne(delivery);
+    }
+    this.#deps.dispatcher.pump();
+  }
+
+  /** Gives back all that waits here. */
+  stop(): void {
+    const { credit, dispatcher, settler } = this.#deps;
+    const requests = this.#waiting.clear();
+    for (const _ of requests) credit.wantLoan();
+    dispatcher.putBack(requests);
+    for (const settlement of this.#held.clear())
+      settler.add({ ...settlement, end: { kind: "requeue", to: "back" }, publish: NOTHING }, this.#loan);
+  }
+
+  #takeOne(delivery: Delivery): void {
+    const { limits, dispatcher } = this.#deps;
+    let received: ReceivedTask;
+    try {
+      const { message, info } = delivery.open();
+      received = readTaskMessage(message, info, { accept: limits.accept });
+    } catch (error) {
+      return this.#refuseUndecodable(delivery, error);
+    }
+    const task = this.#deps.findTask(received.task);
+    if (task === undefined) return this.#takeUnknown(delivery, received);
+    const request = new Request(delivery, received, task, dispatcher);
+    const now = this.#deps.brokerNow();
+    const { expires, eta } = received;
+    if (expires && expires.at < now) return this.#discard(request, { kind: "revoked", how: "expired" });
+    if (this.#deps.revoked.has(received.id)) return this.#discard(request, { kind: "revoked", how: "revoked" });
+    this.#deps.observers.received(request);
+    if (eta && eta.at > now) return this.#wait(request, eta.at, now);
+    if (delivery.losses > 0 && dispatcher.suspectsWaiting >= limits.suspectsMax && this.#deps.broker.delayed) {
+      return this.#park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
+    }
+    this.#admit(request);
+  }
+
+  /** Its arguments are decoded now: what is parked or waits for long is not kept in memory twice. */
+  #admit(request: Request): void {
+    try {
+      request.received.body();
+    } catch (error) {
+      return this.#refuseBody(request, error);
+    }
+    this.#deps.dispatcher.add(request);
+  }
+
+  #discard(request: Request, outcome: Outcome): void {
+    if (outcome.kind === "revoked" && outcome.how === "expired") this.#deps.revoked.add(request.received.id);
+    this.#deps.dispatcher.endUnrun(request, outcome);
+  }
+
+  // --- due later ---------------------------------------------------------------------------------------------------
+
+  #wait(request: Request, dueAt: number, now: number): void {
+    const { limits, credit, broker } = this.#deps;
+    const isFar = dueAt - now > limits.parkThresholdMs || this.#waiting.size >= limits.etaMax;
+    if (isFar && broker.delayed) return this.#park(request, dueAt);
+    credit.freeSlot();
+    credit.freeLoan(); // it holds a loan, but one that nothing was done with: a crash repeats nothing
+    this.#waiting.add(dueAt, request);
+  }
+
+  #park(request: Request, dueAt: number): void {
+    const { settler, credit, observers } = this.#deps;
+    credit.freeSlot();
+    const settled = (answer: string): void => {
+      credit.freeLoan();
+      if (answer !== "settled") return;
+      this.#deps.noteParked(dueAt);
+      observers.setAside(request, "parked");
+    };
+    settler.add({ delivery: request.delivery, end: { kind: "park", dueAt }, results: NOTHING, publish: NOTHING }, { settled });
+  }
+
+  #resume(due: readonly Request[]): void {
+    const { credit, dispatcher } = this.#deps;
+    for (const request of due) {
+      credit.wantSlot();
+      credit.wantLoan();
+      if (this.#deps.revoked.has(request.received.id)) this.#discard(request, { kind: "revoked", how: "revoked" });
+      else this.#admit(request);
+    }
+    dispatcher.pump();
+  }
+
+  // --- not to be run -----------------------------------------------------------------------------------------------
+
+  #takeUnknown(delivery: Delivery, received: ReceivedTask): void {
+    const { rules, logger, limits, broker, settler, credit } = this.#deps;
+    const now = this.#deps.brokerNow();
+    credit.freeSlot();
+    const step = planUnknownTask(received.message, now, limits.unknownTaskTtlMs);
+    const facts = { task: received.task, taskId: received.id, queue: delivery.queue };
+    if (step.kind === "deadLetter") {
+      logger.error(
+        facts,
+        `no worker knew the task ${received.task}[${received.id}] for ${Math.round((now - step.firstSeenAt) / 1000)} s: it is put with the dead letters.${this.#deps.suggestTask(received.task)}`,
+      );
+      settler.add(planRefusal("unknownTask", new NotRegistered(received.task), delivery, received, rules, now), this.#loan);
+      return;
+    }
+    if (step.message !== received.message)
+      logger.error(
+        facts,
+        `Received unregistered task of type '${received.task}': no code here knows it. It is put aside until a worker that does takes it, or ${limits.unknownTaskTtlMs / 1000} s have passed.${this.#deps.suggestTask(received.task)}`,
+      );
+    if (broker.delayed) {
+      const settled = (): void => {
+        credit.freeLoan();
+        this.#deps.noteParked(step.dueAt);
+      };
+      settler.add(
+        { delivery, end: { kind: "park", dueAt: step.dueAt, message: step.message }, results: NOTHING, publish: NOTHING },
+        { settled },
+      );
+      return;
+    }
+    this.#held.add(step.dueAt, {
+      delivery,
+      end: ACK,
+      results: NOTHING,
+      publish: [{ message: step.message, exchange: "", routingKey: delivery.queue }],
+    });
+  }
+
+  #refuseUndecodable(delivery: Delivery, error: unknown): void {
+    const { rules, logger, settler, credit } = this.#deps;
+    const reason = errorText(error).split("\n", 1)[0] as string;
+    logger.error(
+      { err: error, queue: delivery.queue },
+      `a message in ${delivery.queue} cannot be read and is put with the dead letters: ${reason}`,
+    );
+    credit.freeSlot();
+    const record = deadLetterRecord("undecodable", reason, delivery, undefined, rules.worker, this.#deps.brokerNow());
+    settler.add(
+      { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results: NOTHING, publish: NOTHING },
+      this.#loan,
+    );
+  }
+
+  /** The headers could be read, the arguments cannot: whoever waits for the result is told. */
+  #refuseBody(request: Request, error: unknown): void {
+    const { rules, logger, settler, credit } = this.#deps;
+    const { task, id } = request.received;
+    logger.error(
+      { err: error, task, taskId: id, queue: request.delivery.queue },
+      `the arguments of the task ${task}[${id}] cannot be read; it is put with the dead letters: ${errorText(error)}`,
+    );
+    credit.freeSlot();
+    settler.add(planRefusal("undecodable", error, request.delivery, request.received, rules, this.#deps.brokerNow()), this.#loan);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The one place where a task's life in this worker is told: the log listens here, and whoever wants to count, trace or
+ * publish events. Told, not asked: an observer must not throw, and changes nothing.
+ *
+ * A life: received -> (revoked or expired: ended) -> started -> ended. A task that waits for its ETA or a slot is
+ * between received and started. One that is put back or parked just goes: `setAside`.
+ */
+import type { Outcome } from "./outcome.ts";
+import type { Request } from "./request.ts";
+
+export interface TaskObserver {
+  received?(request: Request): void;
+  /** Its body begins. */
+  started?(request: Request): void;
+  softLimitReached?(request: Request, limitMs: number): void;
+  /** Settled: its result is stored, its loan has ended. `runtimeMs` is undefined when it did not run. */
+  ended?(request: Request, outcome: Outcome, runtimeMs: number | undefined): void;
+  /** It ran, or was to run, but the loan was gone: another worker runs it, and nothing of this run was kept. */
+  lost?(request: Request): void;
+  /** Back in the broker without having run. */
+  setAside?(request: Request, why: "parked" | "putBack"): void;
+}
+
+/** Calls each in turn. */
+export class Observers implements TaskObserver {
+  readonly #all: readonly TaskObserver[];
+
+  constructor(all: readonly TaskObserver[]) {
+    this.#all = all;
+  }
+
+  received(request: Request): void {
+    for (const one of this.#all) one.received?.(request);
+  }
+
+  started(request: Request): void {
+    for (const one of this.#all) one.started?.(request);
+  }
+
+  softLimitReached(request: Request, limitMs: number): void {
+    for (const one of this.#all) one.softLimitReached?.(request, limitMs);
+  }
+
+  ended(request: Request, outcome: Outcome, runtimeMs: number | undefined): void {
+    for (const one of this.#all) one.ended?.(request, outcome, runtimeMs);
+  }
+
+  lost(request: Request): void {
+    for (const one of this.#all) one.lost?.(request);
+  }
+
+  setAside(request: Request, why: "parked" | "putBack"): void {
+    for (const one of this.#all) one.setAside?.(request, why);
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Runs tasks on the event loop of this thread: for work that waits. Nothing here can stop a body that does not want
+ * to: the soft limit aborts its signal; at the hard limit a body that waits is given up, which frees its slot, and
+ * what it still does counts for nothing.
+ */
+import { runAsTask } from "../../app/process-wide.ts";
+import { SoftTimeLimitExceeded, TimeLimitExceeded } from "../../protocol/celery-errors.ts";
+import type { Clock, Timer } from "../../shared/clock.ts";
+import { outcomeOfThrown } from "../outcome.ts";
+import type { Pool, PoolJob } from "./pool.ts";
+
+export class AsyncPool implements Pool {
+  readonly kind = "async";
+  readonly slots: number;
+  readonly #clock: Clock;
+
+  constructor(slots: number, clock: Clock) {
+    this.slots = slots;
+    this.#clock = clock;
+  }
+
+  async start(): Promise<void> {}
+
+  run(job: PoolJob): void {
+    let value: unknown;
+    try {
+      value = runAsTask(job.context, () => job.invoke());
+    } catch (thrown) {
+      job.done(outcomeOfThrown(thrown));
+      return;
+    }
+    // A task that returned at once is done at once: no promise, no timers.
+    if (isThenable(value)) this.#await(job, value);
+    else job.done({ kind: "succeeded", value });
+  }
+
+  abort(job: PoolJob, reason: Error): void {
+    job.abort(reason);
+  }
+
+  async stop(): Promise<void> {}
+
+  #await(job: PoolJob, promise: PromiseLike<unknown>): void {
+    const limits = job.softTimeLimitMs === undefined && job.timeLimitMs === undefined ? undefined : this.#watch(job);
+    promise.then(
+      (value) => {
+        if (limits === undefined || limits.end()) job.done({ kind: "succeeded", value });
+      },
+      (thrown: unknown) => {
+        if (limits === undefined || limits.end()) job.done(outcomeOfThrown(thrown));
+      },
+    );
+  }
+
+  #watch(job: PoolJob): Limits {
+    const { softTimeLimitMs, timeLimitMs } = job;
+    const timers: Timer[] = [];
+    let isOver = false;
+    const end = (): boolean => {
+      if (isOver) return false;
+      isOver = true;
+      for (const timer of timers) timer.cancel();
+      return true;
+    };
+    if (softTimeLimitMs !== undefined) {
+      timers.push(
+        this.#clock.timer(softTimeLimitMs, () => {
+          job.softLimitReached(softTimeLimitMs);
+          job.abort(new SoftTimeLimitExceeded(softTimeLimitMs / 1000));
+        }),
+      );
+    }
+    if (timeLimitMs !== undefined) {
+      timers.push(
+        this.#clock.timer(timeLimitMs, () => {
+          if (!end()) return;
+          job.abort(new TimeLimitExceeded(timeLimitMs / 1000));
+          job.done({ kind: "timedOut", limitMs: timeLimitMs });
+        }),
+      );
+    }
+    return { end };
+  }
+}
+
+interface Limits {
+  /** False when the hard limit has ended it before. */
+  end(): boolean;
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

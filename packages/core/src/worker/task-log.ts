@@ -1,0 +1,96 @@
+/**
+ * A task's life in the log, in Celery's words and at Celery's levels (celery/app/trace.py, celery/worker/strategy.py,
+ * celery/worker/request.py), so that tools that read Celery's log read ours. Costs a comparison where the level is off.
+ */
+import { matchesError } from "../app/retry-plan.ts";
+import { toWireException } from "../protocol/exception.ts";
+import { pythonRepr } from "../protocol/python-repr.ts";
+import type { Logger, LogLevel } from "../shared/log.ts";
+import type { TaskObserver } from "./observer.ts";
+import type { Outcome } from "./outcome.ts";
+import type { Request } from "./request.ts";
+
+export class TaskLog implements TaskObserver {
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  received(request: Request): void {
+    if (this.#isOn("info")) this.#logger.info(facts(request), `Task ${label(request)} received`);
+  }
+
+  softLimitReached(request: Request, limitMs: number): void {
+    this.#logger.warn(facts(request), `Soft time limit (${limitMs / 1000}s) exceeded for ${label(request)}`);
+  }
+
+  ended(request: Request, outcome: Outcome, runtimeMs: number | undefined): void {
+    switch (outcome.kind) {
+      case "succeeded":
+        if (this.#isOn("info")) this.#logSuccess(request, outcome.value, runtimeMs ?? 0);
+        return;
+      case "failed":
+        return this.#logFailure(request, outcome.error);
+      case "retry":
+        if (this.#isOn("info")) this.#logRetry(request, outcome.plan.delayMs, outcome.plan.error);
+        return;
+      case "ignored":
+        return this.#logger.info(facts(request), `Task ${label(request)} ignored`);
+      case "rejected":
+        return this.#logger.warn(facts(request), `Task ${label(request)} rejected${outcome.requeue ? ", requeued" : ""}`);
+      case "timedOut":
+        return this.#logger.error(facts(request), `Hard time limit (${outcome.limitMs / 1000}s) exceeded for ${label(request)}`);
+      case "revoked":
+        return this.#logger.info(
+          facts(request),
+          outcome.how === "expired" ? `Discarding expired task: ${label(request)}` : `Discarding revoked task: ${label(request)}`,
+        );
+      case "childLost":
+        return this.#logger.error({ ...facts(request), err: outcome.error }, `Task ${label(request)} lost the process that ran it`);
+      case "interrupted":
+        return this.#logger.warn(facts(request), `Task ${label(request)} interrupted: the worker stops, it runs again elsewhere`);
+      case "leaseLost":
+        return this.lost(request);
+    }
+  }
+
+  lost(request: Request): void {
+    this.#logger.warn(facts(request), `Task ${label(request)} was lent to another worker meanwhile: nothing of this run is kept`);
+  }
+
+  #logSuccess(request: Request, value: unknown, runtimeMs: number): void {
+    const repr = pythonRepr(value, request.options.resultreprMaxsize);
+    this.#logger.info({ ...facts(request), runtimeMs }, `Task ${label(request)} succeeded in ${runtimeMs / 1000}s: ${repr}`);
+  }
+
+  #logRetry(request: Request, delayMs: number, error: unknown): void {
+    const cause = error === undefined ? "" : `: ${exceptionRepr(error)}`;
+    this.#logger.info(facts(request), `Task ${label(request)} retry: Retry in ${Math.round(delayMs / 1000)}s${cause}`);
+  }
+
+  #logFailure(request: Request, error: unknown): void {
+    const isExpected = request.options.throws.some((matcher) => matchesError(error, matcher));
+    if (isExpected) this.#logger.info(facts(request), `Task ${label(request)} raised expected: ${exceptionRepr(error)}`);
+    else this.#logger.error({ ...facts(request), err: error }, `Task ${label(request)} raised unexpected: ${exceptionRepr(error)}`);
+  }
+
+  #isOn(level: LogLevel): boolean {
+    return this.#logger.isLevelEnabled?.(level) ?? true;
+  }
+}
+
+/** `shop.add[4f0c...]`, with the name that monitors are to see. */
+function label({ received }: Request): string {
+  return `${received.shadow || received.task}[${received.id}]`;
+}
+
+function facts({ received }: Request): Readonly<Record<string, unknown>> {
+  return { task: received.task, taskId: received.id };
+}
+
+/** As Python would write it: `ConnectionRefusedError('connect ECONNREFUSED 127.0.0.1:1')`. */
+function exceptionRepr(error: unknown): string {
+  const { type, args } = toWireException(error);
+  return `${type}(${args.map((arg) => pythonRepr(arg)).join(", ")})`;
+}

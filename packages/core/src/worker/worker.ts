@@ -1,0 +1,330 @@
+/**
+ * The worker: takes messages from an app's queues, runs their tasks, tells the broker what became of them.
+ *
+ * States: new -> starting -> running -> stopping (takes nothing, has given back what had not started, waits for what
+ * runs, at most `shutdownGrace`) -> aborting (signals aborted, waits two seconds, gives back the rest) -> stopped. A
+ * second or a cold `stop` goes from stopping to aborting at once. A worker that cannot go on goes through the same
+ * states and rejects `finished`. It never ends the process: that is the command line's.
+ */
+import { hostname } from "node:os";
+
+import type { Lovage } from "../app/app.ts";
+import { connectBroker } from "../app/connect.ts";
+import { ConfigurationError } from "../app/errors.ts";
+import type { DeclaredQueue } from "../app/queues.ts";
+import type { Broker } from "../brokers/broker.ts";
+import { sleep } from "../shared/clock.ts";
+import { errorText, LovageError } from "../shared/errors.ts";
+import { newId } from "../shared/ids.ts";
+import type { Logger } from "../shared/log.ts";
+import { backoffMs } from "./backoff.ts";
+import { bannerLines } from "./banner.ts";
+import { Engine, within } from "./engine.ts";
+import { nodeName } from "./node-name.ts";
+import type { TaskObserver } from "./observer.ts";
+import { AsyncPool } from "./pool/async-pool.ts";
+import type { Pool } from "./pool/pool.ts";
+import { TaskLog } from "./task-log.ts";
+
+export interface WorkerOptions {
+  /** Node name, as Celery's `-n`: `name@host`, with %h (host), %n (name) and %d (domain). Default `celery@%h`. */
+  readonly name?: string;
+  /** Default: `taskQueues`, else the default queue. */
+  readonly queues?: readonly string[];
+  /** Not these of the declared ones. */
+  readonly excludeQueues?: readonly string[];
+  /** Tasks at once. Default: the setting `workerConcurrency`, else 100. */
+  readonly concurrency?: number;
+  /** Discards what is ready in the queues before it starts. */
+  readonly purge?: boolean;
+  /** Default: the app's. */
+  readonly logger?: Logger;
+  /** Hear of every task's life. */
+  readonly observers?: readonly TaskObserver[];
+}
+
+export type WorkerState = "new" | "starting" | "running" | "stopping" | "aborting" | "stopped";
+
+export interface WorkerStatus {
+  readonly state: WorkerState;
+  /** A message published now would be taken, as far as the broker's answers show. */
+  readonly consuming: boolean;
+  readonly slots: number;
+  /** Bodies that run. */
+  readonly running: number;
+  /** Messages here that wait for a slot. */
+  readonly waiting: number;
+  /** Messages here that wait for their ETA. */
+  readonly scheduled: number;
+  /** Messages on loan, without those that wait for their ETA. */
+  readonly onLoan: number;
+  /** Bodies begun since the start. */
+  readonly processed: number;
+}
+
+/** After the grace, what still runs has this long to heed its signal. */
+const ABORT_GRACE_MS = 2000;
+/** The last settlements have at least this long, and what is left of the grace. */
+const SETTLE_GRACE_MS = 1000;
+const ASYNC_SLOTS = 100;
+const CONNECT_RETRY = { baseMs: 500, maxMs: 5000 };
+
+export class Worker implements AsyncDisposable {
+  readonly app: Lovage;
+  /** `celery@host`. */
+  readonly name: string;
+  /** Resolves when it has stopped; rejects with the reason when it could not go on. */
+  readonly finished: Promise<void>;
+  readonly #options: WorkerOptions;
+  readonly #logger: Logger;
+  /** A fresh one for each worker: a successor of the same name must not be taken for its predecessor. */
+  readonly #owner: string;
+  readonly #queues: readonly DeclaredQueue[];
+  readonly #pool: Pool;
+  readonly #stopCalled = new AbortController();
+  readonly #abortCalled = new AbortController();
+  #state: WorkerState = "new";
+  #engine: Engine | undefined;
+  #ownBroker: Broker | undefined;
+  #startup: Promise<void> | undefined;
+  #started: Promise<void> | undefined;
+  #stopped: Promise<void> | undefined;
+  #failure: unknown;
+  #finish!: { readonly resolve: () => void; readonly reject: (reason: unknown) => void };
+  #bannerOf: { readonly transport: string; readonly results: string | undefined } | undefined;
+
+  /** @throws ConfigurationError for a queue or a pool that cannot be. */
+  constructor(app: Lovage, options: WorkerOptions = {}) {
+    this.app = app;
+    this.#options = options;
+    this.#logger = options.logger ?? app.logger;
+    this.name = nodeName(options.name ?? "celery@%h", hostname());
+    this.#owner = `${this.name}/${newId().slice(0, 8)}`;
+    this.#queues = chooseQueues(app, options);
+    this.#pool = makePool(app, options);
+    this.finished = new Promise((resolve, reject) => (this.#finish = { resolve, reject }));
+    this.finished.catch(() => undefined); // told to whoever asks; nobody has to
+  }
+
+  /** Resolves when it consumes. A broker that is away is waited for, unless `brokerConnectionRetryOnStartup` is false. */
+  start(): Promise<void> {
+    if (this.#started === undefined) {
+      this.#startup = this.#start();
+      this.#started = this.#startup.catch(async (error: unknown) => {
+        if (!this.#stopCalled.signal.aborted) this.#failure = error;
+        await this.stop("cold");
+        throw error;
+      });
+    }
+    return this.#started;
+  }
+
+  /**
+   * `warm` waits for what runs, at most `shutdownGrace`; `cold`, and any second call, does not. Resolves when everything
+   * is settled or given back and the lease is released.
+   */
+  stop(how: "warm" | "cold" = "warm"): Promise<void> {
+    if (how === "cold" || this.#stopped) this.#abortCalled.abort();
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  status(): WorkerStatus {
+    const engine = this.#engine;
+    return {
+      state: this.#state,
+      consuming: this.#state === "running" && (engine?.isConsuming ?? false),
+      slots: this.#pool.slots,
+      running: engine?.running ?? 0,
+      waiting: engine?.waiting ?? 0,
+      scheduled: engine?.scheduled ?? 0,
+      onLoan: engine?.onLoan ?? 0,
+      processed: engine?.processed ?? 0,
+    };
+  }
+
+  /** Does not start this task any more; with `terminate`, also aborts its signal if it runs here. */
+  revoke(taskId: string, options: { readonly terminate?: boolean } = {}): void {
+    this.#engine?.revoke(taskId, options.terminate ?? false);
+  }
+
+  /** What to print at the start. Names the broker once it is connected. */
+  banner(version: string): string[] {
+    return bannerLines({
+      worker: this.name,
+      version,
+      app: this.app.name,
+      transport: this.#bannerOf?.transport ?? "not connected yet",
+      results: this.#bannerOf?.results,
+      concurrency: this.#pool.slots,
+      pool: this.#pool.kind,
+      queues: this.#queues.map(({ name, bindings: [first] }) => ({
+        name,
+        exchange: first?.exchange ?? "",
+        exchangeType: first?.exchangeType ?? "direct",
+        routingKey: first?.routingKey ?? name,
+      })),
+      tasks: this.app.tasks.names(),
+    });
+  }
+
+  // --- start -------------------------------------------------------------------------------------------------------
+
+  async #start(): Promise<void> {
+    const { app } = this;
+    this.#state = "starting";
+    await app.loadTasks();
+    for (const name of app.tasks.names()) void app.tasks.get(name)?.options; // an option that is not accepted fails the start, not a task
+    const broker = await this.#connect(() => this.#openBroker());
+    const backend = await this.#connect(() => app.backend());
+    this.#bannerOf = { transport: broker.location, results: backend?.location };
+    await this.#connect(() => broker.bind(this.#queues.flatMap((queue) => queue.bindings)));
+    if (this.#options.purge) for (const queue of this.#queues) await broker.purge(queue.name);
+    await app.hooks.run("workerStart");
+    await app.hooks.run("childStart");
+    await this.#pool.start();
+    const spec = app.brokerSpec("read");
+    this.#engine = new Engine({
+      app,
+      worker: this.name,
+      owner: this.#owner,
+      broker,
+      backend,
+      guardSpec: spec.kind === "memory" ? undefined : spec, // memory is shared by nobody but this thread
+      queues: this.#queues.map((queue) => queue.name),
+      pool: this.#pool,
+      logger: this.#logger,
+      observers: [new TaskLog(this.#logger), ...(this.#options.observers ?? [])],
+    });
+    await this.#engine.begin(this.#stopCalled.signal, (error) => this.#fail(error));
+    if (this.#stopCalled.signal.aborted) throw new WorkerStoppedWhileStarting();
+    this.#state = "running";
+    this.#logger.info({ worker: this.name, queues: this.#queues.map((queue) => queue.name) }, `${this.name} ready.`);
+  }
+
+  /** Shares the app's connection, except where `brokerReadUrl` says to consume from elsewhere. */
+  async #openBroker(): Promise<Broker> {
+    const { settings, clock, random } = this.app;
+    if (settings.brokerReadUrl === null) return this.app.broker();
+    return (this.#ownBroker ??= await connectBroker(this.app.brokerSpec("read"), { logger: this.#logger, clock, random }));
+  }
+
+  /** Tries until it succeeds, unless the error will not pass or the settings say not to wait. */
+  async #connect<T>(open: () => Promise<T>): Promise<T> {
+    const { settings, clock, random } = this.app;
+    const max = settings.brokerConnectionMaxRetries ?? Number.POSITIVE_INFINITY;
+    for (let failures = 0; ; failures++) {
+      this.#stopCalled.signal.throwIfAborted();
+      try {
+        return await open();
+      } catch (error) {
+        const isPassing = error instanceof LovageError && error.transient;
+        if (!isPassing || !settings.brokerConnectionRetryOnStartup || failures >= max) throw error;
+        const delayMs = backoffMs(failures, CONNECT_RETRY, random);
+        this.#logger.error({ err: error, delayMs }, `${errorText(error)}. Trying again in ${(delayMs / 1000).toFixed(1)} s`);
+        await sleep(clock, delayMs, this.#stopCalled.signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Consuming was given up. */
+  #fail(error: unknown): void {
+    this.#failure = error;
+    this.#logger.error({ err: error, worker: this.name }, `${this.name} cannot go on: ${errorText(error)}`);
+    void this.stop();
+  }
+
+  // --- stop --------------------------------------------------------------------------------------------------------
+
+  async #stop(): Promise<void> {
+    const { clock, hooks, settings } = this.app;
+    const graceMs = settings.workerSoftShutdownTimeoutMs || settings.shutdownGraceMs;
+    const graceEnd = clock.monotonic() + graceMs;
+    this.#state = "stopping";
+    this.#stopCalled.abort(new WorkerStoppedWhileStarting());
+    await this.#startup?.catch(() => undefined); // told to whoever called start()
+    const engine = this.#engine;
+    if (engine) {
+      engine.stopTaking();
+      if (engine.running > 0)
+        this.#logger.info({ running: engine.running, graceMs }, `${this.name} stops: waiting for ${engine.running} running tasks`);
+      await within(clock, graceMs, Promise.race([engine.whenIdle(), aborted(this.#abortCalled.signal)]));
+      if (engine.running > 0) await this.#abortRunning(engine);
+      const leftMs = this.#abortCalled.signal.aborted ? 0 : graceEnd - clock.monotonic();
+      await engine.end(Math.max(SETTLE_GRACE_MS, leftMs));
+    }
+    await this.#pool.stop();
+    await this.#runHooks(() => hooks.run("childStop"));
+    await this.#runHooks(() => hooks.run("workerStop"));
+    await this.#ownBroker?.[Symbol.asyncDispose]();
+    this.#state = "stopped";
+    this.#logger.info({ worker: this.name }, `${this.name} has stopped`);
+    if (this.#failure === undefined) this.#finish.resolve();
+    else this.#finish.reject(this.#failure);
+  }
+
+  async #abortRunning(engine: Engine): Promise<void> {
+    this.#state = "aborting";
+    this.#logger.warn({ running: engine.running }, `${this.name} aborts ${engine.running} running tasks`);
+    engine.abortRunning();
+    await within(this.app.clock, ABORT_GRACE_MS, engine.whenIdle());
+    const left = engine.interruptRunning();
+    if (left > 0) this.#logger.warn({ tasks: left }, `${left} tasks did not end: they run again elsewhere`);
+  }
+
+  async #runHooks(run: () => Promise<void>): Promise<void> {
+    try {
+      await run();
+    } catch (error) {
+      this.#logger.error({ err: error }, `a hook failed while the worker stopped: ${errorText(error)}`);
+    }
+  }
+}
+
+/** `stop()` was called before `start()` had resolved. */
+export class WorkerStoppedWhileStarting extends LovageError {
+  readonly code = "WORKER_STOPPED_WHILE_STARTING";
+
+  constructor() {
+    super("the worker was stopped before it had started");
+  }
+}
+
+function chooseQueues(app: Lovage, options: WorkerOptions): readonly DeclaredQueue[] {
+  const { routing } = app.calls;
+  const chosen = options.queues ? options.queues.map((name) => routing.queue(name)) : routing.declared;
+  const excluded = new Set(options.excludeQueues);
+  const left = chosen.filter((queue) => !excluded.has(queue.name));
+  if (left.length === 0) throw new ConfigurationError("the worker has no queue to consume from: all are excluded");
+  return left;
+}
+
+/** Celery's names of pools are understood where something here does what they did. */
+function makePool(app: Lovage, options: WorkerOptions): Pool {
+  const { workerPool, workerConcurrency } = app.settings;
+  switch (workerPool) {
+    case "async":
+    case "gevent":
+    case "eventlet":
+      return new AsyncPool(options.concurrency ?? workerConcurrency ?? ASYNC_SLOTS, app.clock);
+    case "solo":
+      return new AsyncPool(1, app.clock);
+    case "threads":
+    case "processes":
+    case "prefork":
+      throw new ConfigurationError(
+        `workerPool is "${workerPool}": this version runs tasks in the async pool only (async, gevent, eventlet, solo). For more cores start more worker processes`,
+      );
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
