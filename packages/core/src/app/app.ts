@@ -2,7 +2,7 @@
  * The app: settings, tasks and connections under one name. Making one reads nothing, opens no socket and starts no
  * timer; each thing is made when it is first needed, and `close()` ends them all.
  */
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Broker } from "../brokers/broker.ts";
 import { encodeControlRequest } from "../protocol/control.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
@@ -54,7 +54,7 @@ export interface LovageOptions extends SettingsInput {
   readonly random?: Random;
   /** Path of a configuration file; false reads none. Default: CELERY_CONFIG_MODULE, else `lovage.config.*` beside the app's package.json. */
   readonly configFile?: string | false;
-  /** Directory of the configuration file and the embedded database, for an app that no module makes. Default: that of the nearest package.json above the calling module. */
+  /** Folder of the configuration file, of `.lovage/` and of the modules in `imports`. Default: that of the nearest package.json above the calling module. */
   readonly root?: string;
   /** Prefix of settings in the environment. Default `CELERY`. */
   readonly namespace?: string;
@@ -104,7 +104,7 @@ export class Lovage implements AsyncDisposable {
       ...settings
     } = options;
     this.name = name;
-    this.files = root === undefined ? locateApp(callerFile(new.target)) : { module: undefined, root };
+    this.files = root === undefined ? locateApp(callerFile(new.target)) : { module: undefined, root: resolve(root) };
     this.clock = clock;
     this.random = random;
     this.#logger = logger ?? defaultLogger();
@@ -147,16 +147,16 @@ export class Lovage implements AsyncDisposable {
     return this;
   }
 
-  /** Reads this configuration file instead of any other: for command lines. Only before the settings are first used. */
-  useConfigFile(path: string): this {
-    if (this.#resolved) throw this.#inUse();
-    this.#configFile = path;
-    return this;
-  }
-
   /** Settings that win even over the environment: for command lines. Only before the settings are first used. */
   override(settings: Readonly<Record<string, unknown>>, origin = "the command line", options: { readonly isText?: boolean } = {}): this {
     this.#overrides.unshift({ ...this.#layer(settings, origin), ...options });
+    return this;
+  }
+
+  /** Reads this configuration file instead of any other; false reads none. For command lines. Only before the settings are first used. */
+  useConfigFile(path: string | false): this {
+    this.#mustBeUnused();
+    this.#configFile = path;
     return this;
   }
 
@@ -312,11 +312,11 @@ export class Lovage implements AsyncDisposable {
 
   #layer(settings: object, origin: string): SettingsLayer {
     if (this.#resolved) throw this.#inUse();
-    return { origin, values: settings as Readonly<Record<string, unknown>> };
   }
 
-  #inUse(): ConfigurationError {
-    return new ConfigurationError(`the settings of the app ${this.name} are in use already: configure it before its first call`);
+  #mustBeUnused(): void {
+    if (this.#resolved)
+      throw new ConfigurationError(`the settings of the app ${this.name} are in use already: configure it before its first call`);
   }
 
   #produce(): Producer {

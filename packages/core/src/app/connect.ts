@@ -99,6 +99,18 @@ export async function connectBackend(spec: BackendSpec, deps: ConnectDeps): Prom
   }
 }
 
+/** Where a spec leads, without its password: for reports. */
+export function specLocation(spec: ConnectionSpec): string {
+  switch (spec.kind) {
+    case "redis":
+      return maskUrl(spec.url);
+    case "sqlite":
+      return `sqlite://${spec.path}`;
+    case "memory":
+      return `memory://${spec.name}`;
+  }
+}
+
 type Options = Readonly<Record<string, unknown>>;
 type RedisExtras = Omit<RedisSpec, "url" | "transportOptions">;
 
