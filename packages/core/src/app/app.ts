@@ -311,7 +311,8 @@ export class Lovage implements AsyncDisposable {
   }
 
   #layer(settings: object, origin: string): SettingsLayer {
-    if (this.#resolved) throw this.#inUse();
+    this.#mustBeUnused();
+    return { origin, values: settings as Readonly<Record<string, unknown>> };
   }
 
   #mustBeUnused(): void {
