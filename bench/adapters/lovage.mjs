@@ -1,0 +1,54 @@
+/** Lovage as a user writes it: an app, tasks with names, a worker. Results off means that no result backend is configured. */
+import { Lovage } from "lovage";
+import { Worker } from "lovage/worker";
+
+const quiet = () => {};
+const logger = { trace: quiet, debug: quiet, info: quiet, warn: console.warn, error: console.error, child: () => logger };
+
+export function makeApp(config, tasks = {}) {
+  const app = new Lovage("bench", {
+    brokerUrl: config.url,
+    resultBackend: config.results ? config.url : "disabled://",
+    ...(config.synchronous && { brokerTransportOptions: { synchronous: config.synchronous } }),
+    configFile: false,
+    env: false,
+    logger,
+  });
+  return {
+    app,
+    add: app.task("bench.add", (x, y) => tasks.add(x, y)),
+    stamp: app.task("bench.stamp", () => tasks.stamp()),
+    sleep: app.task("bench.sleep", (index, ms) => tasks.sleep(index, ms)),
+  };
+}
+
+export async function openProducer(config) {
+  const { app, add, stamp, sleep } = makeApp(config);
+  const broker = await app.broker();
+  return {
+    send: (x, y) => add.delay(x, y),
+    sendMany: (count, x, y) => app.publishMany(Array.from({ length: count }, () => add.call(x, y))),
+    async stamp() {
+      const result = await stamp.delay();
+      return result.get();
+    },
+    sleep: (index, ms) => sleep.delay(index, ms),
+    async outstanding() {
+      const [depth] = await broker.depth(["celery"]);
+      return depth.ready + depth.parked + depth.onLoan;
+    },
+    close: () => app.close(),
+  };
+}
+
+export async function openWorker(config, tasks) {
+  const { app } = makeApp(config, tasks);
+  const worker = new Worker(app, { concurrency: config.concurrency });
+  await worker.start();
+  return {
+    async close() {
+      await worker.stop();
+      await app.close();
+    },
+  };
+}

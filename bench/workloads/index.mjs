@@ -1,0 +1,9 @@
+import { producerAndWorker } from "./both.mjs";
+import { coldStart } from "./cold-start.mjs";
+import { withResults, withoutResults } from "./drain.mjs";
+import { awaited, bulk, concurrent } from "./enqueue.mjs";
+import { latency } from "./latency.mjs";
+import { memory } from "./memory.mjs";
+import { recovery } from "./recovery.mjs";
+
+export const workloads = [awaited, concurrent, bulk, withoutResults, withResults, producerAndWorker, latency, memory, recovery, coldStart];
