@@ -1,7 +1,11 @@
 import { Lovage } from "lovage";
 
-/** Broker and results come from CELERY_BROKER_URL and CELERY_RESULT_BACKEND; without them both are a SQLite file in `.lovage/`. */
+/**
+ * The broker comes from CELERY_BROKER_URL; without it messages and results are in a SQLite file in `.lovage/`.
+ * Results are kept where the messages are, unless CELERY_RESULT_BACKEND names another place.
+ */
 export const app = new Lovage("shop", {
+  resultBackend: process.env["CELERY_BROKER_URL"] ?? null,
+  resultExtended: true, // results say which worker and attempt they are from: the page shows it
   imports: ["./tasks.ts"], // what a worker loads beside this file
-  resultExtended: true, // results say how many attempts there were: the page shows it
 });

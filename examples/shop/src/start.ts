@@ -62,7 +62,7 @@ async function placeOrder(page: string, order: (typeof DEMO_ORDERS)[number]): Pr
   if (settled) printOrder(settled);
 }
 
-async function post(url: URL, type: string, body: string | Uint8Array): Promise<{ readonly id: string }> {
+async function post(url: URL, type: string, body: string | Uint8Array<ArrayBuffer>): Promise<{ readonly id: string }> {
   const response = await fetch(url, { method: "POST", headers: { "content-type": type }, body, signal: stop.signal });
   if (!response.ok) throw new Error(`${url.pathname} answered ${response.status}: ${await response.text()}`);
   return (await response.json()) as { id: string };
