@@ -52,12 +52,11 @@ export class GuardLoop {
   readonly #lease: Lease;
   readonly #events: GuardEvents;
   readonly #deps: GuardDeps;
-  /** One for each loop that pauses: aborted to go on at once. */
+  /** One for each loop that pauses: aborted to make it look again. */
   readonly #pauses = new Set<AbortController>();
   #stopped = false;
   #running: Promise<unknown> | undefined;
   #nextDueAt = Number.POSITIVE_INFINITY;
-  #wakeUnpark: (() => void) | undefined;
   #warnedOfSkew = false;
 
   constructor(broker: Broker, lease: Lease, options: GuardOptions, events: GuardEvents, deps: GuardDeps) {
@@ -76,13 +75,13 @@ export class GuardLoop {
   noteParked(dueAt: number): void {
     if (dueAt >= this.#nextDueAt) return;
     this.#nextDueAt = dueAt;
-    this.#wakeUnpark?.();
+    this.#wakeAll();
   }
 
   /** Resolves when nothing of it is on the way any more: the lease will not be renewed after that. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const pause of this.#pauses) pause.abort();
+    this.#wakeAll();
     await this.#running;
   }
 
@@ -94,7 +93,7 @@ export class GuardLoop {
     let hadLease = false;
     await this.#every(
       "renew the worker's lease",
-      () => leaseMs / RENEWALS_PER_LEASE,
+      (since) => since + leaseMs / RENEWALS_PER_LEASE,
       async () => {
         const sentAt = clock.monotonic();
         const state = await leases.renew(worker, leaseMs);
@@ -114,8 +113,8 @@ export class GuardLoop {
     const { leases } = this.#broker;
     if (!leases) return;
     const { leaseMs, maxDeliveries, visibilityTimeoutMs } = this.#options;
-    const pauseMs = (): number => (leaseMs / SWEEPS_PER_LEASE) * (0.75 + this.#deps.random() / 2);
-    await this.#every("sweep abandoned loans", pauseMs, async () => {
+    const next = (since: number): number => since + (leaseMs / SWEEPS_PER_LEASE) * (0.75 + this.#deps.random() / 2);
+    await this.#every("sweep abandoned loans", next, async () => {
       const report = await leases.sweep({ maxDeliveries, leaseMs, visibilityTimeoutMs });
       if (report.returned + report.deadLettered === 0) return;
       this.#deps.logger.warn(
@@ -130,24 +129,23 @@ export class GuardLoop {
     if (!delayed) return;
     await this.#every(
       "return parked messages that are due",
-      () => this.#untilNextDue(),
+      (since) => this.#nextUnpark(since),
       async () => {
         this.#nextDueAt = Number.POSITIVE_INFINITY;
         const { nextDueAt } = await delayed.unpark();
         this.#nextDueAt = Math.min(this.#nextDueAt, nextDueAt ?? Number.POSITIVE_INFINITY);
       },
-      (wake) => (this.#wakeUnpark = wake),
     );
   }
 
-  #untilNextDue(): number {
-    const untilDueMs = this.#nextDueAt - (this.#deps.clock.now() + this.#lease.clockOffsetMs);
-    if (untilDueMs >= UNPARK_EVERY_MS) return UNPARK_EVERY_MS;
-    return Math.max(UNPARK_SOONEST_MS, untilDueMs + this.#deps.random() * UNPARK_SPREAD_MS);
+  #nextUnpark(since: number): number {
+    const { clock, random } = this.#deps;
+    const untilDueMs = this.#nextDueAt - (clock.now() + this.#lease.clockOffsetMs) + random() * UNPARK_SPREAD_MS;
+    return Math.min(since + UNPARK_EVERY_MS, Math.max(since + UNPARK_SOONEST_MS, clock.monotonic() + untilDueMs));
   }
 
   /** Does `step` again and again, with a pause between; a failure is logged when it begins and when it is over. */
-  async #every(what: string, pauseMs: () => number, step: () => Promise<void>, onPause?: (wake: () => void) => void): Promise<void> {
+  async #every(what: string, next: (since: number) => number, step: () => Promise<void>): Promise<void> {
     const { clock, logger } = this.#deps;
     let failures = 0;
     while (!this.#stopped) {
@@ -159,13 +157,27 @@ export class GuardLoop {
         if (failures === 0 && !this.#stopped) logger.warn({ err: error }, `the guard could not ${what}: ${errorText(error)}`);
         failures += 1;
       }
-      if (this.#stopped) return;
+      const since = clock.monotonic();
+      await this.#pauseUntil(() => next(since));
+    }
+  }
+
+  /** `time` is by the monotonic clock; it is asked again whenever something may have changed it. */
+  async #pauseUntil(time: () => number): Promise<void> {
+    const { clock } = this.#deps;
+    for (let isOver = false; !isOver && !this.#stopped;) {
       const pause = new AbortController();
       this.#pauses.add(pause);
-      onPause?.(() => pause.abort());
-      await sleep(clock, pauseMs(), pause.signal).catch(() => undefined); // cut short: go on
+      isOver = await sleep(clock, time() - clock.monotonic(), pause.signal).then(
+        () => true,
+        () => false, // woken
+      );
       this.#pauses.delete(pause);
     }
+  }
+
+  #wakeAll(): void {
+    for (const pause of this.#pauses) pause.abort();
   }
 
   #noteClockOffset(offsetMs: number): void {

@@ -1,0 +1,96 @@
+import { expect, test } from "vitest";
+
+import type { Broker, ConsumeOptions, Delivery } from "../brokers/broker.ts";
+import { silentLogger } from "../shared/log.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
+import { Consumer } from "./consumer.ts";
+import { LoanCredit } from "./credit.ts";
+
+type Session = (options: ConsumeOptions) => AsyncGenerator<readonly Delivery[], void, undefined>;
+
+function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
+  const clock = new FakeClock();
+  const batches: (readonly Delivery[])[] = [];
+  let consumed = 0;
+  const broker = { location: "fake://", consume: (_: unknown, options: ConsumeOptions) => (sessions[consumed++] ?? waitForEnd)(options) };
+  const credit = new LoanCredit({ busy: 10, held: 20 });
+  const consumer = new Consumer({
+    broker: broker as unknown as Broker,
+    queues: ["q"],
+    owner: "w",
+    credit,
+    clock,
+    random: () => 0.5,
+    logger: silentLogger,
+    maxRestarts,
+    onBatch: (batch) => batches.push(batch),
+  });
+  return { clock, consumer, batches, credit, sessionsBegun: () => consumed };
+}
+
+async function* waitForEnd({ signal, events }: ConsumeOptions): AsyncGenerator<readonly Delivery[], void, undefined> {
+  events?.connected?.();
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+async function* fail(): AsyncGenerator<readonly Delivery[], void, undefined> {
+  throw new Error("the broker is away");
+}
+
+test("a consumer that fails is started again until it consumes", async () => {
+  const { clock, consumer, sessionsBegun } = consumerOf([fail, fail, fail]);
+  const stop = new AbortController();
+  const run = consumer.run(stop.signal);
+  await clock.advance(0);
+  expect(consumer.isConsuming).toBe(false);
+  await clock.advance(10_000);
+  expect(sessionsBegun()).toBe(4);
+  expect(consumer.isConsuming).toBe(true);
+  stop.abort();
+  await run;
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("one that ends by itself is not left ended", async () => {
+  const { clock, consumer, sessionsBegun } = consumerOf([async function* () {}]);
+  const stop = new AbortController();
+  const run = consumer.run(stop.signal);
+  await clock.advance(1000);
+  expect(sessionsBegun()).toBe(2);
+  stop.abort();
+  await run;
+});
+
+test("it gives up after as many failures in a row as allowed", async () => {
+  const { clock, consumer, sessionsBegun } = consumerOf([fail, fail, fail, fail, fail], 2);
+  const run = consumer.run(new AbortController().signal);
+  const failed = expect(run).rejects.toThrow("the broker is away");
+  await clock.advance(30_000);
+  await failed;
+  expect(sessionsBegun()).toBe(3);
+});
+
+test("consuming is believed only as long as answers are seen", async () => {
+  let events: ConsumeOptions["events"];
+  const { clock, consumer, credit } = consumerOf([
+    (options) => {
+      events = options.events;
+      return waitForEnd(options);
+    },
+  ]);
+  const stop = new AbortController();
+  const run = consumer.run(stop.signal);
+  await consumer.whenConsuming();
+  await clock.advance(9000);
+  events?.alive?.();
+  await clock.advance(9000);
+  expect(consumer.isConsuming).toBe(true);
+  await clock.advance(1000);
+  expect(consumer.isConsuming).toBe(false); // connected, says the library; but nothing has answered for ten seconds
+  for (let i = 0; i < 10; i++) credit.take();
+  expect(consumer.isConsuming).toBe(true); // nothing is asked while every slot is busy
+  events?.disconnected?.(new Error("gone"));
+  expect(consumer.isConsuming).toBe(false);
+  stop.abort();
+  await run;
+});

@@ -1,0 +1,145 @@
+import { expect, test } from "vitest";
+
+import type { Broker, Delivery, Outgoing, SettleAnswer, Settlement } from "../brokers/broker.ts";
+import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
+import { LovageError } from "../shared/errors.ts";
+import { silentLogger } from "../shared/log.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
+import { type LoanlessSettlement, type SettlementAnswer, Settler } from "./settle.ts";
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function settlement(id: string, extra: Partial<Settlement> = {}): Settlement {
+  return { delivery: { loan: id } as unknown as Delivery, end: { kind: "ack" }, results: [result(id)], publish: [], ...extra };
+}
+
+function result(taskId: string): ResultWrite {
+  return { taskId, state: "SUCCESS", document: "{}", expiresMs: undefined };
+}
+
+/** Writes down what is done, in order. Each step can be made to fail once. */
+class Stores {
+  readonly calls: string[] = [];
+  readonly failures = new Map<string, unknown>();
+  answers: (ids: string[]) => readonly SettleAnswer[] = (ids) => ids.map(() => "settled");
+  hold: Promise<void> | undefined;
+
+  settler(mode: "oneStep" | "separate"): { settler: Settler; clock: FakeClock } {
+    const clock = new FakeClock();
+    const broker = {
+      settlesWith: () => mode === "oneStep",
+      settle: async (settlements: readonly Settlement[]) => {
+        const ids = settlements.map((each) => String(each.delivery.loan));
+        this.#step("settle", `${ids.join(",")}${settlements.some((each) => each.results) ? " with results" : ""}`);
+        await this.hold;
+        return this.answers(ids);
+      },
+      publish: async (messages: readonly Outgoing[]) => this.#step("publish", messages.map((each) => each.routingKey).join(",")),
+    };
+    const backend = { store: async (writes: readonly ResultWrite[]) => this.#step("store", writes.map((each) => each.taskId).join(",")) };
+    const settler = new Settler({
+      broker: broker as unknown as Broker,
+      backend: backend as unknown as ResultBackend,
+      clock,
+      random: () => 0.5,
+      logger: silentLogger,
+    });
+    return { settler, clock };
+  }
+
+  #step(name: string, what: string): void {
+    this.calls.push(`${name} ${what}`);
+    const failure = this.failures.get(name);
+    this.failures.delete(name);
+    if (failure !== undefined) throw failure;
+  }
+}
+
+function hear(settler: Settler, settlements: readonly (Settlement | LoanlessSettlement)[]): SettlementAnswer[] {
+  const answers: SettlementAnswer[] = [];
+  for (const [index, each] of settlements.entries()) settler.add(each, { settled: (answer) => (answers[index] = answer) });
+  return answers;
+}
+
+test("all that ends in one turn of the event loop is one call, and each hears its own answer", async () => {
+  const stores = new Stores();
+  stores.answers = (ids) => ids.map((id) => (id === "b" ? "lost" : "settled"));
+  const { settler } = stores.settler("oneStep");
+  const answers = hear(
+    settler,
+    ["a", "b", "c"].map((id) => settlement(id)),
+  );
+  await settler.whenIdle();
+  expect(stores.calls).toEqual(["settle a,b,c with results"]);
+  expect(answers).toEqual(["settled", "lost", "settled"]);
+});
+
+test("where the stores are apart: results, then what follows, then the loans' ends", async () => {
+  const stores = new Stores();
+  const { settler } = stores.settler("separate");
+  const follow = { message: {} as never, exchange: "", routingKey: "next" };
+  hear(settler, [settlement("a", { publish: [follow] }), settlement("b")]);
+  await settler.whenIdle();
+  expect(stores.calls).toEqual(["store a,b", "publish next", "settle a,b"]);
+});
+
+test("a step that fails is tried again until it succeeds, before the next one", async () => {
+  const stores = new Stores();
+  stores.failures.set("store", new Error("away"));
+  stores.failures.set("settle", new Error("away too"));
+  const { settler, clock } = stores.settler("separate");
+  const answers = hear(settler, [settlement("a")]);
+  await clock.advance(5000);
+  expect(stores.calls).toEqual(["store a", "store a", "settle a", "settle a"]);
+  expect(answers).toEqual(["settled"]);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("a result that is refused for good does not hold up the others", async () => {
+  class TooLarge extends LovageError {
+    readonly code = "TOO_LARGE";
+  }
+  const stores = new Stores();
+  const { settler, clock } = stores.settler("separate");
+  stores.failures.set("store", new TooLarge("one of them"));
+  const answers = hear(settler, [settlement("a"), settlement("b")]);
+  await clock.advance(0);
+  expect(stores.calls).toEqual(["store a,b", "store a", "store b", "settle a,b"]);
+  expect(answers).toEqual(["settled", "settled"]);
+});
+
+test("without a loan there is nothing to end: results and follow-ups only", async () => {
+  const stores = new Stores();
+  const { settler } = stores.settler("oneStep");
+  const answers = hear(settler, [{ delivery: undefined, results: [result("early")], publish: [] }, settlement("late")]);
+  await settler.whenIdle();
+  expect(stores.calls.toSorted()).toEqual(["settle late with results", "store early"]);
+  expect(answers).toEqual(["settled", "settled"]);
+});
+
+test("at most four batches are on the way; what ends meanwhile goes with the next", async () => {
+  const stores = new Stores();
+  let release = (): void => {};
+  stores.hold = new Promise((resolve) => (release = resolve));
+  const { settler } = stores.settler("oneStep");
+  for (let id = 0; id < 7; id++) {
+    hear(settler, [settlement(String(id))]);
+    await turn();
+  }
+  expect(stores.calls).toHaveLength(4);
+  release();
+  await settler.whenIdle();
+  expect(stores.calls[4]).toBe("settle 4,5,6 with results");
+});
+
+test("what is abandoned is told so, and nothing is left waiting", async () => {
+  const stores = new Stores();
+  const { settler, clock } = stores.settler("separate");
+  stores.failures.set("store", new Error("away"));
+  const answers = hear(settler, [settlement("a")]);
+  await clock.advance(0);
+  settler.abandon();
+  await settler.whenIdle();
+  expect(answers).toEqual(["abandoned"]);
+  expect(clock.pendingTimers).toBe(0);
+});
