@@ -1,0 +1,120 @@
+/** Result documents (celery-protocol 6.3). */
+import { ProtocolError } from "./errors.ts";
+import { readWireException, wireDocument, type WireException } from "./exception.ts";
+import { formatInstant, parseInstant } from "./instant.ts";
+import { encodeJson, quote } from "./json.ts";
+import type { DecodeLimits } from "./limits.ts";
+import { decodeBody, encodeBody, serializerFor, type SerializerName } from "./serializers.ts";
+import { EXCEPTION_STATES } from "./states.ts";
+
+export interface ResultDocument {
+  readonly taskId: string;
+  readonly state: string;
+  /** What the task returned; for a state of one's own, its metadata. */
+  readonly result: unknown;
+  /** For FAILURE, RETRY and REVOKED. */
+  readonly error: WireException | undefined;
+  readonly traceback: string | null;
+  /** Result tuples of the tasks that it sent. */
+  readonly children: readonly unknown[];
+  /** ms since 1970. */
+  readonly dateDoneAt: number | null;
+  readonly parentId?: string | undefined;
+  readonly groupId?: string | undefined;
+  readonly extended?: ExtendedFacts | undefined;
+  readonly stamps?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface ExtendedFacts {
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly worker: string;
+  readonly retries: number;
+  readonly queue: string | undefined;
+}
+
+/** JSON begins with the state, as Celery's does: scripts look at that prefix. Hot path. @throws ProtocolError */
+export function encodeResult(
+  document: ResultDocument,
+  options: { readonly serializer: SerializerName; readonly typed?: boolean },
+): string | Uint8Array {
+  const { taskId, state, result, error, traceback, children, dateDoneAt, parentId, groupId, extended, stamps } = document;
+  const value = error === undefined ? result : wireDocument(error);
+  const date = dateDoneAt === null ? null : formatInstant(dateDoneAt).text;
+  if (options.serializer !== "json") return encodeBody(asMap(document, value, date), { serializer: options.serializer }).body;
+  const typed = options.typed !== false;
+  let text =
+    `{"status": ${quote(state)}, "result": ${value === undefined ? "null" : encodeJson(value, { typed, where: "result" })}, "traceback": ${traceback === null ? "null" : quote(traceback)}, ` +
+    `"children": ${children.length === 0 ? "[]" : encodeJson(children)}, "date_done": ${date === null ? "null" : `"${date}"`}`;
+  if (groupId !== undefined) text += `, "group_id": ${quote(groupId)}`;
+  if (parentId !== undefined) text += `, "parent_id": ${quote(parentId)}`;
+  if (extended !== undefined)
+    text += `, ${encodeJson({ ...extended, queue: extended.queue ?? null }, { typed, where: "result" }).slice(1, -1)}`;
+  if (stamps !== undefined && Object.keys(stamps).length > 0)
+    text += `, "stamped_headers": ${encodeJson(Object.keys(stamps))}, ${encodeJson(stamps, { typed }).slice(1, -1)}`;
+  return `${text}, "task_id": ${quote(taskId)}}`;
+}
+
+function asMap(document: ResultDocument, value: unknown, date: string | null): Record<string, unknown> {
+  const { taskId, state, traceback, children, parentId, groupId, extended, stamps } = document;
+  return {
+    status: state,
+    result: value ?? null,
+    traceback,
+    children,
+    date_done: date,
+    ...(groupId === undefined ? {} : { group_id: groupId }),
+    ...(parentId === undefined ? {} : { parent_id: parentId }),
+    ...(extended && { ...extended, queue: extended.queue ?? null }),
+    ...(stamps && { stamped_headers: Object.keys(stamps), ...stamps }),
+    task_id: taskId,
+  };
+}
+
+/** Tolerates missing keys. @throws ProtocolError */
+export function decodeResult(
+  data: string | Uint8Array,
+  options: { readonly accept: ReadonlySet<string>; readonly serializer: SerializerName; readonly limits?: DecodeLimits },
+): ResultDocument {
+  const { contentType, contentEncoding } = serializerFor(options.serializer);
+  const body = typeof data === "string" ? Buffer.from(data, "utf8") : data;
+  const map = decodeBody({ body, contentType, contentEncoding }, options);
+  if (typeof map !== "object" || map === null || Array.isArray(map)) throw new ProtocolError("malformed", "result", "not an object");
+  const {
+    status,
+    result,
+    traceback,
+    children,
+    date_done: date,
+    task_id: id,
+    parent_id: parent,
+    group_id: group,
+  } = map as Record<string, unknown>;
+  if (typeof status !== "string") throw new ProtocolError("malformed", "result.status", "not text");
+  const isException = EXCEPTION_STATES.has(status);
+  return {
+    taskId: typeof id === "string" ? id : "",
+    state: status,
+    result: isException ? undefined : result,
+    error: isException && result !== null ? readWireException(result) : undefined,
+    traceback: typeof traceback === "string" ? traceback : null,
+    children: Array.isArray(children) ? children : [],
+    dateDoneAt: date instanceof Date ? date.getTime() : typeof date === "string" ? parseInstant(date, "result.date_done").at : null,
+    parentId: typeof parent === "string" ? parent : undefined,
+    groupId: typeof group === "string" ? group : undefined,
+    extended: extendedOf(map as Record<string, unknown>),
+  };
+}
+
+function extendedOf(map: Readonly<Record<string, unknown>>): ExtendedFacts | undefined {
+  if (typeof map.name !== "string") return undefined;
+  return {
+    name: map.name,
+    args: Array.isArray(map.args) ? map.args : [],
+    kwargs: typeof map.kwargs === "object" && map.kwargs !== null ? (map.kwargs as Record<string, unknown>) : {},
+    worker: String(map.worker ?? ""),
+    retries: typeof map.retries === "number" ? map.retries : 0,
+    queue: typeof map.queue === "string" ? map.queue : undefined,
+  };
+}

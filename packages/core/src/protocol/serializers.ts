@@ -1,0 +1,132 @@
+/** How values become bodies of messages and results: kombu's serializers, by name and by content type. */
+import { decode as decodeMsgpack, encode as encodeMsgpack } from "@msgpack/msgpack";
+import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
+import { compress, decompress } from "./compression.ts";
+import { ProtocolError } from "./errors.ts";
+import { decodeJson, encodeJson } from "./json.ts";
+import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
+
+export type SerializerName = string;
+
+export interface Serializer {
+  readonly name: SerializerName;
+  readonly contentType: string;
+  readonly contentEncoding: string;
+  encode(value: unknown, options: { readonly typed: boolean }): Uint8Array | string;
+  decode(data: Uint8Array, limits: DecodeLimits): unknown;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+const text = (data: Uint8Array): string => utf8.decode(data);
+
+const byName = new Map<string, Serializer>();
+
+export function registerSerializer(serializer: Serializer): void {
+  byName.set(serializer.name, serializer);
+}
+
+registerSerializer({
+  name: "json",
+  contentType: "application/json",
+  contentEncoding: "utf-8",
+  encode: (value, { typed }) => encodeJson(value, { typed }),
+  decode: (data, limits) => decodeJson(text(data), limits, "body"),
+});
+/** Other serializers write what JSON can hold, so that a value means the same in each. */
+const plainJson = (value: unknown): unknown => decodeJson(encodeJson(value, { typed: false }));
+registerSerializer({
+  name: "yaml",
+  contentType: "application/x-yaml",
+  contentEncoding: "utf-8",
+  encode: (value) => stringifyYaml(plainJson(value)),
+  decode: (data) => parseYaml(text(data), { maxAliasCount: 100, intAsBigInt: false }) as unknown,
+});
+registerSerializer({
+  name: "msgpack",
+  contentType: "application/x-msgpack",
+  contentEncoding: "binary",
+  encode: (value) => encodeMsgpack(value, { useBigInt64: true, ignoreUndefined: false }),
+  decode: (data) => decodeMsgpack(data),
+});
+
+/** Known, and refused whatever is accepted: reading it would run code. */
+const PICKLE = new Set(["pickle", "application/x-python-serialize"]);
+
+export function serializerFor(name: SerializerName): Serializer {
+  const found = byName.get(name);
+  if (found) return found;
+  if (PICKLE.has(name))
+    throw new ProtocolError("unsupported", "serializer", "pickle is not supported: it runs code when it is read; use json");
+  throw new ProtocolError("unsupported", "serializer", `${JSON.stringify(name)} is not known; known are ${[...byName.keys()].join(", ")}`);
+}
+
+/** Content types for names and content types alike. */
+export function contentTypesFor(accept: readonly string[]): ReadonlySet<string> {
+  return new Set(accept.map((name) => byName.get(name)?.contentType ?? name));
+}
+
+export interface EncodedBody {
+  readonly body: Uint8Array;
+  readonly contentType: string;
+  readonly contentEncoding: string;
+  /** For the `compression` header. */
+  readonly compression: string | undefined;
+}
+
+export interface EncodeBodyOptions {
+  readonly serializer: SerializerName;
+  readonly compression?: string | undefined;
+  readonly typed?: boolean;
+}
+
+export function encodeBody(value: unknown, options: EncodeBodyOptions): EncodedBody {
+  const serializer = serializerFor(options.serializer);
+  const { contentType, contentEncoding } = serializer;
+  const encoded = serializer.encode(value, { typed: options.typed !== false });
+  const data = typeof encoded === "string" ? Buffer.from(encoded, "utf8") : encoded;
+  if (!options.compression) return { body: data, contentType, contentEncoding, compression: undefined };
+  const compressed = compress(data, options.compression);
+  return { body: compressed.data, contentType, contentEncoding, compression: compressed.contentType };
+}
+
+export interface BodyPart {
+  readonly body: Uint8Array;
+  readonly contentType: string;
+  readonly contentEncoding: string;
+  readonly compression?: unknown;
+}
+
+export interface DecodeBodyOptions {
+  readonly accept: ReadonlySet<string>;
+  readonly limits?: DecodeLimits;
+}
+
+/** @throws ProtocolError */
+export function decodeBody(part: BodyPart, options: DecodeBodyOptions): unknown {
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  checkAccepted(part.contentType, options.accept);
+  const data =
+    part.compression === undefined || part.compression === null ? part.body : decompress(part.body, part.compression, limits.maxBytes);
+  if (data.byteLength > limits.maxBytes)
+    throw new ProtocolError("tooLarge", "body", `${data.byteLength} bytes, more than the ${limits.maxBytes} accepted`);
+  return decodeAs(part.contentType, data, limits);
+}
+
+function decodeAs(contentType: string, data: Uint8Array, limits: DecodeLimits): unknown {
+  const serializer = [...byName.values()].find((one) => one.contentType === contentType);
+  if (!serializer)
+    throw new ProtocolError("unsupported", "content-type", `no serializer reads ${JSON.stringify(contentType.slice(0, 80))}`);
+  try {
+    return serializer.decode(data, limits);
+  } catch (error) {
+    if (error instanceof ProtocolError) throw error;
+    throw new ProtocolError("malformed", "body", `not ${contentType}`, { cause: error });
+  }
+}
+
+function checkAccepted(contentType: string, accept: ReadonlySet<string>): void {
+  if (PICKLE.has(contentType))
+    throw new ProtocolError("contentDisallowed", "content-type", "pickle is never read: it runs code; have the producer use json");
+  if (!accept.has(contentType))
+    throw new ProtocolError("contentDisallowed", "content-type", `${JSON.stringify(contentType.slice(0, 80))} is not in acceptContent`);
+}
