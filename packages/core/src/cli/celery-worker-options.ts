@@ -1,0 +1,101 @@
+/**
+ * Options of `celery worker` that need no code here, or that this worker does not have: each says in one line what
+ * becomes of it, so that a command line brought over from Celery either works or says what to write instead.
+ */
+import type { OptionSpec } from "./command.ts";
+import { UsageError } from "./errors.ts";
+import { flag, text } from "./option-kinds.ts";
+
+/** Accepted. The sentence is said once at the start. */
+export const ACCEPTED = {
+  beat: {
+    option: flag("-B, --beat", "there is no scheduler in this version"),
+    says: "-B: this version has no scheduler, so nothing is sent on schedule by this worker",
+  },
+  taskEvents: {
+    option: flag("-E, --task-events", "events are not sent in this version"),
+    says: "-E: this version sends no events of tasks",
+  },
+  optimization: {
+    option: text("-O, --optimization <profile>", "it is always fair"),
+    says: "-O: has no effect, a worker takes only what it has free slots for, which is what `fair` asks for",
+  },
+  withoutGossip: {
+    option: flag("--without-gossip", "there is no gossip"),
+    says: "--without-gossip: has no effect, workers here do not gossip",
+  },
+  withoutMingle: {
+    option: flag("--without-mingle", "there is no mingling"),
+    says: "--without-mingle: has no effect, workers here do not ask each other at their start",
+  },
+  withoutHeartbeat: {
+    option: flag("--without-heartbeat", "leases are kept all the same"),
+    says: "--without-heartbeat: has no effect, no heartbeat events are sent; the lease on this worker's messages is always kept",
+  },
+  heartbeatInterval: {
+    option: text("--heartbeat-interval <seconds>", "no heartbeat events are sent"),
+    says: "--heartbeat-interval: has no effect, no heartbeat events are sent",
+  },
+  disablePrefetch: { option: flag("--disable-prefetch", "the same as the setting worker_disable_prefetch"), says: undefined },
+} satisfies Readonly<Record<string, { readonly option: OptionSpec<unknown>; readonly says: string | undefined }>>;
+
+/** Refused, with what to do instead. Not shown in help. */
+export const REFUSED = {
+  detach: refused("-D, --detach", "run it under systemd, a container or another service manager, which also restarts it"),
+  pidfile: refused("--pidfile <file>", "a service manager knows the process; for one by hand write `lovage ... worker & echo $!`"),
+  uid: refused("--uid <user>", "start it as that user: User= of systemd, USER of a container"),
+  gid: refused("--gid <group>", "start it with that group: Group= of systemd"),
+  umask: refused("--umask <mask>", "set it where it is started: UMask= of systemd"),
+  executable: refused("--executable <file>", "start it with the node that is to run it"),
+  autoscale: refused("--autoscale <max,min>", "use -c with the most that may run at once: free slots of the async pool cost nothing"),
+  maxTasksPerChild: refused("--max-tasks-per-child <number>", "it belongs to the pool of processes, which this version does not have"),
+  maxMemoryPerChild: refused("--max-memory-per-child <kib>", "it belongs to the pool of processes, which this version does not have"),
+  statedb: refused("-S, --statedb <file>", "this version remembers no revoked tasks across restarts"),
+  schedule: refused("-s, --schedule <file>", "this version has no scheduler"),
+  scheduler: refused("--scheduler <name>", "this version has no scheduler"),
+} satisfies Readonly<Record<string, OptionSpec<unknown>>>;
+
+const ACCEPTED_GROUP = "Options of Celery's worker that change little here";
+
+/** Celery's pools, and which pool of ours each stands for. */
+export const POOLS = ["async", "gevent", "eventlet", "solo", "prefork", "processes", "threads"] as const;
+
+export type PoolChoice = { readonly pool: "async"; readonly slots: number | undefined };
+
+/** @throws UsageError for pools that this version does not have, with what to write instead */
+export function readPool(name: (typeof POOLS)[number] | undefined): PoolChoice {
+  switch (name) {
+    case undefined:
+    case "async":
+    case "gevent":
+    case "eventlet":
+      return { pool: "async", slots: undefined };
+    case "solo":
+      return { pool: "async", slots: 1 };
+    case "prefork":
+    case "processes":
+    case "threads":
+      throw new UsageError(
+        `-P ${name}: this version runs tasks on the event loop only (-P async)`,
+        "to use several cores write --processes 4: that many worker processes, each with its own slots (-c)",
+      );
+  }
+}
+
+export function acceptedRemarks(options: Readonly<Record<string, unknown>>): readonly string[] {
+  return Object.entries(ACCEPTED).flatMap(([key, { says }]) =>
+    says !== undefined && options[key] !== undefined && options[key] !== false ? [says] : [],
+  );
+}
+
+export function acceptedOptions(): { readonly [Key in keyof typeof ACCEPTED]: (typeof ACCEPTED)[Key]["option"] } {
+  return Object.fromEntries(Object.entries(ACCEPTED).map(([key, { option }]) => [key, { ...option, group: ACCEPTED_GROUP }])) as never; // the same keys, with the options themselves
+}
+
+function refused(flags: string, instead: string): OptionSpec<unknown> {
+  const long = /--[a-z-]+/.exec(flags)?.[0] ?? flags;
+  const refuse = (): never => {
+    throw new UsageError(`${long} is an option of Celery's worker that Lovage does not have`, instead);
+  };
+  return { flags: /[<[]/.test(flags) ? flags : `${flags} [ignored]`, description: instead, parse: refuse, hidden: true };
+}

@@ -1,0 +1,55 @@
+/**
+ * The commands. One line and one file in `commands/` each: help, dispatch and shell completion follow from here.
+ * A command's file is loaded when it is run or asked for help.
+ */
+import type { Command } from "./command.ts";
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** Heading of the list it stands in. */
+  readonly group: "Run" | "Tasks" | "Look" | "Tools";
+  load(): Promise<Command>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  { name: "worker", group: "Run", summary: "run tasks", load: async () => (await import("./commands/worker.ts")).worker },
+  { name: "call", group: "Tasks", summary: "send a task and print its id", load: async () => (await import("./commands/call.ts")).call },
+  {
+    name: "result",
+    group: "Tasks",
+    summary: "print what a task returned",
+    load: async () => (await import("./commands/result.ts")).result,
+  },
+  {
+    name: "queues",
+    group: "Look",
+    summary: "count the messages in queues",
+    load: async () => (await import("./commands/queues.ts")).queues,
+  },
+  {
+    name: "purge",
+    group: "Look",
+    summary: "discard the messages in queues",
+    load: async () => (await import("./commands/purge.ts")).purge,
+  },
+  {
+    name: "config",
+    group: "Look",
+    summary: "print settings, and where they come from",
+    load: async () => (await import("./commands/config.ts")).config,
+  },
+  {
+    name: "report",
+    group: "Look",
+    summary: "print versions and settings for a bug report",
+    load: async () => (await import("./commands/report.ts")).report,
+  },
+  { name: "version", group: "Tools", summary: "print versions", load: async () => (await import("./commands/version.ts")).version },
+  {
+    name: "completion",
+    group: "Tools",
+    summary: "print a completion script for your shell",
+    load: async () => (await import("./commands/completion.ts")).completion,
+  },
+];

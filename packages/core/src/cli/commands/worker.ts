@@ -1,0 +1,106 @@
+/** `lovage worker`: runs tasks, in worker processes that a supervisor starts and restarts. */
+import { availableParallelism } from "node:os";
+import { acceptedOptions, acceptedRemarks, POOLS, readPool, REFUSED } from "../celery-worker-options.ts";
+import { defineCommand } from "../command.ts";
+import { UsageError } from "../errors.ts";
+import { LOG_LEVELS, type LogFormat, type LogLevelName } from "../log.ts";
+import { choice, decimal, durationMs, flag, names, text, wholeNumber } from "../option-kinds.ts";
+import type { WorkerPlan } from "../worker-plan.ts";
+
+const FORMATS = ["human", "json"] as const;
+
+export const worker = defineCommand({
+  options: {
+    queues: names("-Q, --queues <names>", "consume these queues, separated by commas (default: those of the app)"),
+    exclude: names("-X, --exclude-queues <names>", "do not consume these"),
+    concurrency: wholeNumber("-c, --concurrency <number>", "tasks that run at once in each process (default: 100)", 1, 100_000),
+    processes: wholeNumber(
+      "--processes <number>",
+      `worker processes; this machine has ${availableParallelism()} cores (default: 1)`,
+      1,
+      1024,
+    ),
+    pool: choice("-P, --pool <pool>", "where tasks run", POOLS),
+    name: text("-n, --hostname <name>", "name of this worker, such as mail@%h: %h host, %n name, %d domain, %i number of the process"),
+    level: choice("-l, --loglevel <level>", "least level that is logged (default: info; env: LOVAGE_LOG_LEVEL)", LOG_LEVELS),
+    logFormat: choice("--log-format <format>", "lines for people, or JSON (default: human; env: LOVAGE_LOG_FORMAT)", FORMATS),
+    logfile: text("-f, --logfile <file>", "log to this file: %i number of the process, %p its id (default: standard error)", {
+      completes: "file",
+    }),
+    purge: flag("--purge", "first discard what waits in the queues"),
+    include: names("-I, --include <modules>", "modules with tasks to load, relative to the app's module"),
+    prefetchMultiplier: decimal("--prefetch-multiplier <number>", "messages on loan, in multiples of the concurrency"),
+    timeLimitMs: durationMs("--time-limit <duration>", "hard limit of tasks that have none of their own"),
+    softTimeLimitMs: durationMs("--soft-time-limit <duration>", "soft limit of tasks that have none of their own"),
+    watch: flag("--watch", "restart when a source file changes: for development"),
+    ...acceptedOptions(),
+    ...REFUSED,
+  },
+  arguments: [],
+  examples: [
+    "lovage -A ./src/app.ts worker",
+    "lovage -A ./src/app.ts worker -Q mail,celery -c 20 -l warning",
+    "lovage -A ./src/app.ts worker --watch",
+  ],
+  async run({ globals, output, env }, options) {
+    if (globals.app === undefined)
+      throw new UsageError("no app given: a worker needs the module with your tasks", "-A ./src/app.ts worker, or set LOVAGE_APP");
+    const { slots } = readPool(options.pool);
+    for (const remark of acceptedRemarks(options)) output.note(remark);
+    const plan: WorkerPlan = {
+      globals: { ...globals, settings: { ...settingsOf(options), ...globals.settings } },
+      name: options.name,
+      queues: options.queues,
+      excludeQueues: options.exclude,
+      concurrency: slots ?? options.concurrency,
+      purge: options.purge,
+      processes: options.processes ?? 1,
+      log: {
+        format: options.logFormat ?? fromEnvironment<LogFormat>(env, "LOVAGE_LOG_FORMAT", FORMATS) ?? "human",
+        level: options.level ?? fromEnvironment<LogLevelName>(env, "LOVAGE_LOG_LEVEL", LOG_LEVELS) ?? "info",
+        file: options.logfile,
+        color: globals.color,
+      },
+    };
+    const { resolveAppArgument } = await import("../app-argument.ts");
+    const { file } = resolveAppArgument(globals.app, process.cwd()); // a mistyped path is told before anything is started
+    const { superviseWorkers, superviseAndWatch } = await import("../supervise.ts");
+    return options.watch ? superviseAndWatch(plan, file, output) : superviseWorkers(plan, output);
+  },
+});
+
+interface SettingOptions {
+  readonly prefetchMultiplier: number | undefined;
+  readonly timeLimitMs: number | undefined;
+  readonly softTimeLimitMs: number | undefined;
+  readonly disablePrefetch: boolean;
+  readonly include: readonly string[] | undefined;
+}
+
+/** Options that are settings under another name; what stands after `--` wins over them. */
+function settingsOf(options: SettingOptions): Readonly<Record<string, string>> {
+  const given: Readonly<Record<string, string | undefined>> = {
+    worker_prefetch_multiplier: options.prefetchMultiplier?.toString(),
+    task_time_limit: inMs(options.timeLimitMs),
+    task_soft_time_limit: inMs(options.softTimeLimitMs),
+    worker_disable_prefetch: options.disablePrefetch ? "true" : undefined,
+    include: options.include?.join(","),
+  };
+  return Object.fromEntries(Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function inMs(duration: number | undefined): string | undefined {
+  return duration === undefined ? undefined : `${duration}ms`;
+}
+
+function fromEnvironment<T extends string>(
+  env: Readonly<Record<string, string | undefined>>,
+  name: string,
+  accepted: readonly T[],
+): T | undefined {
+  const value = env[name];
+  if (value === undefined || value === "") return undefined;
+  const found = accepted.find((each) => each === value.toLowerCase());
+  if (found === undefined) throw new UsageError(`${name} is "${value}"`, `it takes one of ${accepted.join(", ")}`);
+  return found;
+}

@@ -1,0 +1,43 @@
+/**
+ * What `lovage worker` hands to each of its worker processes: plain data, in a variable of their environment, because
+ * arguments can be read by every user of the machine and a broker's URL holds a password.
+ */
+import type { GlobalOptions } from "./command.ts";
+import type { LogFormat, LogLevelName } from "./log.ts";
+
+export interface WorkerPlan {
+  readonly globals: GlobalOptions;
+  /** Node name with its expansions; undefined is `celery@%h`. */
+  readonly name: string | undefined;
+  readonly queues: readonly string[] | undefined;
+  readonly excludeQueues: readonly string[] | undefined;
+  readonly concurrency: number | undefined;
+  readonly purge: boolean;
+  readonly processes: number;
+  readonly log: { readonly format: LogFormat; readonly level: LogLevelName; readonly file: string | undefined; readonly color: boolean };
+}
+
+export const PLAN_VARIABLE = "LOVAGE_WORKER_PLAN";
+/** 0 for the first process. */
+export const INDEX_VARIABLE = "LOVAGE_WORKER_INDEX";
+
+export function encodePlan(plan: WorkerPlan): string {
+  return JSON.stringify(plan);
+}
+
+/** Takes the variables out, so that programs which tasks start do not inherit them. */
+export function takePlan(env: Record<string, string | undefined>): { plan: WorkerPlan; index: number } | undefined {
+  const { [PLAN_VARIABLE]: text, [INDEX_VARIABLE]: index } = env;
+  delete env[PLAN_VARIABLE];
+  delete env[INDEX_VARIABLE];
+  return text === undefined ? undefined : { plan: JSON.parse(text) as WorkerPlan, index: Number(index) }; // written by `encodePlan` in the parent process
+}
+
+/** `%i` is the number of the process, from 0 as in Celery's pool; several processes under one name get it all the same. */
+export function processName(pattern: string | undefined, index: number, processes: number): string | undefined {
+  if (processes === 1) return pattern?.replaceAll("%i", "0").replaceAll("%I", "");
+  const given = pattern ?? "celery@%h";
+  if (/%[iI]/.test(given)) return given.replaceAll("%i", String(index)).replaceAll("%I", `-${index}`);
+  const at = given.indexOf("@");
+  return at < 0 ? `${given}-${index}` : `${given.slice(0, at)}-${index}${given.slice(at)}`;
+}

@@ -1,0 +1,117 @@
+/**
+ * A worker process: the child that `lovage worker` starts, once for each of `--processes`. It loads the user's app and
+ * runs one Worker until it is told to stop, or until its parent is gone.
+ */
+import pc from "picocolors";
+import type { Lovage } from "../app/app.ts";
+import { systemClock } from "../shared/clock.ts";
+import type { Logger } from "../shared/log.ts";
+import type { Worker } from "../worker/worker.ts";
+import { reportToSupervisor } from "../worker/supervisor.ts";
+import { errorLines, reportError } from "./error-report.ts";
+import { EXIT, type ExitCode } from "./exit-codes.ts";
+import { LineWriter, makeLogger, openLogFile } from "./log.ts";
+import { openApp } from "./open-app.ts";
+import { wantsColor } from "./output.ts";
+import { onStopSignals, type StopHow } from "./signals.ts";
+import { lovageVersion } from "./version.ts";
+import { processName, takePlan, type WorkerPlan } from "./worker-plan.ts";
+
+/** After an uncaught error, giving back what is held may take so long. */
+const CRASH_GRACE_MS = 5000;
+
+const taken = takePlan(process.env);
+if (taken === undefined) {
+  process.stderr.write("error: this file is started by `lovage worker`\n");
+  process.exit(EXIT.usage);
+}
+process.exit(await runWorker(taken.plan, taken.index));
+
+async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
+  const lines = new LineWriter(openSink(how, index));
+  process.on("exit", () => lines.flush());
+  const colors = pc.createColors(how.log.file === undefined && wantsColor(process.stderr, { color: how.log.color, env: process.env }));
+  const title = how.processes === 1 ? "MainProcess" : `Worker-${index}`;
+  const logger = await makeLogger({ format: how.log.format, level: how.log.level, process: title, colors, lines, clock: systemClock });
+  let app: Lovage | undefined;
+  try {
+    const stop = stopWhenToldTo(logger, title);
+    app = await openApp(how.globals, logger);
+    const { Worker } = await import("../worker/worker.ts");
+    const worker = new Worker(app, workerOptions(how, index));
+    process.title = `lovage worker ${worker.name}`;
+    stop.attach(worker);
+    stopOnUncaughtErrors(worker, logger);
+    await worker.start();
+    reportToSupervisor(process, () => stop.now("warm"));
+    if (index === 0 && how.log.format === "human" && !how.globals.quiet)
+      process.stdout.write(`\n${worker.banner(lovageVersion()).join("\n")}\n\n`);
+    await worker.finished;
+    return EXIT.ok;
+  } catch (error) {
+    lines.flush();
+    const report = reportError(error);
+    if (how.log.format === "json") logger.error({ err: error, code: report.code }, report.message);
+    else process.stderr.write(errorLines(report, error, { json: false, traceback: how.globals.traceback, colors }));
+    return report.exit;
+  } finally {
+    await app?.close();
+    lines.flush();
+  }
+}
+
+function workerOptions(how: WorkerPlan, index: number): ConstructorParameters<typeof Worker>[1] {
+  const name = processName(how.name, index, how.processes);
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(how.queues === undefined ? {} : { queues: how.queues }),
+    ...(how.excludeQueues === undefined ? {} : { excludeQueues: how.excludeQueues }),
+    ...(how.concurrency === undefined ? {} : { concurrency: how.concurrency }),
+    purge: how.purge,
+  };
+}
+
+function openSink({ log }: WorkerPlan, index: number): (text: string) => void {
+  if (log.file === undefined) return (text) => void process.stderr.write(text);
+  const file = openLogFile(log.file.replaceAll("%i", String(index)).replaceAll("%p", String(process.pid)));
+  return (text) => file.write(text);
+}
+
+/** Signals that come before the worker is made stop it as soon as it is there. */
+function stopWhenToldTo(logger: Logger, title: string): { attach(worker: Worker): void; now(how: StopHow): void } {
+  let worker: Worker | undefined;
+  let asked: StopHow | undefined;
+  const stop = (how: StopHow): void => {
+    asked = how;
+    void worker?.stop(how);
+  };
+  onStopSignals(systemClock, (how, signal) => {
+    logger.info(
+      { signal },
+      how === "warm" ? `worker: Warm shutdown (${title}); once more ends the tasks that run` : `worker: Cold shutdown (${title})`,
+    );
+    stop(how);
+  });
+  return {
+    now: stop,
+    attach(made) {
+      worker = made;
+      if (asked) void made.stop(asked);
+    },
+  };
+}
+
+function stopOnUncaughtErrors(worker: Worker, logger: Logger): void {
+  // A promise that somebody forgot says nothing about the other tasks that run here.
+  process.on("unhandledRejection", (reason) => logger.error({ err: reason }, "a promise was rejected and nobody handled it"));
+  process.on("uncaughtException", (error) => {
+    logger.error({ err: error }, "an error was thrown outside of any task: this process gives its messages back and ends");
+    systemClock.timer(CRASH_GRACE_MS, () => process.exit(EXIT.failure));
+    void stopAndExit(worker);
+  });
+}
+
+async function stopAndExit(worker: Worker): Promise<never> {
+  await worker.stop("cold").catch(() => undefined); // it ends in any case, and what it cannot give back is swept
+  process.exit(EXIT.failure);
+}
