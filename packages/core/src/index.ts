@@ -28,6 +28,7 @@ export {
   WaitInsideTaskError,
 } from "./app/errors.ts";
 export { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";
+export type { ResultDocument } from "./protocol/result.ts";
 export { LovageError } from "./shared/errors.ts";
 export type { Duration } from "./shared/duration.ts";
 export type { Logger, LogFields } from "./shared/log.ts";
