@@ -2,10 +2,11 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type FastifyInstance, fastify } from "fastify";
+import { LovageError } from "lovage";
 import { catalogue } from "./catalogue.ts";
-import { openEventStream } from "./event-stream.ts";
+import { type EventStream, openEventStream } from "./event-stream.ts";
 import { orders, reports, uploads } from "./store.ts";
-import { TaskBoard } from "./task-board.ts";
+import { TaskBoard, type TaskView } from "./task-board.ts";
 import { paymentTask, reportTask, showEarlierTasks } from "./task-history.ts";
 import { buildReport, takePayment } from "./tasks.ts";
 
@@ -31,6 +32,12 @@ export async function shopServer(): Promise<FastifyInstance> {
   const board = new TaskBoard();
   server.addHook("onClose", () => board.close());
   server.addHook("onRequest", async (_request, reply) => void reply.headers(SECURITY_HEADERS));
+
+  server.setErrorHandler((error, _request, reply) => {
+    if (!(error instanceof LovageError)) return reply.send(error);
+    console.error(error); // the broker is away, most likely: nothing was accepted, so the same request may come again
+    return reply.code(503).send({ message: "The shop cannot take this just now. Please try again in a moment." });
+  });
 
   for (const { path, file, type } of PAGE) {
     const content = await readFile(new URL(`../page/${file}`, import.meta.url));
@@ -109,7 +116,7 @@ export async function shopServer(): Promise<FastifyInstance> {
     stream.send("told", null); // what comes from here on is news
     const stop = board.listen((view) => {
       stream.send("task", view);
-      if (view.kind === "payment") void orders.read(view.id).then((order) => order && stream.send("order", order));
+      if (view.kind === "payment") void tellOrder(stream, view);
     });
     stream.onClose(stop);
     return reply;
@@ -117,6 +124,14 @@ export async function shopServer(): Promise<FastifyInstance> {
 
   await showEarlierTasks(board, LISTED);
   return server;
+}
+
+async function tellOrder(stream: EventStream, view: TaskView): Promise<void> {
+  const order = await orders.read(view.id);
+  if (!order) return;
+  // A failure is known by its result a moment before the task's onFailure has marked the order.
+  const failed = view.state === "failed" && order.payment.status === "due";
+  stream.send("order", failed ? { ...order, payment: { status: "failed", reason: view.problem } } : order);
 }
 
 const ID = { type: "object", properties: { id: { type: "string", format: "uuid" } } };
