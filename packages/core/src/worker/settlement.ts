@@ -18,6 +18,7 @@ import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
 import type { Outcome } from "./outcome.ts";
 import type { LoanlessSettlement } from "./settle.ts";
+import { knownAgain } from "./unknown-task.ts";
 
 /** A run that has ended, or one that will not begin. */
 export interface EndedRun {
@@ -247,7 +248,7 @@ function planRetry(plan: RetryPlan, run: EndedRun, rules: SettlementRules, now: 
       ...(changes.timeLimitMs === undefined ? {} : { timeLimitMs: changes.timeLimitMs }),
       ...(changes.softTimeLimitMs === undefined ? {} : { softTimeLimitMs: changes.softTimeLimitMs }),
       ...(changes.priority === undefined ? {} : { priority: changes.priority }),
-      ...(changes.headers ? { headers: changes.headers } : {}),
+      headers: { ...changes.headers, ...knownAgain(received) },
     },
     rules.codec,
   );

@@ -99,7 +99,8 @@ test("signals are passed on, and after one that asks to stop nothing starts agai
 });
 
 test("a child reports once it consumes, and stops when its supervisor is gone", () => {
-  const parent = new EventEmitter() as EventEmitter & { send(message: unknown): boolean };
+  const parent = new EventEmitter() as EventEmitter & { connected: boolean; send(message: unknown): boolean };
+  parent.connected = true;
   const sent: unknown[] = [];
   parent.send = (message) => sent.push(message) > 0;
   let stops = 0;
@@ -107,4 +108,8 @@ test("a child reports once it consumes, and stops when its supervisor is gone", 
   expect(sent).toEqual([READY]);
   parent.emit("disconnect");
   expect(stops).toBe(1);
+  parent.connected = false;
+  reportToSupervisor(parent as never, () => stops++); // it was gone before the worker was up
+  expect(stops).toBe(2);
+  expect(sent).toEqual([READY]);
 });

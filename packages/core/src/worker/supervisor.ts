@@ -134,8 +134,9 @@ interface Child {
 }
 
 /** In a child: tells the supervisor that the worker consumes, and calls `stop` when the supervisor is gone. Does nothing without one. */
-export function reportToSupervisor(parent: Pick<NodeJS.Process, "send" | "once">, stop: () => void): void {
+export function reportToSupervisor(parent: Pick<NodeJS.Process, "send" | "once" | "connected">, stop: () => void): void {
   if (parent.send === undefined) return;
+  if (!parent.connected) return stop(); // it went while this process started
   parent.once("disconnect", stop);
   parent.send(READY);
 }

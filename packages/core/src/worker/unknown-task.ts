@@ -4,6 +4,7 @@
  * seen; it is never discarded. The time of the first sight travels in a header of the message.
  */
 import type { Message } from "../protocol/message.ts";
+import type { ReceivedTask } from "../protocol/task-message.ts";
 
 /** Milliseconds since 1970, by the broker's clock. */
 const FIRST_SEEN_HEADER = "lovage_unknown_since";
@@ -27,4 +28,9 @@ export function planUnknownTask(message: Message, now: number, ttlMs: number): U
     dueAt: now + waitMs,
     message: header === firstSeenAt ? message : { ...message, headers: { ...message.headers, [FIRST_SEEN_HEADER]: firstSeenAt } },
   };
+}
+
+/** Headers that a retry adds, so that the time in which no worker knew its task does not count a second time. */
+export function knownAgain(received: Pick<ReceivedTask, "headers">): Readonly<Record<string, null>> {
+  return FIRST_SEEN_HEADER in received.headers ? { [FIRST_SEEN_HEADER]: null } : {};
 }
