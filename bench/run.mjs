@@ -13,10 +13,11 @@ import { build, ensureInstalled } from "../scripts/lib/workspace.mjs";
 
 const help = `npm run bench -- [options]
   --quick             a few seconds: only Lovage, only that everything completes
-  --only W1a,W2       these workloads (W1a W1b W1c W2 W2r W3 W4 W5 W7 W9 idle)
+  --only W1a,W2       these workloads (W1a W1b W1c W2 W2r W3 W4 W5 W7 W9 idle-worker idle-fleet)
   --systems a,b       these systems (lovage-256 lovage-10 bullmq ... see lib/systems.mjs)
   --rounds 3          how often each is run
   --seconds 3         about how long each run takes
+  --window 10         seconds that idle systems are watched
   --cpu-prof folder   writes a CPU profile of each Node process there
   --out file          where the measured figures go, as JSON (bench/results/<date>.json)
   --no-build          measures packages/core/dist as it stands`;
@@ -28,6 +29,7 @@ const { values: options } = parseArgs({
     systems: { type: "string" },
     rounds: { type: "string" },
     seconds: { type: "string" },
+    window: { type: "string" },
     "cpu-prof": { type: "string" },
     out: { type: "string" },
     "no-build": { type: "boolean", default: false },
@@ -54,6 +56,7 @@ const run = await runAll({
   systems: options.quick ? ["lovage-256", "lovage-sqlite"] : options.systems?.split(","),
   rounds: Number(options.rounds ?? (options.quick ? 1 : 3)),
   seconds: Number(options.seconds ?? (options.quick ? 0.1 : 3)),
+  windowMs: Number(options.window ?? 10) * 1000,
   profileFolder: options["cpu-prof"],
   command: ["npm run bench", ...(process.argv.length > 2 ? ["--"] : []), ...process.argv.slice(2)].join(" "),
 });

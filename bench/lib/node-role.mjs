@@ -2,7 +2,7 @@
 import { appendFileSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { cpuMicros, nowMs } from "./clock.mjs";
-import { enqueue, latencies } from "./producing.mjs";
+import { enqueue, latencies, trickle } from "./producing.mjs";
 
 const [adapterId, role, configText] = process.argv.slice(2);
 const config = JSON.parse(configText);
@@ -36,6 +36,7 @@ async function producerCommands() {
   return {
     enqueue: (args) => enqueue(producer, args),
     latencies: (args) => latencies(producer, args),
+    trickle: (args) => trickle(producer, args),
     sleepers: async ({ count, ms }) => {
       for (let index = 0; index < count; index++) await producer.sleep(index, ms);
     },
@@ -66,9 +67,10 @@ async function workerCommands() {
       appendFileSync(config.log, `${index}\n`);
     },
   };
-  const worker = await adapter.openWorker(config, tasks);
+  const workers = [];
+  for (let index = 0; index < (config.workers ?? 1); index++) workers.push(await adapter.openWorker(config, tasks));
   return {
     usage: () => ({ at: nowMs(), cpuMicros: cpuMicros(), started, ...memory() }),
-    close: () => worker.close(),
+    close: () => Promise.all(workers.map((worker) => worker.close())),
   };
 }

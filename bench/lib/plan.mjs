@@ -8,8 +8,11 @@ import { startSqlite } from "./sqlite-file.mjs";
 import { missing, recoverySettings, systems } from "./systems.mjs";
 
 /** Tasks of a run where time is not what decides; `quick` in the second place. */
-const fixedCounts = { W4: [300, 10], W5: [50_000, 500], W7: [100, 100], W9: [1, 1] };
+const fixedCounts = { W4: [300, 10], W5: [50_000, 500], W7: [100, 100], W9: [1, 1], "idle-worker": [0, 0], "idle-fleet": [0, 0] };
 const producerWorkloads = new Set(["W1a", "W1b", "W1c"]);
+const onceOnly = new Set(["W5", "W7", "W9", "idle-worker"]);
+const fleets = new Set(["lovage-10", "bullmq"]);
+const leftOutOfQuick = new Set(["W7", "idle-worker", "idle-fleet"]);
 const patienceMs = 100_000;
 
 export async function runAll(plan) {
@@ -21,7 +24,7 @@ export async function runAll(plan) {
   const present = chosen.filter((system) => !missing(system));
 
   for (const workload of workloads) {
-    if (plan.only ? !plan.only.includes(workload.id) : plan.quick && workload.id === "W7") continue;
+    if (plan.only ? !plan.only.includes(workload.id) : plan.quick && leftOutOfQuick.has(workload.id)) continue;
     const store = workload.appendOnly ? { ...stores, redis: await startRedis({ appendOnly: true }) } : stores;
     const entries = entriesOf(workload, present, run);
     for (let round = 1; round <= plan.rounds; round++) {
@@ -40,6 +43,7 @@ function entriesOf(workload, present, run) {
       return system ? [{ system, title, config }] : [];
     });
   }
+  if (workload.id === "idle-fleet") present = present.filter((system) => fleets.has(system.id));
   return present.flatMap((system) => {
     const reason = reasonToLeave(workload, system);
     if (reason) run.left.push({ workload: workload.id, system: system.id, reason });
@@ -49,12 +53,13 @@ function entriesOf(workload, present, run) {
 
 function reasonToLeave(workload, system) {
   if (system.store === "sqlite" && workload.id === "W5") return "its bytes are in a file";
+  if (workload.id === "idle-worker" && system.python) return "its worker looks at Redis once a second";
   return system.cannot?.[workload.id];
 }
 
 /** A second setting of a worker is measured where workers are. */
 function isRepeat(workload, system) {
-  return system.workerOnly && (producerWorkloads.has(workload.id) || ["W5", "W9"].includes(workload.id));
+  return system.workerOnly && (producerWorkloads.has(workload.id) || onceOnly.has(workload.id));
 }
 
 async function runOne({ run, plan, workload, round, entry, store }) {
@@ -71,7 +76,7 @@ async function runOne({ run, plan, workload, round, entry, store }) {
   const count = countOf(plan, workload, system);
   try {
     await store.reset();
-    const measured = await workload.measure({ system, store, count, start, patienceMs });
+    const measured = await workload.measure({ system, store, count, start, patienceMs, windowMs: plan.windowMs });
     run.rows.push({ workload: workload.id, system: system.id, title, round, count, ...measured });
     console.log(`${workload.id} ${title} (${round}): ${brief(measured)}`);
   } catch (error) {

@@ -43,3 +43,14 @@ export async function latencies(producer, { count, pauseMs }) {
   }
   return { toStart, toResult };
 }
+
+/** Sends single tasks at an even pace. */
+export async function trickle(producer, { perSecond, forMs }) {
+  const startedAt = nowMs();
+  const count = (perSecond * forMs) / 1000;
+  for (let index = 0; index < count; index++) {
+    await sleep(startedAt + (index * 1000) / perSecond - nowMs());
+    await producer.send(1, 2);
+  }
+  await sleep(startedAt + forMs - nowMs());
+}

@@ -43,6 +43,17 @@ export function report(run) {
       "Cold start, in milliseconds",
       plain(cells, "W9", { readyMs: "worker ready", firstMs: "first task started", importMs: "its imports" }),
     ),
+    section("One idle worker", plain(cells, "idle-worker", { corePercent: "% of a core" })),
+    section(
+      "200 idle workers on one queue",
+      plain(cells, "idle-fleet", {
+        quietCommandsPerWorkerSecond: "no messages: commands a second a worker",
+        quietStorePercent: "Redis, % of a core",
+        commandsPerMessage: "100 messages a second: commands a message",
+        reservesPerMessage: "reserves a message",
+        storeMsPerMessage: "Redis ms a message",
+      }),
+    ),
     section("Goals", goalTable(cells)),
     run.left.length > 0
       ? section(
