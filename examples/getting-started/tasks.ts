@@ -11,7 +11,7 @@ export const invoice = app.task({
     let total = 0;
     for (const [done, line] of lines.entries()) {
       total += line.cents;
-      await ctx.progress({ done: done + 1, of: lines.length });
+      await ctx.progress(done + 1, lines.length);
     }
     ctx.log.info({ order }, "invoice made");
     return { order, total };

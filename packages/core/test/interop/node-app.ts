@@ -46,6 +46,6 @@ export function nodeApp(options: LovageOptions) {
     }),
   });
   app.task({ name: "node.ignored", run: (ctx) => ctx.ignore() });
-  app.task({ name: "node.rejected", run: (ctx) => ctx.reject({ requeue: false }) });
+  app.task({ name: "node.rejected", run: (ctx) => ctx.reject("not for us", { requeue: false }) });
   return app;
 }
