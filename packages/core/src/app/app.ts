@@ -169,7 +169,7 @@ export class Lovage implements AsyncDisposable {
   ): Task<Args, Awaited<Result>>;
   task<const Schema extends InputSchema, Result>(
     definition: CheckedTaskDefinition<Schema, Result>,
-  ): Task<CallerArgs<Schema> & readonly unknown[], Awaited<Result>>;
+  ): Task<CallerArgs<Schema>, Awaited<Result>>;
   task<Args extends readonly unknown[], Result>(definition: TaskDefinition<Args, Result>): Task<Args, Awaited<Result>>;
   task(first: unknown, second?: unknown, third?: unknown): AnyTask {
     return this.tasks.add(storeDefinition(first, second, third));

@@ -49,7 +49,7 @@ export function sharedTask<Args extends readonly unknown[], Result>(
 ): SharedTask<Args, Awaited<Result>>;
 export function sharedTask<const Schema extends InputSchema, Result>(
   definition: CheckedTaskDefinition<Schema, Result>,
-): SharedTask<CallerArgs<Schema> & readonly unknown[], Awaited<Result>>;
+): SharedTask<CallerArgs<Schema>, Awaited<Result>>;
 export function sharedTask<Args extends readonly unknown[], Result>(
   definition: TaskDefinition<Args, Result>,
 ): SharedTask<Args, Awaited<Result>>;

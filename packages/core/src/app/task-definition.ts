@@ -42,7 +42,7 @@ export interface CheckedTaskDefinition<Schema extends InputSchema, Result> exten
    * keyword arguments; a list checks the arguments in order. `run` receives what the schema returns.
    */
   readonly input: Schema;
-  run(ctx: TaskContext, ...args: RunArgs<Schema> & readonly unknown[]): Result;
+  run(ctx: TaskContext, ...args: RunArgs<Schema>): Result;
 }
 
 /** A definition without its types, as it is kept. */
