@@ -1,2 +1,3 @@
-await import("./typescript.mjs");
-await import("./src/start.ts");
+import { load } from "./typescript.mjs";
+
+await load("src/start.ts");

@@ -28,7 +28,7 @@ export class Children {
 
   /** Starts a file of `src` that calls `serve()`. Resolves with its address. */
   async startServer(name: string, file: string): Promise<string> {
-    const child = this.#start(name, ["--import", "./typescript.mjs", file]);
+    const child = this.#start(name, ["run.mjs", file]);
     const [message] = (await once(child, "message", { signal: this.#signal })) as [{ url: string }];
     return message.url;
   }

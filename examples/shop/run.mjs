@@ -1,0 +1,4 @@
+/** `node run.mjs src/web.ts` */
+import { load } from "./typescript.mjs";
+
+await load(process.argv[2]);
