@@ -2,9 +2,8 @@
  * A broker in this process's memory: for tests, and for what need not outlive the process. It keeps every promise of
  * the others as long as the process lives, takes its time from the clock it is given, and does nothing by chance.
  */
-import { decodeEnvelope, encodeEnvelope, markRedelivered } from "../../protocol/envelope.ts";
+import { decodeEnvelope, encodeEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { ProtocolError } from "../../protocol/errors.ts";
 import type { ResultBackend } from "../../results/result-backend.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
@@ -14,6 +13,7 @@ import type {
   SettleOptions, Settlement, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
 import { BrokerRefusedError, PublishError } from "../errors.ts";
+import { poisonRecord, priorityOf, redelivered, replaced } from "../envelope-edits.ts";
 import { Inbox } from "../inbox.ts";
 import { topicMatches } from "../topic.ts";
 import type { Entry, Loan, MemoryStore } from "./store.ts";
@@ -83,7 +83,7 @@ export class MemoryBroker implements Broker {
   async *consume(queues: readonly string[], options: ConsumeOptions): AsyncGenerator<readonly Delivery[], void, undefined> {
     const { worker, credit, events, maxBatchBytes = MAX_BATCH_BYTES } = options;
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
-    this.#loseLoansOfPredecessor(worker);
+    this.#enter(worker);
     events?.connected?.();
     while (!signal.aborted) {
       try {
@@ -92,9 +92,12 @@ export class MemoryBroker implements Broker {
         if (signal.aborted) return;
         throw error;
       }
-      const loans = signal.aborted ? [] : this.#store.reserve(this, worker, queues, credit.free(), maxBatchBytes);
+      if (signal.aborted) return;
+      const state = this.#store.worker(worker);
+      // A worker that lost its lease is lent nothing until its guard has renewed it, and so knows.
+      const loans = state.lost ? [] : this.#store.reserve(state, queues, credit.free(), maxBatchBytes);
       events?.alive?.();
-      if (loans.length > 0) yield loans.map((loan) => new MemoryDelivery(loan, worker));
+      if (loans.length > 0) yield loans.map((loan) => new MemoryDelivery(loan));
       else await this.#messageFor(queues, signal);
     }
   }
@@ -102,8 +105,7 @@ export class MemoryBroker implements Broker {
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
     const stored: Promise<void>[] = [];
     const answers = settlements.map(({ delivery, end, results, publish }): SettleAnswer => {
-      const { worker, loan } = delivery as MemoryDelivery; // only this driver's deliveries can be settled here
-      const entry = this.#store.endLoan(worker, loan);
+      const entry = this.#store.endLoan(delivery.loan);
       if (entry === undefined) return "lost";
       // A memory backend has stored when `store` returns its promise: nothing can come between.
       if (results !== undefined && options.backend !== undefined) stored.push(options.backend.store(results));
@@ -175,12 +177,19 @@ export class MemoryBroker implements Broker {
     });
   }
 
-  /** A name is unique among live workers: loans under it that this object did not make were its predecessor's. */
-  #loseLoansOfPredecessor(worker: string): void {
-    const { loans } = this.#store.worker(worker);
-    const lost = [...loans.values()].filter(({ holder }) => holder !== this);
-    for (const { id } of lost) loans.delete(id);
-    this.#lose(worker, lost, Infinity);
+  /**
+   * A name is unique among live workers, so what another open broker left under it is a dead predecessor's: it keeps
+   * its loans under a name of its own, its lease ended, for the sweep to find.
+   */
+  #enter(worker: string): void {
+    const { consumer, leaseEnds } = this.#store.worker(worker);
+    if (consumer !== undefined && consumer !== this) {
+      const retired = `${worker} (number ${this.#store.nextNumber()})`;
+      this.#store.rename(worker, retired);
+      this.#store.worker(retired).leaseEnds = -Infinity;
+      this.#store.worker(worker).leaseEnds = leaseEnds;
+    }
+    this.#store.worker(worker).consumer = this;
   }
 
   #renew(worker: string, durationMs: number): LeaseState {
@@ -188,42 +197,40 @@ export class MemoryBroker implements Broker {
     const held = !state.lost;
     state.lost = false;
     state.leaseEnds = this.#clock.monotonic() + durationMs;
+    if (!held) this.#store.wakeAll();
     return { held, clockOffsetMs: 0 };
   }
 
   #sweep({ maxDeliveries }: SweepOptions): SweepReport {
-    const total = { returned: 0, deadLettered: 0, workers: [] as string[] };
+    const report = { returned: 0, deadLettered: 0, workers: [] as string[] };
     for (const [name, state] of this.#store.workers()) {
       if (state.leaseEnds === undefined || state.leaseEnds > this.#clock.monotonic()) continue;
-      const lost = [...state.loans.values()];
-      state.loans.clear();
       state.leaseEnds = undefined;
       state.lost = true;
-      const { returned, deadLettered } = this.#lose(name, lost, maxDeliveries);
-      total.returned += returned;
-      total.deadLettered += deadLettered;
-      total.workers.push(name);
+      report.workers.push(name);
+      for (const entry of this.#store.endLoans(state).toReversed()) {
+        entry.losses++;
+        if (entry.losses >= maxDeliveries) {
+          this.#store.bury(entry, poisonRecord(entry.raw, entry.losses, name, this.#clock.now()), this.#keep);
+          report.deadLettered++;
+        } else {
+          entry.raw = redelivered(entry.raw);
+          this.#store.putBack(entry, "front");
+          report.returned++;
+        }
+      }
     }
-    return total;
-  }
-
-  #lose(worker: string, loans: readonly Loan[], maxDeliveries: number): SweepReport {
-    const poison = (entry: Entry): DeadLetterRecord | undefined => {
-      if (entry.losses >= maxDeliveries) return poisonRecord(entry, worker, this.#clock.now());
-      entry.raw = redelivered(entry.raw);
-      return undefined;
-    };
-    return this.#store.lose(loans, poison, this.#keep);
+    return report;
   }
 
   #release(worker: string): number {
-    const loans = [...this.#store.worker(worker).loans.values()];
-    this.#store.forgetWorker(worker);
-    for (const { entry } of loans.toReversed()) {
+    const entries = this.#store.endLoans(this.#store.worker(worker));
+    this.#store.rename(worker, undefined);
+    for (const entry of entries.toReversed()) {
       entry.raw = redelivered(entry.raw);
       this.#store.putBack(entry, "front");
     }
-    return loans.length;
+    return entries.length;
   }
 
   #leases(): LeaseInfo[] {
@@ -273,59 +280,16 @@ class MemoryDelivery implements Delivery {
   readonly queue: string;
   readonly losses: number;
   readonly raw: string | Uint8Array;
-  readonly worker: string;
   #opened: OpenedDelivery | undefined;
 
-  constructor({ id, entry }: Loan, worker: string) {
+  constructor({ id, entry }: Loan) {
     this.loan = id as LoanId; // made here and nowhere else
     this.queue = entry.queue;
     this.losses = entry.losses;
     this.raw = entry.raw;
-    this.worker = worker;
   }
 
   open(): OpenedDelivery {
     return (this.#opened ??= decodeEnvelope(this.raw));
-  }
-}
-
-/** Marks what can be marked; what is no envelope stays as it is. */
-function redelivered(raw: string | Uint8Array): string | Uint8Array {
-  if (typeof raw !== "string") return raw;
-  return ifDecodable(() => markRedelivered(raw), raw);
-}
-
-/** The same envelope with another message in it: its address and delivery tag stay. */
-function replaced(raw: string | Uint8Array, message: Message): string {
-  const { info, deliveryTag } = decodeEnvelope(raw);
-  const text = encodeEnvelope(message, info, deliveryTag);
-  return info.redelivered ? markRedelivered(text) : text;
-}
-
-function priorityOf(raw: string | Uint8Array): number {
-  return ifDecodable(() => decodeEnvelope(raw).message.properties.priority, 0);
-}
-
-function poisonRecord(entry: Entry, worker: string, at: number): DeadLetterRecord {
-  const headers = ifDecodable(() => decodeEnvelope(entry.raw).message.headers, {});
-  const { id, task, retries } = headers;
-  return {
-    id: typeof id === "string" ? id : newId(),
-    task: typeof task === "string" ? task : undefined,
-    reason: "poison",
-    error: `lost ${entry.losses} times with the worker that held it`,
-    worker,
-    at,
-    losses: entry.losses,
-    retries: typeof retries === "number" ? retries : 0,
-  };
-}
-
-function ifDecodable<T>(read: () => T, otherwise: T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof ProtocolError) return otherwise;
-    throw error;
   }
 }

@@ -5,7 +5,8 @@
  */
 import { PRIORITY_STEPS, priorityStep, type PriorityStep } from "../priority.ts";
 import { boundQueues, type Binding } from "../topic.ts";
-import type { DeadLetter, DeadLetterRecord, QueueDepth, QueueSpec, SweepReport } from "../broker.ts";
+import type { DeadLetter, DeadLetterRecord, QueueDepth, QueueSpec } from "../broker.ts";
+import { takeFairly } from "../fair-take.ts";
 import type { Inbox } from "../inbox.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Deque } from "./deque.ts";
@@ -21,8 +22,7 @@ export interface Entry {
 export interface Loan {
   readonly id: string;
   readonly entry: Entry;
-  /** The broker object that took it. A worker's loans of another holder are its predecessor's. */
-  readonly holder: object;
+  readonly worker: WorkerState;
 }
 
 interface Queue {
@@ -38,8 +38,10 @@ interface Parked {
   readonly entry: Entry;
 }
 
-interface WorkerState {
-  readonly loans: Map<string, Loan>;
+export interface WorkerState {
+  readonly loans: Set<Loan>;
+  /** The open broker that consumes under this name. */
+  consumer: object | undefined;
   /** Monotonic ms; undefined until the first renewal. */
   leaseEnds: number | undefined;
   /** Swept, and not told yet. */
@@ -62,9 +64,10 @@ export class MemoryStore {
   readonly #queues = new Map<string, Queue>();
   readonly #bindings = new Map<string, Map<string, Binding>>();
   readonly #workers = new Map<string, WorkerState>();
+  readonly #loans = new Map<string, Loan>();
   readonly #waiters = new Set<Waiter>();
-  #nextLoan = 1;
-  #rotation = 0;
+  #number = 1;
+  #turn = 0;
 
   /** The queues that a message to this address reaches; none when nothing is bound. */
   route(exchange: string, routingKey: string): readonly string[] {
@@ -89,40 +92,45 @@ export class MemoryStore {
    * Lends up to `want` entries: all queues at one step before the next step; within a step the first queue rotates and
    * each gives at most its share, so that a long queue starves no other.
    */
-  reserve(holder: object, worker: string, names: readonly string[], want: number, maxBytes: number): Loan[] {
-    const loans = this.worker(worker).loans;
+  reserve(worker: WorkerState, names: readonly string[], want: number, maxBytes: number): Loan[] {
     const batch: Loan[] = [];
     let bytes = 0;
-    this.#rotation++;
-    for (const step of PRIORITY_STEPS) {
-      for (;;) {
-        const lists = names.map((name) => this.#queue(name).ready[step]).filter((list) => list.size > 0);
-        if (lists.length === 0 || batch.length >= want) break;
-        const share = Math.ceil((want - batch.length) / lists.length);
-        for (let at = 0; at < lists.length; at++) {
-          const list = lists[(at + this.#rotation) % lists.length] as Deque<Entry>;
-          for (let taken = 0; taken < share && batch.length < want; taken++) {
-            const next = list.peek();
-            if (next === undefined) break;
-            bytes += next.raw.length;
-            if (batch.length > 0 && bytes > maxBytes) return batch;
-            const loan = { id: `${worker}#${this.#nextLoan++}`, entry: next, holder };
-            list.takeFront();
-            loans.set(loan.id, loan);
-            batch.push(loan);
-          }
-        }
+    const take = (list: Deque<Entry>, atMost: number): number => {
+      for (let taken = 0; taken < atMost; taken++) {
+        const entry = list.peek();
+        if (entry === undefined || (batch.length > 0 && bytes + entry.raw.length > maxBytes)) return taken;
+        list.takeFront();
+        bytes += entry.raw.length;
+        const loan = { id: String(this.nextNumber()), entry, worker };
+        this.#loans.set(loan.id, loan);
+        worker.loans.add(loan);
+        batch.push(loan);
       }
+      return atMost;
+    };
+    this.#turn++;
+    for (const step of PRIORITY_STEPS) {
+      const lists = names.map((name) => this.#queue(name).ready[step]).filter((list) => list.size > 0);
+      takeFairly(lists, want - batch.length, this.#turn, take);
     }
     return batch;
   }
 
   /** Ends a loan and hands its entry to the caller, who must put it somewhere in the same turn. Undefined when it is lost. */
-  endLoan(worker: string, id: string): Entry | undefined {
-    const loans = this.#workers.get(worker)?.loans;
-    const loan = loans?.get(id);
-    if (loan !== undefined) loans?.delete(id);
-    return loan?.entry;
+  endLoan(id: string): Entry | undefined {
+    const loan = this.#loans.get(id);
+    if (loan === undefined) return undefined;
+    this.#loans.delete(id);
+    loan.worker.loans.delete(loan);
+    return loan.entry;
+  }
+
+  /** Ends all loans of a worker, in the order they were lent. */
+  endLoans(worker: WorkerState): Entry[] {
+    return [...worker.loans].map(({ id, entry }) => {
+      this.endLoan(id);
+      return entry;
+    });
   }
 
   putBack(entry: Entry, to: "front" | "back"): void {
@@ -184,16 +192,17 @@ export class MemoryStore {
   depth(name: string): QueueDepth {
     const { ready, parked, dead } = this.#queue(name);
     let onLoan = 0;
-    for (const { loans } of this.#workers.values()) {
-      for (const { entry } of loans.values()) if (entry.queue === name) onLoan++;
-    }
+    for (const { entry } of this.#loans.values()) if (entry.queue === name) onLoan++;
     const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, 0);
     return { queue: name, ready: count, parked: parked.length, onLoan, dead: dead.size };
   }
 
   worker(name: string): WorkerState {
     let state = this.#workers.get(name);
-    if (state === undefined) this.#workers.set(name, (state = { loans: new Map(), leaseEnds: undefined, lost: false }));
+    if (state === undefined) {
+      state = { loans: new Set(), consumer: undefined, leaseEnds: undefined, lost: false };
+      this.#workers.set(name, state);
+    }
     return state;
   }
 
@@ -201,26 +210,15 @@ export class MemoryStore {
     return this.#workers.entries();
   }
 
-  forgetWorker(name: string): void {
+  /** Gives a worker another name; undefined forgets it. */
+  rename(name: string, to: string | undefined): void {
+    const state = this.#workers.get(name);
     this.#workers.delete(name);
+    if (state !== undefined && to !== undefined) this.#workers.set(to, state);
   }
 
-  /** Ends loans as lost: back to the front in the order they were lent, or to the dead letters at `maxDeliveries`. */
-  lose(loans: readonly Loan[], buried: (entry: Entry) => DeadLetterRecord | undefined, keep: number): SweepReport {
-    let returned = 0;
-    let deadLettered = 0;
-    for (const { entry } of loans.toReversed()) {
-      entry.losses++;
-      const record = buried(entry);
-      if (record === undefined) {
-        this.#return(entry, "front");
-        returned++;
-      } else {
-        this.bury(entry, record, keep);
-        deadLettered++;
-      }
-    }
-    return { returned, deadLettered, workers: [] };
+  nextNumber(): number {
+    return this.#number++;
   }
 
   /** Calls `wake` once, when one of the queues gets a message. The function it returns gives up. */
@@ -228,6 +226,11 @@ export class MemoryStore {
     const waiter = { queues: new Set(queues), wake };
     this.#waiters.add(waiter);
     return () => this.#waiters.delete(waiter);
+  }
+
+  wakeAll(): void {
+    for (const { wake } of this.#waiters) wake();
+    this.#waiters.clear();
   }
 
   #return(entry: Entry, to: "front" | "back"): void {

@@ -1,0 +1,54 @@
+/**
+ * What brokers that keep envelopes change in them or read out of them. None of these throws on what is no envelope:
+ * such a text is kept as it is until a worker has dead-lettered it.
+ */
+import { decodeEnvelope, encodeEnvelope, markRedelivered } from "../protocol/envelope.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { Message } from "../protocol/message.ts";
+import { newId } from "../shared/ids.ts";
+import type { DeadLetterRecord } from "./broker.ts";
+
+export type Envelope = string | Uint8Array;
+
+/** The envelope, marked as not its first delivery. */
+export function redelivered(envelope: Envelope): Envelope {
+  const text = typeof envelope === "string" ? envelope : new TextDecoder().decode(envelope);
+  return ifDecodable(() => markRedelivered(text), envelope);
+}
+
+/** The envelope with another message in it: its address, its delivery tag and its mark stay. */
+export function replaced(envelope: Envelope, message: Message): Envelope {
+  return ifDecodable(() => {
+    const { info, deliveryTag } = decodeEnvelope(envelope);
+    const text = encodeEnvelope(message, info, deliveryTag);
+    return info.redelivered ? markRedelivered(text) : text;
+  }, envelope);
+}
+
+export function priorityOf(envelope: Envelope): number {
+  return ifDecodable(() => decodeEnvelope(envelope).message.properties.priority, 0);
+}
+
+/** The record of a message that was lost too often. */
+export function poisonRecord(envelope: Envelope, losses: number, worker: string, at: number): DeadLetterRecord {
+  const { id, task, retries } = ifDecodable(() => decodeEnvelope(envelope).message.headers, {});
+  return {
+    id: typeof id === "string" ? id : newId(),
+    task: typeof task === "string" ? task : undefined,
+    reason: "poison",
+    error: `lost ${losses} times with the worker that held it`,
+    worker,
+    at,
+    losses,
+    retries: typeof retries === "number" ? retries : 0,
+  };
+}
+
+function ifDecodable<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ProtocolError) return otherwise;
+    throw error;
+  }
+}

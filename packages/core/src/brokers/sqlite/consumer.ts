@@ -1,0 +1,132 @@
+/**
+ * Takes messages for one worker, and waits for the bell when there are none. Ends when its signal aborts; what it took
+ * and could not yield any more goes back.
+ */
+import { sleep } from "../../shared/clock.ts";
+import type { SqliteFile } from "../../stores/sqlite/file.ts";
+import type { ConsumeOptions, Delivery } from "../broker.ts";
+import { SqliteDelivery } from "./delivery.ts";
+import { LeaseRows } from "./lease-rows.ts";
+import { MessageRows } from "./message-rows.ts";
+
+export interface ConsumerOptions extends ConsumeOptions {
+  readonly file: SqliteFile;
+  readonly queues: readonly string[];
+  /** Tells this open broker from all others. */
+  readonly consumer: string;
+  readonly timeoutMs: number;
+  /** Numbers a reserve; never twice for one holder. */
+  readonly nextTake: () => number;
+}
+
+/** One transaction takes at most so many: it lasts some milliseconds, in which nobody else writes. */
+const BATCH_MAX = 500;
+const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+/** How often a consumer that waits says that it is alive. */
+const ALIVE_MS = 2000;
+/** Between two attempts at a file that cannot be used. */
+const RETRY_MS = 1000;
+
+export class SqliteConsumer {
+  readonly #options: ConsumerOptions;
+  readonly #messages: MessageRows;
+  readonly #workers: LeaseRows;
+  #entered = false;
+  #takes = 0;
+  #rung = false;
+  #wake: (() => void) | undefined;
+
+  constructor(options: ConsumerOptions) {
+    this.#options = options;
+    this.#messages = new MessageRows(options.file);
+    this.#workers = new LeaseRows(options.file);
+  }
+
+  async *batches(): AsyncGenerator<readonly Delivery[], void, undefined> {
+    const { file, credit, events, signal } = this.#options;
+    const bell = file.bell.listen("ready", () => this.#ring());
+    const onAbort = (): void => this.#wake?.();
+    signal.addEventListener("abort", onAbort, { once: true });
+    let connected = false;
+    try {
+      while (!signal.aborted) {
+        await credit.whenFree(signal);
+        this.#rung = false;
+        let batch: readonly Delivery[];
+        try {
+          batch = await this.#reserve();
+        } catch (error) {
+          if (signal.aborted) return;
+          connected = false;
+          events?.disconnected?.(error);
+          await sleep(file.clock, RETRY_MS, signal);
+          continue;
+        }
+        if (!connected) events?.connected?.();
+        connected = true;
+        events?.alive?.();
+        if (batch.length === 0) await this.#bell();
+        else if (!signal.aborted) yield batch;
+        else await this.#giveBack(batch);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      bell[Symbol.dispose]();
+    }
+  }
+
+  async #reserve(): Promise<readonly Delivery[]> {
+    const { file, queues, worker, credit, consumer, nextTake, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
+    if (!this.#entered) {
+      await file.write(() => this.#workers.consume(worker, consumer), this.#options);
+      this.#entered = true;
+    } else if (!(await file.read(() => this.#hasAny(), this.#options))) {
+      return [];
+    }
+    const want = Math.min(credit.free(), BATCH_MAX);
+    if (want <= 0) return [];
+    return file.write(() => {
+      const row = this.#workers.find(worker);
+      if (row === undefined) this.#workers.consume(worker, consumer);
+      if (row?.lost === 1) return []; // lent again once the guard has renewed the lease, and so knows
+      const holder = (row ?? this.#workers.find(worker))?.holder as number;
+      const take = nextTake();
+      const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++ });
+      return lent.map((message) => new SqliteDelivery(holder, take, message));
+    }, this.#options);
+  }
+
+  /** Without a write transaction, which an idle worker would take from a busy one. */
+  #hasAny(): boolean {
+    return this.#options.queues.some((name) => {
+      const queue = this.#messages.known(name);
+      return queue !== undefined && Object.values(this.#messages.filledSteps(queue)).includes(1);
+    });
+  }
+
+  async #giveBack(batch: readonly Delivery[]): Promise<void> {
+    const { file } = this.#options;
+    await file.write(() => this.#messages.returnLoans(batch.map(({ loan }) => loan)), { timeoutMs: this.#options.timeoutMs });
+    file.bell.ring("ready");
+  }
+
+  #ring(): void {
+    this.#rung = true;
+    this.#wake?.();
+  }
+
+  async #bell(): Promise<void> {
+    const { file, signal } = this.#options;
+    if (this.#rung || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = file.clock.timer(ALIVE_MS, resolve);
+      this.#wake = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+}

@@ -1,0 +1,36 @@
+import { decodeEnvelope } from "../../protocol/envelope.ts";
+import type { Delivery, LoanId, OpenedDelivery } from "../broker.ts";
+import type { Envelope } from "../envelope-edits.ts";
+import type { LentRow } from "./message-rows.ts";
+
+/** The three numbers that name a loan in the database. */
+export interface Loan {
+  readonly holder: number;
+  readonly take: number;
+  readonly message: number;
+}
+
+export class SqliteDelivery implements Delivery {
+  readonly loan: LoanId;
+  readonly queue: string;
+  readonly losses: number;
+  readonly raw: Envelope;
+  #opened: OpenedDelivery | undefined;
+
+  constructor(holder: number, take: number, { message, queue, losses, envelope }: LentRow) {
+    this.loan = `${holder}.${take}.${message}` as LoanId; // made here and nowhere else
+    this.queue = queue;
+    this.losses = losses;
+    this.raw = envelope;
+  }
+
+  open(): OpenedDelivery {
+    return (this.#opened ??= decodeEnvelope(this.raw));
+  }
+}
+
+/** The id carries all of a loan, so that another thread can settle it that was given the id alone. */
+export function parseLoan(id: LoanId): Loan {
+  const [holder, take, message] = id.split(".");
+  return { holder: Number(holder), take: Number(take), message: Number(message) };
+}

@@ -1,0 +1,200 @@
+/**
+ * The moves of messages between their places: ready, on loan, parked, dead, gone. All synchronous, and all to be called
+ * in a write transaction of the file: a move is a row that leaves one table and enters another.
+ */
+import type { Envelope } from "../envelope-edits.ts";
+import { takeFairly } from "../fair-take.ts";
+import { PRIORITY_STEPS, type PriorityStep } from "../priority.ts";
+import { boundQueues, type Binding } from "../topic.ts";
+import type { DeadLetterRecord, LoanId } from "../broker.ts";
+import type { SqliteFile } from "../../stores/sqlite/file.ts";
+import { parseLoan } from "./delivery.ts";
+
+/** A message with its address, encoded. */
+export interface Posted {
+  readonly text: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly step: PriorityStep;
+}
+
+/** A message as the narrow tables know it. */
+export interface MessageRow {
+  readonly message: number;
+  readonly queue: number;
+  readonly step: number;
+  readonly place: number;
+  readonly losses: number;
+  readonly bytes: number;
+}
+
+export interface LentRow {
+  readonly queue: string;
+  readonly message: number;
+  readonly losses: number;
+  readonly envelope: Envelope;
+}
+
+export interface Reserve {
+  readonly holder: number;
+  readonly take: number;
+  readonly queues: readonly string[];
+  readonly want: number;
+  readonly maxBytes: number;
+  /** Counts up, so that another queue comes first each time. */
+  readonly turn: number;
+}
+
+interface Lane {
+  readonly queue: string;
+  readonly step: PriorityStep;
+  readonly texts: string[];
+}
+
+export class MessageRows {
+  readonly #file: SqliteFile;
+
+  constructor(file: SqliteFile) {
+    this.#file = file;
+  }
+
+  /** Puts messages at the back of the queues they reach. Answers for each whether it reached any. */
+  post(messages: readonly Posted[]): readonly boolean[] {
+    const lanes = new Map<string, Lane>();
+    const bindings = new Map<string, readonly Binding[]>();
+    const reached = messages.map(({ text, exchange, routingKey, step }) => {
+      const queues = exchange === "" ? [routingKey] : boundQueues(this.#bindings(exchange, bindings), routingKey);
+      for (const queue of queues) {
+        const key = `${step} ${queue}`;
+        let lane = lanes.get(key);
+        if (lane === undefined) lanes.set(key, (lane = { queue, step, texts: [] }));
+        lane.texts.push(text);
+      }
+      return queues.length > 0;
+    });
+    const insert = this.#file.sql("publish.message");
+    for (const { queue, step, texts } of lanes.values()) {
+      let last = 0;
+      for (const text of texts) last = Number(insert.run(text).lastInsertRowid);
+      this.#file.sql("publish.ready").run(this.number(queue), step, last - texts.length + 1, last);
+    }
+    return reached;
+  }
+
+  /** Lends messages, all queues at one step before the next step, the queues of a step by turns. */
+  reserve({ holder, take, queues, want, maxBytes, turn }: Reserve): LentRow[] {
+    const filled = queues.map((name) => {
+      const queue = this.known(name);
+      return { name, queue, steps: queue === undefined ? undefined : this.filledSteps(queue) };
+    });
+    const lent: LentRow[] = [];
+    let bytesLeft = maxBytes;
+    for (const step of PRIORITY_STEPS) {
+      if (lent.length >= want) break;
+      const lists = filled.filter(({ steps }) => steps?.[step] === 1);
+      takeFairly(lists, want - lent.length, turn, ({ name, queue = 0 }, atMost) => {
+        const cut = this.#measure(queue, step, atMost, bytesLeft, lent.length === 0);
+        if (cut === undefined) return 0;
+        for (const row of this.#file.sql("reserve.read").all(queue, step, cut.last)) {
+          const { message, losses, envelope } = row as { message: number; losses: number; envelope: Envelope };
+          lent.push({ queue: name, message, losses, envelope });
+        }
+        this.#file.sql("reserve.lend").run(queue, step, cut.last, holder, take);
+        this.#file.sql("reserve.take").run(queue, step, cut.last);
+        bytesLeft -= cut.bytes;
+        return cut.count;
+      });
+    }
+    return lent;
+  }
+
+  /** 1 for each step at which the queue holds messages, else 0. */
+  filledSteps(queue: number): Readonly<Record<PriorityStep, number>> {
+    return this.#file.sql("reserve.steps").get(queue) as Readonly<Record<PriorityStep, number>>; // columns named after the steps
+  }
+
+  /** To the front of their queues, the first of them foremost. */
+  toFront(rows: readonly MessageRow[]): void {
+    for (const { queue, step, place, message, losses, bytes } of rows.toReversed()) {
+      const { place: first } = this.#file.sql("settle.firstPlace").get(queue, step) as { place: number | null };
+      const front = first === null ? place : Math.min(place, first - 1);
+      this.#file.sql("settle.ready").run(queue, step, front, message, losses, bytes);
+    }
+  }
+
+  /** Back exactly as they were. What is lost by now is left alone. */
+  returnLoans(loans: readonly LoanId[]): void {
+    const end = this.#file.sql("settle.endKnown");
+    const rows = loans.map((loan) => {
+      const { holder, take, message } = parseLoan(loan);
+      return end.get(holder, take, message) as MessageRow | undefined;
+    });
+    this.toFront(rows.filter((row) => row !== undefined));
+  }
+
+  /** To the back of its queue, as a message of a new number. */
+  toBack({ queue, step, message, losses, bytes }: Omit<MessageRow, "place">): void {
+    const number = Number(this.#file.sql("settle.renumber").run(message).lastInsertRowid);
+    this.drop(message);
+    this.#file.sql("settle.ready").run(queue, step, number, number, losses, bytes);
+  }
+
+  park(dueAt: number, { message, queue, step, place, losses, bytes }: MessageRow): void {
+    this.#file.sql("park.park").run(dueAt, message, queue, step, place, losses, bytes);
+  }
+
+  /** Among the dead letters of its queue, of which the newest `keep` stay. An older one of the same id goes. */
+  bury({ message, queue, step, bytes }: MessageRow, record: DeadLetterRecord, keep: number): void {
+    this.exhume(queue, record.id, (older) => this.drop(older.message));
+    const { id, task = null, reason, error, worker, at, losses, retries } = record;
+    this.#file.sql("dead.bury").run(queue, id, message, step, bytes, task, reason, error, worker, at, losses, retries);
+    for (const row of this.#file.sql("dead.cut").all(queue, keep)) this.drop((row as MessageRow).message);
+  }
+
+  /** Takes one out of the dead letters and hands it on. False when it is not there. */
+  exhume(queue: number, id: string, to: (row: Omit<MessageRow, "place" | "losses" | "queue">) => void): boolean {
+    const row = this.#file.sql("dead.exhume").get(queue, id) as MessageRow | undefined;
+    if (row !== undefined) to(row);
+    return row !== undefined;
+  }
+
+  drop(message: number): void {
+    this.#file.sql("settle.drop").run(message);
+  }
+
+  envelope(message: number): Envelope {
+    return (this.#file.sql("settle.envelope").get(message) as { envelope: Envelope }).envelope;
+  }
+
+  rewrite(message: number, envelope: Envelope): void {
+    this.#file.sql("settle.rewrite").run(message, envelope);
+  }
+
+  /** A queue's number, which is made on first use. */
+  number(queue: string): number {
+    return this.known(queue) ?? Number(this.#file.sql("publish.addQueue").run(queue).lastInsertRowid);
+  }
+
+  known(queue: string): number | undefined {
+    return (this.#file.sql("publish.queueNumber").get(queue) as { id: number } | undefined)?.id;
+  }
+
+  /** How many of the first `atMost` messages fit into `bytesLeft`; the very first message of a batch always fits. */
+  #measure(queue: number, step: number, atMost: number, bytesLeft: number, first: boolean) {
+    for (let limit = atMost; limit >= 1; limit = Math.floor(limit / 2)) {
+      const cut = this.#file.sql("reserve.measure").get(queue, step, limit) as { count: number; bytes: number; last: number };
+      if (cut.count === 0) return undefined;
+      if (cut.bytes <= bytesLeft || (first && cut.count === 1)) return cut;
+    }
+    return undefined;
+  }
+
+  #bindings(exchange: string, known: Map<string, readonly Binding[]>): readonly Binding[] {
+    let bindings = known.get(exchange);
+    if (bindings === undefined) {
+      bindings = this.#file.sql("publish.bindings").all(exchange) as Binding[]; // written by `bind` alone
+      known.set(exchange, bindings);
+    }
+    return bindings;
+  }
+}

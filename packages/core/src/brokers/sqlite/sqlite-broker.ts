@@ -1,0 +1,198 @@
+/**
+ * The embedded broker: one SQLite file that the processes of one machine share. The rows and their moves are in
+ * `message-rows.ts` and `lease-rows.ts`; here each call becomes one transaction, and errors become a broker's.
+ */
+import { encodeEnvelope } from "../../protocol/envelope.ts";
+import type { ResultBackend } from "../../results/result-backend.ts";
+import { newId } from "../../shared/ids.ts";
+import type { Logger } from "../../shared/log.ts";
+import { SqliteBusyError } from "../../stores/sqlite/errors.ts";
+import type { SqliteFile } from "../../stores/sqlite/file.ts";
+import type { SqliteDeps, SqliteLease } from "../../stores/sqlite/open.ts";
+import { storeResults } from "../../stores/sqlite/result-rows.ts";
+import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
+import type {
+  Broadcast, Broker, ConsumeOptions, DeadLetters, DelayedQueue, Delivery, Leases, Outgoing, PublishFate,
+  PublishOptions, QueueDepth, QueueSpec, SettleAnswer, SettleOptions, Settlement,
+} from "../broker.ts"; // prettier-ignore
+import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
+import { BrokerRefusedError, PublishError } from "../errors.ts";
+import { priorityStep } from "../priority.ts";
+import { SqliteConsumer } from "./consumer.ts";
+import { SqliteDeadLetters } from "./dead-letters.ts";
+import { parseLoan } from "./delivery.ts";
+import { Fanout } from "./fanout.ts";
+import { SqliteLeases } from "./leases.ts";
+import { MessageRows, type MessageRow, type Posted } from "./message-rows.ts";
+import { Parking } from "./parking.ts";
+
+/** A settlement with everything encoded, so that the transaction is short. */
+interface Prepared extends Settlement {
+  readonly posted: readonly Posted[];
+  /** What a requeue or a park writes in place of the envelope. */
+  readonly envelope: Envelope | undefined;
+}
+
+const PURGE_SLICE = 1000;
+/** Reserves are numbered from a random start, so that two processes under one name do not share numbers. */
+const TAKE_RANGE = 2 ** 40;
+
+export class SqliteBroker implements Broker {
+  readonly kind = "sqlite";
+  readonly location: string;
+  readonly leases: Leases;
+  readonly delayed: DelayedQueue;
+  readonly broadcast: Broadcast;
+  readonly deadLetters: DeadLetters;
+  readonly #spec: SqliteSpec;
+  readonly #lease: SqliteLease;
+  readonly #file: SqliteFile;
+  readonly #logger: Logger;
+  readonly #messages: MessageRows;
+  readonly #closed = new AbortController();
+  readonly #consumer = newId();
+  #take: number;
+
+  constructor(spec: SqliteSpec, lease: SqliteLease, deps: SqliteDeps) {
+    this.location = `sqlite://${lease.file.path}`;
+    this.#spec = spec;
+    this.#lease = lease;
+    this.#file = lease.file;
+    this.#logger = deps.logger;
+    this.#messages = new MessageRows(lease.file);
+    this.#take = Math.floor(deps.random() * TAKE_RANGE);
+    const { timeoutMs, deadLetterMax } = spec;
+    this.leases = new SqliteLeases({ file: lease.file, timeoutMs, deadLetterMax });
+    this.delayed = new Parking(lease.file, spec);
+    this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
+    this.deadLetters = new SqliteDeadLetters(lease.file, spec);
+  }
+
+  async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
+    if (messages.length === 0) return;
+    const posted = messages.map(encoded);
+    let reached: readonly boolean[];
+    try {
+      reached = await this.#file.write(() => this.#messages.post(posted), { signal, timeoutMs: this.#spec.timeoutMs });
+    } catch (error) {
+      // One transaction: nothing of it was done. Only a disk that fails at the commit itself leaves that open.
+      const fate: PublishFate = isDiskError(error) ? "unknown" : "refused";
+      throw new PublishError(this.location, messages.map(() => fate), error); // prettier-ignore
+    }
+    this.#file.bell.ring("ready");
+    const lost = reached.indexOf(false);
+    if (lost === -1) return;
+    const fates = reached.map((held): PublishFate => (held ? "held" : "refused"));
+    throw new PublishError(this.location, fates, new BrokerRefusedError(this.location, unroutable(messages[lost] as Outgoing)));
+  }
+
+  consume(queues: readonly string[], options: ConsumeOptions): AsyncIterable<readonly Delivery[]> {
+    const signal = AbortSignal.any([options.signal, this.#closed.signal]);
+    const { timeoutMs } = this.#spec;
+    const nextTake = (): number => this.#take++;
+    return new SqliteConsumer({ ...options, signal, queues, file: this.#file, consumer: this.#consumer, timeoutMs, nextTake }).batches();
+  }
+
+  async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
+    if (settlements.length === 0) return [];
+    const prepared = settlements.map(prepare);
+    const answers = await this.#file.write(() => prepared.map((settlement) => this.#settleOne(settlement)), {
+      signal: options.signal,
+      timeoutMs: Infinity,
+    });
+    if (settlements.some(({ end, publish }) => RETURNS.has(end.kind) || publish?.length)) this.#file.bell.ring("ready");
+    if (settlements.some(({ results }) => results?.length)) this.#file.bell.ring("results");
+    return answers;
+  }
+
+  async bind(queues: readonly QueueSpec[]): Promise<void> {
+    await this.#file.write(() => {
+      for (const { name, exchange, exchangeType, routingKey } of queues) {
+        this.#messages.number(name);
+        if (exchange !== "") this.#file.sql("publish.bind").run(exchange, name, exchangeType, routingKey);
+      }
+    }, this.#spec);
+  }
+
+  async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
+    return this.#file.read(() => queues.map((queue) => this.#depth(queue)), this.#spec);
+  }
+
+  async purge(queue: string): Promise<number> {
+    let purged = 0;
+    for (const statement of ["queue.purgeReady", "queue.purgeParked"]) {
+      let count: number;
+      do {
+        count = await this.#file.write(() => {
+          const number = this.#messages.known(queue);
+          const rows = number === undefined ? [] : (this.#file.sql(statement).all(number, PURGE_SLICE) as MessageRow[]);
+          for (const { message } of rows) this.#messages.drop(message);
+          return rows.length;
+        }, this.#spec);
+        purged += count;
+        await new Promise(setImmediate); // others have their turn between the slices
+      } while (count === PURGE_SLICE);
+    }
+    return purged;
+  }
+
+  settlesWith(backend: ResultBackend): boolean {
+    return backend.sharedStore === this.#file;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort(new BrokerRefusedError(this.location, "it was closed"));
+    await this.#lease[Symbol.asyncDispose]();
+  }
+
+  /** In a transaction. The end of the loan is the fence: when there was none, nothing else is done. */
+  #settleOne({ delivery, end, results, posted, envelope, publish }: Prepared): SettleAnswer {
+    const { holder, take, message } = parseLoan(delivery.loan);
+    if (end.kind === "ack") {
+      if (this.#file.sql("settle.end").run(holder, take, message).changes === 0) return "lost";
+      this.#messages.drop(message);
+    } else {
+      const row = this.#file.sql("settle.endKnown").get(holder, take, message) as MessageRow | undefined;
+      if (row === undefined) return "lost";
+      if (envelope !== undefined) this.#messages.rewrite(message, envelope);
+      if (end.kind === "park") this.#messages.park(end.dueAt, row);
+      else if (end.kind === "deadLetter") this.#messages.bury(row, end.record, this.#spec.deadLetterMax);
+      else if (end.kind === "requeue" && end.to === "back") this.#messages.toBack(row);
+      else this.#messages.toFront([row]);
+    }
+    if (results !== undefined) storeResults(this.#file, results, this.#file.clock.now());
+    const unreached = this.#messages.post(posted).indexOf(false);
+    if (unreached !== -1) this.#logger.warn({ reason: unroutable(publish?.[unreached] as Outgoing) }, "a follow-up was dropped");
+    return "settled";
+  }
+
+  #depth(queue: string): QueueDepth {
+    const number = this.#messages.known(queue);
+    if (number === undefined) return { queue, ready: 0, parked: 0, onLoan: 0, dead: 0 };
+    return { queue, ...(this.#file.sql("queue.depth").get(number) as Omit<QueueDepth, "queue">) };
+  }
+}
+
+/** The ends of a loan after which its message may be ready at once. */
+const RETURNS: ReadonlySet<string> = new Set(["requeue", "putBack"]);
+
+function encoded({ message, exchange, routingKey }: Outgoing): Posted {
+  const text = encodeEnvelope(message, { exchange, routingKey }, newId());
+  return { text, exchange, routingKey, step: priorityStep(message.properties.priority) };
+}
+
+function prepare(settlement: Settlement): Prepared {
+  const { delivery, end, publish = [] } = settlement;
+  let envelope: Envelope | undefined;
+  if (end.kind === "requeue") envelope = redelivered(delivery.raw);
+  else if (end.kind === "park" && end.message !== undefined) envelope = replaced(delivery.raw, end.message);
+  return { ...settlement, posted: publish.map(encoded), envelope };
+}
+
+function unroutable({ exchange, routingKey }: Outgoing): string {
+  return `no queue is bound to the exchange "${exchange}" for the routing key "${routingKey}"`;
+}
+
+function isDiskError(error: unknown): boolean {
+  return error instanceof SqliteBusyError && error.problem === "io";
+}

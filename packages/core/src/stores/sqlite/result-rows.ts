@@ -1,0 +1,20 @@
+/**
+ * Results as rows. Here and not with the backend, because the broker stores results in the transaction that ends a loan.
+ */
+import type { SqliteFile } from "./file.ts";
+
+/** A document and how long it is kept; the shape of the result backend's writes. */
+export interface ResultRow {
+  readonly taskId: string;
+  readonly state: string;
+  readonly document: string | Uint8Array;
+  readonly expiresMs: number | undefined;
+}
+
+/** To be called in a transaction. */
+export function storeResults(file: SqliteFile, rows: readonly ResultRow[], now: number): void {
+  const store = file.sql("result.store");
+  for (const { taskId, state, document, expiresMs } of rows) {
+    store.run(taskId, state, document, expiresMs === undefined ? null : now + expiresMs, now);
+  }
+}

@@ -1,0 +1,17 @@
+-- A queue as a whole.
+
+-- name: depth
+SELECT (SELECT count(*) FROM ready WHERE queue = ?1) AS ready,
+       (SELECT count(*) FROM parked WHERE queue = ?1) AS parked,
+       (SELECT count(*) FROM loans WHERE queue = ?1) AS onLoan,
+       (SELECT count(*) FROM dead WHERE queue = ?1) AS dead
+
+-- In slices of ?2, so that no transaction lasts long.
+-- name: purgeReady
+DELETE FROM ready WHERE (queue, step, place) IN
+  (SELECT queue, step, place FROM ready WHERE queue = ?1 ORDER BY step, place LIMIT ?2)
+RETURNING message
+
+-- name: purgeParked
+DELETE FROM parked WHERE (due, message) IN (SELECT due, message FROM parked WHERE queue = ?1 LIMIT ?2)
+RETURNING message
