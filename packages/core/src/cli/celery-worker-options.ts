@@ -40,7 +40,7 @@ export const ACCEPTED = {
 } satisfies Readonly<Record<string, { readonly option: OptionSpec<unknown>; readonly says: string | undefined }>>;
 
 /** Refused, with what to do instead. Not shown in help. */
-export const REFUSED = {
+const REFUSED = {
   detach: refused("-D, --detach", "run it under systemd, a container or another service manager, which also restarts it"),
   pidfile: refused("--pidfile <file>", "a service manager knows the process; for one by hand write `lovage ... worker & echo $!`"),
   uid: refused("--uid <user>", "start it as that user: User= of systemd, USER of a container"),
@@ -53,7 +53,7 @@ export const REFUSED = {
   statedb: refused("-S, --statedb <file>", "this version remembers no revoked tasks across restarts"),
   schedule: refused("-s, --schedule <file>", "this version has no scheduler"),
   scheduler: refused("--scheduler <name>", "this version has no scheduler"),
-} satisfies Readonly<Record<string, OptionSpec<unknown>>>;
+} satisfies Readonly<Record<string, Refused>>;
 
 const ACCEPTED_GROUP = "Options of Celery's worker that change little here";
 
@@ -92,10 +92,24 @@ export function acceptedOptions(): { readonly [Key in keyof typeof ACCEPTED]: (t
   return Object.fromEntries(Object.entries(ACCEPTED).map(([key, { option }]) => [key, { ...option, group: ACCEPTED_GROUP }])) as never; // the same keys, with the options themselves
 }
 
-function refused(flags: string, instead: string): OptionSpec<unknown> {
-  const long = /--[a-z-]+/.exec(flags)?.[0] ?? flags;
-  const refuse = (): never => {
-    throw new UsageError(`${long} is an option of Celery's worker that Lovage does not have`, instead);
-  };
-  return { flags: /[<[]/.test(flags) ? flags : `${flags} [ignored]`, description: instead, parse: refuse, hidden: true };
+interface Refused {
+  readonly option: OptionSpec<unknown>;
+  readonly instead: string;
+}
+
+function refused(flags: string, instead: string): Refused {
+  const make = flags.includes("<") ? text : flag;
+  return { option: make(flags, instead, { hidden: true }), instead };
+}
+
+export function refusedOptions(): { readonly [Key in keyof typeof REFUSED]: OptionSpec<unknown> } {
+  return Object.fromEntries(Object.entries(REFUSED).map(([key, { option }]) => [key, option])) as never; // the same keys
+}
+
+/** @throws UsageError for the first option that is here only to be refused */
+export function checkRefused(options: Readonly<Record<string, unknown>>): void {
+  for (const [key, { option, instead }] of Object.entries<Refused>(REFUSED)) {
+    if (options[key] === undefined || options[key] === false) continue;
+    throw new UsageError(`${option.flags} is an option of Celery's worker that is not there in Lovage's`, instead);
+  }
 }

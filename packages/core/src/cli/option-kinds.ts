@@ -59,7 +59,8 @@ export function durationMs(flags: string, description: string): OptionSpec<numbe
   return { flags, description, parse: readDurationMs };
 }
 
-export function json(flags: string, description: string, accepts: "an array" | "an object"): OptionSpec<unknown> {
+/** JSON, checked here and decoded where it is used: `JSON.parse` would round long integers. The value is the text. */
+export function json(flags: string, description: string, accepts: "an array" | "an object"): OptionSpec<string | undefined> {
   return {
     flags,
     description,
@@ -74,7 +75,7 @@ export function json(flags: string, description: string, accepts: "an array" | "
       const isRight = accepts === "an array" ? isArray : typeof parsed === "object" && parsed !== null && !isArray;
       if (!isRight)
         throw new InvalidArgumentError(`It takes ${accepts} in JSON, such as ${accepts === "an array" ? "'[1, 2]'" : `'{"key": 1}'`}.`);
-      return parsed;
+      return value;
     },
   };
 }

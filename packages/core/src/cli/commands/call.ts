@@ -40,12 +40,10 @@ export const call = defineCommand({
       expires: expires === undefined ? undefined : "at" in expires ? expires.at : expires.afterMs / 1000,
     };
     for (const key of Object.keys(callOptions)) if (callOptions[key] === undefined) delete callOptions[key];
-    const sent = await app.sendTask(
-      task,
-      (args as readonly unknown[] | undefined) ?? [],
-      kwargs as Record<string, unknown> | undefined,
-      callOptions as CallOptions,
-    );
+    const { decodeJson } = await import("../../protocol/json.ts");
+    const positional = args === undefined ? [] : (decodeJson(args) as unknown[]); // the options' parser saw that it is an array
+    const named = kwargs === undefined ? undefined : (decodeJson(kwargs) as Record<string, unknown>); // and that this is an object
+    const sent = await app.sendTask(task, positional, named, callOptions as CallOptions);
     if (wait) {
       context.output.note(`sent ${task} as ${sent.id}, waiting for its result`);
       const { printResult } = await import("../print-result.ts");

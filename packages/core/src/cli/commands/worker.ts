@@ -1,6 +1,6 @@
 /** `lovage worker`: runs tasks, in worker processes that a supervisor starts and restarts. */
 import { availableParallelism } from "node:os";
-import { acceptedOptions, acceptedRemarks, POOLS, readPool, REFUSED } from "../celery-worker-options.ts";
+import { acceptedOptions, acceptedRemarks, checkRefused, POOLS, readPool, refusedOptions } from "../celery-worker-options.ts";
 import { defineCommand } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevelName } from "../log.ts";
@@ -34,7 +34,7 @@ export const worker = defineCommand({
     softTimeLimitMs: durationMs("--soft-time-limit <duration>", "soft limit of tasks that have none of their own"),
     watch: flag("--watch", "restart when a source file changes: for development"),
     ...acceptedOptions(),
-    ...REFUSED,
+    ...refusedOptions(),
   },
   arguments: [],
   examples: [
@@ -45,6 +45,7 @@ export const worker = defineCommand({
   async run({ globals, output, env }, options) {
     if (globals.app === undefined)
       throw new UsageError("no app given: a worker needs the module with your tasks", "-A ./src/app.ts worker, or set LOVAGE_APP");
+    checkRefused(options);
     const { slots } = readPool(options.pool);
     for (const remark of acceptedRemarks(options)) output.note(remark);
     const plan: WorkerPlan = {
