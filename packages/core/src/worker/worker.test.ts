@@ -65,3 +65,714 @@ test("a task runs, its result is stored, its message is gone", async () => {
   await stop(running);
   expect(running.status().state).toBe("stopped");
 });
+
+test("an error is stored with its type and traceback, and said at error level", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const fails = app.task("shop.fails", () => {
+    throw new TypeError("no such thing");
+  });
+  const running = await worker();
+  const result = await fails.delay();
+  await clock.advance(0);
+  expect(await document(app, result.id)).toMatchObject({
+    status: "FAILURE",
+    result: { exc_type: "TypeError", exc_message: ["no such thing"], exc_module: "builtins" },
+    traceback: expect.stringMatching(/^Traceback \(most recent call last\):\nTypeError: no such thing\n {4}at /),
+  });
+  expect(log).toContain(`error Task shop.fails[${result.id}] raised unexpected: TypeError('no such thing')`);
+  await stop(running);
+});
+
+test("the log tells a task's life in Celery's words", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const wait = app.task({
+    name: "shop.wait",
+    throws: ["RangeError"],
+    async run(ctx, expected: boolean) {
+      await new Promise<void>((resolve) => void clock.timer(500, resolve));
+      if (expected) throw new RangeError("as usual");
+      ctx.log.info({}, "nearly done");
+      return "ok";
+    },
+  });
+  const running = await worker();
+  const good = await wait.delay(false);
+  const bad = await wait.delay(true);
+  await clock.advance(500);
+  expect(log.filter((line) => line.includes("shop.wait"))).toEqual([
+    `info Task shop.wait[${good.id}] received`,
+    `info Task shop.wait[${bad.id}] received`,
+    `info Task shop.wait[${good.id}] succeeded in 0.5s: 'ok'`,
+    `info Task shop.wait[${bad.id}] raised expected: ValueError('as usual')`,
+  ]);
+  await stop(running);
+});
+
+test("a value that JSON cannot hold is a failure that says so", async () => {
+  const { app, clock, worker, stop } = room();
+  const circular = app.task("shop.circular", () => {
+    const value: Record<string, unknown> = {};
+    value["self"] = value;
+    return value;
+  });
+  const running = await worker();
+  const result = await circular.delay();
+  await clock.advance(0);
+  expect(await document(app, result.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "ProtocolError" } });
+  await stop(running);
+});
+
+// --- retry, ignore, reject -----------------------------------------------------------------------------------------------
+
+test("ctx.retry publishes the task again with its id, one attempt more, and stores RETRY until then", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const seen: unknown[] = [];
+  const flaky = app.task({
+    name: "shop.flaky",
+    run(ctx, order: string) {
+      seen.push([ctx.retries, ctx.id, ctx.parentId, order]);
+      if (ctx.retries < 2) ctx.retry({ countdown: 5, error: new Error("try later") });
+      return "at last";
+    },
+  });
+  const running = await worker();
+  const result = await flaky.delay("o-1");
+  await clock.advance(0);
+  expect(await document(app, result.id)).toMatchObject({
+    status: "RETRY",
+    result: { exc_type: "Exception", exc_message: ["try later"] },
+    date_done: null,
+    children: [[[result.id, null], null]],
+  });
+  expect(log).toContain(`info Task shop.flaky[${result.id}] retry: Retry in 5s: Exception('try later')`);
+  await clock.advance(4999);
+  expect(seen).toHaveLength(1);
+  await clock.advance(1);
+  expect(seen).toHaveLength(2);
+  await clock.advance(5000);
+  expect(seen).toEqual([
+    [0, result.id, undefined, "o-1"],
+    [1, result.id, result.id, "o-1"],
+    [2, result.id, result.id, "o-1"],
+  ]);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: "at last" });
+  await stop(running);
+});
+
+test("errors that the options name are retried with growing delays, and the original error is stored in the end", async () => {
+  const { app, clock, worker, stop } = room();
+  const at: number[] = [];
+  const call = app.task({
+    name: "shop.call",
+    retry: { maxRetries: 3, backoff: { kind: "exponential", base: "1s", jitter: "none" }, except: ["RangeError"] },
+    async run(_ctx, kind: string) {
+      at.push(clock.monotonic());
+      if (kind === "final") throw new RangeError("pointless");
+      throw Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:1"), { code: "ECONNREFUSED" });
+    },
+  });
+  const running = await worker();
+  const result = await call.delay("passing");
+  await clock.advance(60_000);
+  expect(at).toEqual([0, 1000, 3000, 7000]);
+  expect(await document(app, result.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "ConnectionRefusedError" } });
+  const final = await call.delay("final");
+  await clock.advance(60_000);
+  expect(at).toHaveLength(5);
+  expect(await document(app, final.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "ValueError" } });
+  await stop(running);
+});
+
+test("when no retry is left ctx.retry throws the error it was given, or MaxRetriesExceededError", async () => {
+  const { app, clock, worker, stop } = room();
+  const own = app.task({ name: "shop.own", maxRetries: 0, run: (ctx) => ctx.retry({ error: new Error("mine") }) });
+  const none = app.task({ name: "shop.none", maxRetries: 0, run: (ctx) => ctx.retry() });
+  const running = await worker();
+  const [first, second] = [await own.delay(), await none.delay()];
+  await clock.advance(0);
+  expect(await document(app, first.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "Exception", exc_message: ["mine"] } });
+  expect(await document(app, second.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "MaxRetriesExceededError" } });
+  await stop(running);
+});
+
+test("ignore stores nothing; reject goes to the dead letters with a failure, or back to the queue", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  let deliveries = 0;
+  const ignored = app.task({ name: "shop.ignored", run: (ctx) => ctx.ignore() });
+  const refused = app.task({ name: "shop.refused", run: (ctx) => ctx.reject("not ours") });
+  const again = app.task({
+    name: "shop.again",
+    run(ctx) {
+      if (deliveries++ === 0) ctx.reject("not now", { requeue: true });
+      return ctx.delivery.redelivered;
+    },
+  });
+  const running = await worker();
+  const results = [await ignored.delay(), await refused.delay(), await again.delay()];
+  await clock.advance(100);
+  expect(await document(app, results[0]?.id ?? "")).toBeUndefined();
+  expect(await document(app, results[1]?.id ?? "")).toMatchObject({
+    status: "FAILURE",
+    result: { exc_type: "Reject", exc_message: ["not ours", false] },
+  });
+  expect(await document(app, results[2]?.id ?? "")).toMatchObject({ status: "SUCCESS", result: true });
+  const { entries } = await (await broker()).deadLetters.page("celery", { limit: 10 });
+  expect(entries).toMatchObject([{ id: results[1]?.id, task: "shop.refused", reason: "rejected", worker: "w@test", losses: 0 }]);
+  await stop(running);
+});
+
+// --- what is stored -------------------------------------------------------------------------------------------------------
+
+test("results are ignored as the message says, then the task, then the settings; errors may be kept all the same", async () => {
+  const { app, clock, worker, stop } = room({ taskStoreErrorsEvenIfIgnored: true });
+  const quiet = app.task({
+    name: "shop.quiet",
+    ignoreResult: true,
+    run: (_ctx, fails: boolean) => (fails ? Promise.reject(new Error("loud")) : 1),
+  });
+  const running = await worker();
+  const ignored = await quiet.delay(false);
+  const asked = await quiet.applyAsync([false], null, { ignoreResult: false });
+  const failed = await quiet.delay(true);
+  await clock.advance(0);
+  expect(await document(app, ignored.id)).toBeUndefined();
+  expect(await document(app, asked.id)).toMatchObject({ status: "SUCCESS", result: 1 });
+  expect(await document(app, failed.id)).toMatchObject({ status: "FAILURE" });
+  await stop(running);
+});
+
+test("STARTED, progress and states of its own are stored while it runs, in order, before the outcome", async () => {
+  const { app, clock, worker, stop } = room({ taskTrackStarted: true });
+  const states: string[] = [];
+  const report = app.task({
+    name: "shop.report",
+    async run(ctx) {
+      await new Promise<void>((resolve) => void clock.timer(10, resolve)); // of states told in one turn only the last is stored
+      await ctx.progress(1, 3, { row: "a" });
+      await ctx.updateState("UPLOADING", { file: "x" });
+      void ctx.progress(2, 3); // not waited for
+      return "done";
+    },
+  });
+  const running = await worker();
+  const backend = await app.backend();
+  const taskId = "11111111-2222-4333-8444-555555555555";
+  using _watch = await backend?.watch(taskId, (text) => void states.push(JSON.parse(String(text)).status));
+  await report.applyAsync([], null, { taskId });
+  while (states.at(-1) !== "SUCCESS") await clock.advance(10);
+  expect(states).toEqual(["STARTED", "PROGRESS", "UPLOADING", "PROGRESS", "SUCCESS"]);
+  await stop(running);
+});
+
+test("extended results, expiry, and children of a task that sends tasks", async () => {
+  const { app, clock, worker, stop } = room({ resultExtended: true });
+  const child = app.task("shop.child", () => currentTask()?.parentId);
+  const parent = app.task({ name: "shop.parent", run: async () => (await child.delay()).id });
+  const running = await worker();
+  const sent = await parent.delay();
+  await clock.advance(0);
+  const stored = await document(app, sent.id);
+  const childId = String(stored?.["result"]);
+  expect(stored).toMatchObject({
+    name: "shop.parent",
+    args: [],
+    kwargs: {},
+    worker: "w@test",
+    retries: 0,
+    queue: "celery",
+    children: [[[childId, sent.id], null]],
+  });
+  expect(await document(app, childId)).toMatchObject({ status: "SUCCESS", result: sent.id, parent_id: sent.id });
+  await clock.advance(86_400_000);
+  expect(await document(app, sent.id)).toBeUndefined();
+  await stop(running);
+});
+
+// --- when it runs ----------------------------------------------------------------------------------------------------------
+
+test("an ETA that is near is waited for in memory without a slot, a far one is parked in the broker; both run on time", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const at: Record<string, number> = {};
+  const note = app.task("shop.note", (name: string) => void (at[name] = clock.monotonic()));
+  const running = await worker({ concurrency: 1 });
+  await note.applyAsync(["near"], null, { countdown: 5 });
+  await note.applyAsync(["far"], null, { countdown: 45 });
+  await note.delay("now");
+  await clock.advance(1000);
+  expect(running.status()).toMatchObject({ scheduled: 1, onLoan: 0 });
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 0, parked: 1 }]);
+  await clock.advance(60_000);
+  expect(at["now"]).toBe(0);
+  expect(at["near"]).toBe(5000);
+  expect(at["far"]).toBeGreaterThanOrEqual(45_000);
+  expect(at["far"]).toBeLessThan(45_200);
+  await stop(running);
+});
+
+test("near ETAs beyond the limit are parked, so that memory is bounded", async () => {
+  const { app, clock, broker, worker, stop } = room({ workerEtaTaskLimit: 3 });
+  let ran = 0;
+  const count = app.task("shop.count", () => void ran++);
+  const running = await worker();
+  for (let i = 0; i < 10; i++) await count.applyAsync([], null, { countdown: 5 });
+  await clock.advance(1000);
+  expect(running.status().scheduled).toBe(3);
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ parked: 7 }]);
+  await clock.advance(5000);
+  expect(ran).toBe(10);
+  await stop(running);
+});
+
+test("a task that has expired is revoked and not run: on receipt, and when a slot comes too late", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const ran: string[] = [];
+  const slow = app.task("shop.slow", async (name: string) => {
+    ran.push(name);
+    await new Promise<void>((resolve) => void clock.timer(10_000, resolve));
+  });
+  const early = await slow.applyAsync(["before the start"], null, { expires: 1 });
+  await clock.advance(1001);
+  const running = await worker({ concurrency: 1 });
+  await slow.delay("first");
+  await clock.advance(0);
+  const waits = await slow.applyAsync(["waits"], null, { expires: 5, countdown: 1 });
+  await clock.advance(30_000);
+  expect(ran).toEqual(["first"]);
+  for (const { id } of [early, waits]) {
+    expect(await document(app, id)).toMatchObject({
+      status: "REVOKED",
+      result: { exc_type: "TaskRevokedError", exc_message: ["expired"] },
+    });
+    expect(log).toContain(`info Discarding expired task: shop.slow[${id}]`);
+  }
+  await stop(running);
+});
+
+test("no more bodies run at once than there are slots, and no more messages are taken than can run", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  let running = 0;
+  let most = 0;
+  const slow = app.task("shop.slow", async () => {
+    most = Math.max(most, ++running);
+    await new Promise<void>((resolve) => void clock.timer(1000, resolve));
+    running--;
+  });
+  for (let i = 0; i < 10; i++) await slow.delay();
+  const worker3 = await worker({ concurrency: 3 });
+  await clock.advance(500);
+  expect(worker3.status()).toMatchObject({ running: 3, waiting: 0, onLoan: 3 });
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 7 }]);
+  await clock.advance(5000);
+  expect(most).toBe(3);
+  expect(worker3.status().processed).toBe(10);
+  await stop(worker3);
+});
+
+test("early acks: the message is gone before the body begins", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const depths: unknown[] = [];
+  const early = app.task({
+    name: "shop.early",
+    acksLate: false,
+    async run() {
+      depths.push((await (await broker()).depth(["celery"]))[0]);
+      return "ran";
+    },
+  });
+  const running = await worker();
+  const result = await early.delay();
+  await clock.advance(0);
+  expect(depths).toMatchObject([{ ready: 0, onLoan: 0 }]);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: "ran" });
+  expect(running.status().onLoan).toBe(0);
+  await stop(running);
+});
+
+// --- limits -----------------------------------------------------------------------------------------------------------------
+
+test("the soft limit aborts the signal; a task that heeds it can still succeed", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const tidy = app.task({
+    name: "shop.tidy",
+    softTimeLimit: 2,
+    run: (ctx) =>
+      new Promise((resolve) => ctx.signal.addEventListener("abort", () => resolve(ctx.signal.reason instanceof SoftTimeLimitExceeded))),
+  });
+  const running = await worker();
+  const result = await tidy.delay();
+  await clock.advance(2000);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: true });
+  expect(log).toContain(`warn Soft time limit (2s) exceeded for shop.tidy[${result.id}]`);
+  await stop(running);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("at the hard limit a task that waits is recorded and its slot is free; what it does later counts for nothing", async () => {
+  const { app, clock, worker, stop } = room();
+  const stuck = app.task("shop.stuck", { timeLimit: 3 }, async () => {
+    await new Promise<void>((resolve) => void clock.timer(10_000, resolve));
+    return "too late";
+  });
+  const running = await worker({ concurrency: 1 });
+  const result = await stuck.delay();
+  const own = await stuck.applyAsync([], null, { timeLimit: 1 }); // the message's own limit wins
+  await clock.advance(2999);
+  expect(await document(app, result.id)).toBeUndefined();
+  await clock.advance(1);
+  expect(await document(app, result.id)).toMatchObject({
+    status: "FAILURE",
+    result: { exc_type: "TimeLimitExceeded", exc_message: [3], exc_module: "billiard.exceptions" },
+    traceback: null,
+  });
+  await clock.advance(1000);
+  expect(await document(app, own.id)).toMatchObject({ status: "FAILURE", result: { exc_message: [1] } });
+  expect(running.status().running).toBe(0);
+  await clock.advance(10_000);
+  expect(await document(app, result.id)).toMatchObject({ status: "FAILURE" });
+  await stop(running);
+});
+
+// --- what cannot be run ----------------------------------------------------------------------------------------------------
+
+test("an unknown task is put aside again and again, and dead-lettered with NotRegistered after its time; it is never discarded", async () => {
+  const { app, clock, broker, log, worker, stop } = room();
+  const running = await worker();
+  const result = await app.sendTask("shop.gone", [1]);
+  await clock.advance(60_000);
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 0, parked: 1, onLoan: 0, dead: 0 }]);
+  expect(await document(app, result.id)).toBeUndefined();
+  expect(log.filter((line) => line.includes("unregistered"))).toHaveLength(1);
+  await clock.advance(600_000);
+  expect(await document(app, result.id)).toMatchObject({
+    status: "FAILURE",
+    result: { exc_type: "NotRegistered", exc_message: ["shop.gone"], exc_module: "celery.exceptions" },
+  });
+  const { entries } = await (await broker()).deadLetters.page("celery", { limit: 10 });
+  expect(entries).toMatchObject([{ id: result.id, task: "shop.gone", reason: "unknownTask" }]);
+  expect(running.status().onLoan).toBe(0);
+  await stop(running);
+});
+
+test("a task that becomes known while it is put aside runs", async () => {
+  const { app, clock, worker, stop } = room();
+  const running = await worker();
+  const result = await app.sendTask("shop.soon", []);
+  await clock.advance(3000);
+  app.task("shop.soon", () => "known now");
+  await clock.advance(10_000);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: "known now" });
+  await stop(running);
+});
+
+test("what cannot be decoded goes to the dead letters, byte for byte, and the worker goes on", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const ok = app.task("shop.ok", () => "ok");
+  const running = await worker();
+  const memory = await broker();
+  memory.inject("celery", "{ this is no envelope");
+  memory.inject("celery", new Uint8Array([0xff, 0x00]));
+  memory.inject("celery", '{"body": "W10=", "headers": {"task": "shop.ok", "id": 7}, "properties": {}}');
+  const result = await ok.delay();
+  await clock.advance(100);
+  const { entries } = await memory.deadLetters.page("celery", { limit: 10 });
+  expect(entries.map((entry) => [entry.reason, entry.raw])).toEqual([
+    ["undecodable", '{"body": "W10=", "headers": {"task": "shop.ok", "id": 7}, "properties": {}}'],
+    ["undecodable", new Uint8Array([0xff, 0x00])],
+    ["undecodable", "{ this is no envelope"],
+  ]);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS" });
+  expect(running.status()).toMatchObject({ onLoan: 0, waiting: 0, running: 0 });
+  await stop(running);
+});
+
+test("a message whose arguments cannot be read is dead-lettered, and whoever waits for it is told", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const ok = app.task("shop.ok", () => "ok");
+  const running = await worker();
+  const result = await ok.applyAsync([], null, { serializer: "yaml" }); // only json is accepted here
+  await clock.advance(100);
+  expect(await document(app, result.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "ProtocolError" } });
+  expect((await (await broker()).deadLetters.page("celery", { limit: 10 })).entries).toMatchObject([
+    { id: result.id, reason: "undecodable" },
+  ]);
+  await stop(running);
+});
+
+test("messages that were lost with a worker before run one at a time, beside others", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  let suspects = 0;
+  let most = 0;
+  const work = app.task("shop.work", async (isSuspect: boolean) => {
+    if (isSuspect) most = Math.max(most, ++suspects);
+    await new Promise<void>((resolve) => void clock.timer(1000, resolve));
+    if (isSuspect) suspects--;
+  });
+  for (let i = 0; i < 4; i++) await work.delay(true);
+  const memory = await broker();
+  const dead = new AbortController();
+  const credit = { free: () => 4, whenFree: async () => undefined };
+  for await (const batch of memory.consume(["celery"], { worker: "dead", credit, signal: dead.signal })) {
+    expect(batch).toHaveLength(4);
+    dead.abort(); // its loans stay: it is not told to give them back
+    break;
+  }
+  await memory.leases.renew("dead", 1000);
+  await clock.advance(1001);
+  const running = await worker();
+  await clock.advance(5000); // a sweep returns them
+  for (let i = 0; i < 4; i++) await work.delay(false);
+  await clock.advance(10_000);
+  expect(running.status().processed).toBe(8);
+  expect(most).toBe(1);
+  await stop(running);
+});
+
+// --- hooks and contexts ------------------------------------------------------------------------------------------------------
+
+test("hooks run in Celery's order, with the result stored and the message not acknowledged yet", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const calls: unknown[] = [];
+  const depth = async (): Promise<number | undefined> => (await (await broker()).depth(["celery"]))[0]?.onLoan;
+  app.onWorkerStart(() => calls.push("worker start"));
+  app.onWorkerStop(() => calls.push("worker stop"));
+  const hooked = app.task({
+    name: "shop.hooked",
+    retry: { maxRetries: 1, backoff: { kind: "fixed", delay: 1 } },
+    beforeStart: (ctx) => calls.push(["before", ctx.retries]),
+    onSuccess: async (value, ctx) => void calls.push(["success", value, (await document(app, ctx.id))?.["status"], await depth()]),
+    onFailure: (error) => calls.push(["failure", (error as Error).message, currentTask()?.task]),
+    onRetry: (error) => calls.push(["retry", (error as Error).message]),
+    afterReturn: (state) => calls.push(["after", state]),
+    run(_ctx, fails: boolean) {
+      if (fails) throw new Error("oh");
+      return "fine";
+    },
+  });
+  const running = await worker();
+  await hooked.delay(false);
+  await clock.advance(100);
+  expect(calls.splice(0)).toEqual(["worker start", ["before", 0], ["success", "fine", "SUCCESS", 1], ["after", "SUCCESS"]]);
+  await hooked.delay(true);
+  await clock.advance(5000);
+  expect(calls.splice(0)).toEqual([
+    ["before", 0],
+    ["retry", "oh"],
+    ["before", 1],
+    ["failure", "oh", "shop.hooked"],
+    ["after", "FAILURE"],
+  ]);
+  expect(running.status()).toMatchObject({ onLoan: 0, running: 0 });
+  await stop(running);
+  expect(calls).toEqual(["worker stop"]);
+});
+
+test("a hook that throws changes nothing but the log", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const hooked = app.task("shop.hooked", { onSuccess: () => Promise.reject(new Error("hook")) }, () => "fine");
+  const running = await worker();
+  const result = await hooked.delay();
+  await clock.advance(100);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS" });
+  expect(log).toContain(`error a hook of the task shop.hooked[${result.id}] failed: hook`);
+  expect(running.status().onLoan).toBe(0);
+  await stop(running);
+});
+
+// --- revoke ------------------------------------------------------------------------------------------------------------------
+
+test("a revoked task does not start; one that runs is told to end when it is to be terminated", async () => {
+  const { app, clock, worker, stop } = room();
+  const waits = app.task({
+    name: "shop.waits",
+    run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
+  });
+  const running = await worker();
+  const runs = await waits.delay();
+  const later = await waits.applyAsync([], null, { countdown: 5 });
+  await clock.advance(100);
+  running.revoke(runs.id);
+  running.revoke(later.id);
+  await clock.advance(6000);
+  expect(running.status().running).toBe(1);
+  running.revoke(runs.id, { terminate: true });
+  await clock.advance(0);
+  expect(await document(app, later.id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["revoked"] } });
+  expect(await document(app, runs.id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["terminated"] } });
+  await stop(running);
+});
+
+// --- the lease ----------------------------------------------------------------------------------------------------------------
+
+test("a worker whose lease was lost tells its tasks, keeps nothing of them, and goes on under a new lease", async () => {
+  const { app, clock, broker, log, worker, stop } = room();
+  const reasons: string[] = [];
+  let blocked = true;
+  const work = app.task({
+    name: "shop.work",
+    async run(ctx) {
+      if (!blocked) return "second";
+      await new Promise<void>((resolve) => ctx.signal.addEventListener("abort", () => resolve()));
+      reasons.push((ctx.signal.reason as Error).name);
+      return "first";
+    },
+  });
+  const running = await worker();
+  const result = await work.delay();
+  await clock.advance(0);
+  const memory = await broker();
+  const [{ worker: owner = "" } = {}] = await memory.leases.list();
+  await memory.leases.renew(owner, 1); // as if it had been stopped for longer than its lease
+  await clock.advance(2);
+  blocked = false;
+  expect(await memory.leases.sweep({ maxDeliveries: 5, leaseMs: 10_000, visibilityTimeoutMs: 1 })).toMatchObject({ returned: 1 });
+  await clock.advance(10_000);
+  expect(reasons).toEqual(["LeaseLostError"]);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: "second" });
+  expect(log.some((line) => line.startsWith("error this worker's lease ran out"))).toBe(true);
+  expect(running.status()).toMatchObject({ consuming: true, onLoan: 0 });
+  await stop(running);
+});
+
+// --- stop -----------------------------------------------------------------------------------------------------------------------
+
+test("a warm stop takes nothing more, waits for what runs, gives back what waits, and releases the lease", async () => {
+  const { app, clock, broker, worker } = room({ workerPrefetchMultiplier: 3 });
+  const ran: string[] = [];
+  const slow = app.task("shop.slow", async (name: string) => {
+    await new Promise<void>((resolve) => void clock.timer(5000, resolve));
+    ran.push(name);
+  });
+  await slow.applyAsync(["later"], null, { countdown: 9 });
+  for (const name of ["a", "b", "c"]) await slow.delay(name);
+  const running = await worker({ concurrency: 1 });
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 1, waiting: 2, scheduled: 1 });
+  const stopped = running.stop();
+  await clock.advance(0);
+  const memory = await broker();
+  expect(running.status().state).toBe("stopping");
+  expect(await memory.depth(["celery"])).toMatchObject([{ ready: 3, onLoan: 1 }]);
+  await slow.delay("d");
+  await clock.advance(5000);
+  await stopped;
+  await running.finished;
+  expect(ran).toEqual(["a"]);
+  expect(await memory.depth(["celery"])).toMatchObject([{ ready: 4, onLoan: 0 }]);
+  expect(await memory.leases.list()).toEqual([]);
+  expect(clock.pendingTimers).toBe(0);
+  const second = await worker({ concurrency: 1 });
+  await clock.advance(40_000);
+  expect(ran).toEqual(["a", "b", "c", "d", "later"]); // in the order in which they were before
+  const end = second.stop();
+  await clock.advance(0);
+  await end;
+});
+
+test("after its grace a stop aborts what runs; what heeds that is done or goes back, and so does what does not", async () => {
+  const { app, clock, broker, worker } = room({ shutdownGrace: 10 });
+  const outcomes: string[] = [];
+  const saves = app.task({
+    name: "shop.saves",
+    run: (ctx) => new Promise((resolve) => ctx.signal.addEventListener("abort", () => resolve("saved in time"))),
+  });
+  const gives = app.task({
+    name: "shop.gives",
+    run: (ctx) =>
+      new Promise((_, reject) =>
+        ctx.signal.addEventListener("abort", () => {
+          outcomes.push(ctx.signal.reason instanceof WorkerStoppedError ? "told" : "not told");
+          reject(ctx.signal.reason as Error);
+        }),
+      ),
+  });
+  const deaf = app.task("shop.deaf", () => new Promise(() => undefined));
+  const deafEarly = app.task("shop.deafEarly", { acksLate: false }, () => new Promise(() => undefined));
+  const running = await worker();
+  const results = [await saves.delay(), await gives.delay(), await deaf.delay(), await deafEarly.delay()];
+  await clock.advance(100);
+  const stopped = running.stop();
+  await clock.advance(9999);
+  expect(running.status().state).toBe("stopping");
+  await clock.advance(1);
+  expect(running.status().state).toBe("aborting");
+  await clock.advance(2000);
+  await stopped;
+  expect(outcomes).toEqual(["told"]);
+  const documents = await Promise.all(results.map((result) => document(app, result.id)));
+  expect(documents).toMatchObject([
+    { status: "SUCCESS", result: "saved in time" },
+    undefined,
+    undefined,
+    { status: "FAILURE", result: { exc_type: "WorkerLostError" } },
+  ]);
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 2, onLoan: 0 }]);
+});
+
+test("a second stop does not wait for the grace", async () => {
+  const { app, clock, broker, worker } = room();
+  const waits = app.task({
+    name: "shop.waits",
+    run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
+  });
+  const running = await worker();
+  await waits.delay();
+  await clock.advance(100);
+  void running.stop();
+  await clock.advance(1000);
+  expect(running.status().running).toBe(1);
+  const stopped = running.stop();
+  await clock.advance(0);
+  await stopped;
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 1, onLoan: 0 }]);
+});
+
+test("a start that cannot be fails with the reason and leaves nothing behind", async () => {
+  const { app, clock } = room();
+  const calls: string[] = [];
+  app.onWorkerStart(() => Promise.reject(new Error("no database")));
+  app.onWorkerStop(() => calls.push("stop"));
+  const worker = new Worker(app);
+  await expect(worker.start()).rejects.toThrow("no database");
+  await expect(worker.finished).rejects.toThrow("no database");
+  expect(worker.status().state).toBe("stopped");
+  expect(calls).toEqual(["stop"]);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("pools that this version does not have, and workers without queues, are refused at once", () => {
+  expect(() => new Worker(room({ workerPool: "threads" }).app)).toThrow(/workerPool is "threads"/);
+  expect(() => new Worker(room().app, { excludeQueues: ["celery"] })).toThrow(/no queue/);
+});
+
+test("the banner names what runs where", async () => {
+  const { app, worker, stop } = room({ taskQueues: ["celery", "images"] });
+  app.task("shop.add", () => 0);
+  const running = await worker({ concurrency: 7 });
+  const lines = running.banner("1.2.3");
+  expect(lines).toContain("w@test lovage v1.2.3");
+  expect(lines).toContain("  concurrency: 7 (async)");
+  expect(lines).toContain("  celery  exchange=celery(direct) key=celery");
+  expect(lines).toContain("  . shop.add");
+  await stop(running);
+});
+
+test("a thousand tasks settle in few steps, none is lost, and nothing is left", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const seen = new Set<number>();
+  const count = app.task("shop.count", async (index: number) => void seen.add(index));
+  const memory = await broker();
+  let settles = 0;
+  const settle = memory.settle.bind(memory);
+  memory.settle = (...args) => {
+    settles += 1;
+    return settle(...args);
+  };
+  await count.map(Array.from({ length: 1000 }, (_, index) => [index]));
+  const running = await worker();
+  while (seen.size < 1000) await clock.advance(0);
+  await clock.advance(0);
+  expect(settles).toBeLessThan(50);
+  expect(running.status()).toMatchObject({ processed: 1000, onLoan: 0, running: 0, waiting: 0 });
+  await stop(running);
+  expect(clock.pendingTimers).toBe(0);
+});
