@@ -89,7 +89,20 @@ export function resolveSettings(layers: readonly SettingsLayer[], namespace: str
     origins.set(name, found.origin);
     if (row.scope === "unused") unused.push({ name, why: row.meaning });
   }
-  return { settings: Object.freeze(settings) as unknown as Settings, origins, unused };
+  const resolved = { settings: Object.freeze(settings) as unknown as Settings, origins, unused };
+  checkTogether(resolved);
+  return resolved;
+}
+
+/** What each setting allows and both together do not. */
+function checkTogether({ settings, origins }: ResolvedSettings): void {
+  if (settings.preset !== "production" || !settings.taskAlwaysEager) return;
+  const origin = origins.get("taskAlwaysEager") ?? "the code";
+  throw new SettingError(
+    "taskAlwaysEager",
+    origin,
+    `taskAlwaysEager in ${origin} is true, which the preset "production" does not allow: tasks would run in their callers`,
+  );
 }
 
 interface Given {

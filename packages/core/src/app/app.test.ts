@@ -1,0 +1,551 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { encodeResult, type ResultDocument } from "../protocol/result.ts";
+import { contentTypesFor } from "../protocol/serializers.ts";
+import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import { RemoteTaskError } from "../protocol/exception.ts";
+import { silentLogger, type Logger } from "../shared/log.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
+import { memoryApp } from "../testing/memory-app.ts";
+import { isLovage, Lovage } from "./app.ts";
+import { AsyncResult } from "./async-result.ts";
+import {
+  AppClosedError,
+  CallError,
+  ConfigurationError,
+  ResultsDisabledError,
+  ResultTimeoutError,
+  TaskDefinitionError,
+  WaitInsideTaskError,
+} from "./errors.ts";
+import { currentApp, currentTask, processWide, runAsTask } from "./process-wide.ts";
+import { RunningTask } from "./running-task.ts";
+import { sharedTask } from "./shared-task.ts";
+import type { TaskRequest } from "./task-context.ts";
+import type { AnyTask } from "./task.ts";
+
+afterEach(() => processWide.sharedTasks.clear());
+
+const accept = contentTypesFor(["json", "yaml", "msgpack"]);
+
+/** Everything that waits in the queues, in order of arrival. */
+async function taken(app: Lovage, ...queues: string[]): Promise<(ReceivedTask & { readonly queue: string })[]> {
+  const broker = await app.broker();
+  const total = (await broker.depth(queues)).reduce((sum, { ready }) => sum + ready, 0);
+  const stop = new AbortController();
+  const tasks: (ReceivedTask & { readonly queue: string })[] = [];
+  if (total === 0) return tasks;
+  const credit = { free: () => 1000, whenFree: async () => {} };
+  for await (const batch of broker.consume(queues, { worker: "test", credit, signal: stop.signal })) {
+    for (const delivery of batch) {
+      const { message, info } = delivery.open();
+      tasks.push(Object.assign(readTaskMessage(message, info, { accept }), { queue: delivery.queue }));
+    }
+    await broker.settle(batch.map((delivery) => ({ delivery, end: { kind: "ack" } })));
+    if (tasks.length === total) stop.abort();
+  }
+  return tasks;
+}
+
+async function store(app: Lovage, document: Partial<ResultDocument> & { readonly taskId: string; readonly state: string }): Promise<void> {
+  const whole: ResultDocument = { result: null, error: undefined, traceback: null, children: [], dateDoneAt: null, ...document };
+  const backend = await app.backend();
+  await backend?.store([
+    { taskId: whole.taskId, state: whole.state, document: encodeResult(whole, { serializer: "json" }), expiresMs: undefined },
+  ]);
+}
+
+function running(app: Lovage, task: AnyTask, facts: Partial<TaskRequest> = {}): RunningTask {
+  const request = {
+    id: "parent-1",
+    task: task.name,
+    rootId: "root-1",
+    retries: 0,
+    isEager: false,
+    delivery: { priority: 7 },
+    ...facts,
+  } as TaskRequest;
+  return new RunningTask(request, {
+    app,
+    options: task.options,
+    clock: app.clock,
+    random: () => 0,
+    signal: () => new AbortController().signal,
+    storeState: async () => {},
+  });
+}
+
+test("delay() puts a message on the queue, as Celery's own would be", async () => {
+  await using app = memoryApp();
+  const add = app.task("proj.add", (x: number, y: number) => x + y);
+  const result = await add.delay(2, 3);
+  expect(result).toBeInstanceOf(AsyncResult);
+  const [task] = await taken(app, "celery");
+  expect(task).toMatchObject({
+    id: result.id,
+    task: "proj.add",
+    rootId: result.id,
+    parentId: undefined,
+    retries: 0,
+    argsrepr: "(2, 3)",
+    kwargsrepr: "{}",
+    ignoreResult: false,
+  });
+  expect(task?.origin).toMatch(/^gen\d+@/);
+  expect(task?.body()).toMatchObject({ args: [2, 3], kwargs: {} });
+});
+
+test("every option of a call reaches the message", async () => {
+  const clock = new FakeClock(Date.UTC(2026, 0, 1));
+  await using app = memoryApp({ clock });
+  const link = { task: "next", args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+  await app.sendTask("any", [1], { k: "v" }, {
+    countdown: "90s", expires: 3600, queue: "long", priority: 5, serializer: "yaml", compression: "gzip", headers: { tenant: "x" }, taskId: "my-id",
+    shadow: "alias", ignoreResult: true, timeLimit: 30, softTimeLimit: "25s", link, linkError: [link], replyTo: "reply", argsrepr: "(hidden)",
+    stampedHeaders: ["stamp"], stamps: { stamp: "1" }, groupId: "g", groupIndex: 2, rootId: "r", parentId: "p", replacedTaskNesting: 1, periodicTaskName: "nightly",
+  }); // prettier-ignore
+  const [task] = await taken(app, "long");
+  expect(task).toMatchObject({
+    id: "my-id", task: "any", shadow: "alias", ignoreResult: true, timeLimitMs: 30_000, softTimeLimitMs: 25_000, argsrepr: "(hidden)", group: "g", groupIndex: 2,
+    rootId: "r", parentId: "p", replacedTaskNesting: 1, stamps: { stamp: "1" }, stampedHeaders: ["stamp"],
+  }); // prettier-ignore
+  expect(task?.eta?.text).toBe("2026-01-01T00:01:30.000000+00:00");
+  expect(task?.expires?.at).toBe(Date.UTC(2026, 0, 1, 1));
+  expect(task?.message.properties).toMatchObject({ priority: 5, replyTo: "reply" });
+  expect(task?.message.contentType).toBe("application/x-yaml");
+  expect(task?.headers).toMatchObject({ tenant: "x" });
+  expect(task?.body()).toMatchObject({
+    args: [1],
+    kwargs: { k: "v" },
+    embed: { callbacks: [link], errbacks: [link], chain: null, chord: null },
+  });
+});
+
+test("an eta may be a Date, and countdown 0 is none", async () => {
+  await using app = memoryApp();
+  await app.sendTask("a", [], null, { eta: new Date(Date.UTC(2030, 0, 1)) });
+  await app.sendTask("b", [], null, { countdown: 0 });
+  const [a, b] = await taken(app, "celery");
+  expect(a?.eta?.at).toBe(Date.UTC(2030, 0, 1));
+  expect(b?.eta).toBeUndefined();
+});
+
+test("wrong options and arguments are refused at the call, by name and by path", async () => {
+  await using app = memoryApp();
+  const task = app.task("t", (value: unknown) => value);
+  await expect(task.applyAsync([1], null, { count_down: 1 } as never)).rejects.toThrow(
+    '"count_down" is not an option of a call of t. Did you mean "countdown"?',
+  );
+  await expect(task.applyAsync([1], null, { countdown: "soon" as never })).rejects.toBeInstanceOf(CallError);
+  await expect(task.applyAsync([1], null, { countdown: 1, eta: new Date() })).rejects.toThrow("both countdown and eta");
+  await expect(task.applyAsync([1], null, { eta: new Date("x") })).rejects.toThrow("eta of a call of t is not a valid Date");
+  await expect(task.applyAsync([1], null, { retryPolicy: { tries: 1 } as never })).rejects.toThrow('it has an unknown key "tries"');
+  const bad = task.delay({ list: [1, () => 2] });
+  await expect(bad).rejects.toBeInstanceOf(ProtocolError);
+  await expect(bad).rejects.toThrow(/args.*list.*1/);
+  expect(await taken(app, "celery")).toEqual([]);
+});
+
+test("a call by name leaves ignore_result to the worker; a task that is known says its own", async () => {
+  await using app = memoryApp();
+  app.task({ name: "quiet", ignoreResult: true, run() {} });
+  await app.sendTask("unknown.here");
+  await app.sendTask("quiet");
+  const tasks = await taken(app, "celery");
+  expect(tasks.map((task) => task.ignoreResult)).toEqual([null, true]);
+});
+
+test("options of the task go into its messages, limits of the settings do not", async () => {
+  const clock = new FakeClock(0);
+  await using app = memoryApp({ clock, taskTimeLimit: 99 });
+  const task = app.task({ name: "t", queue: "own", priority: 3, expires: "10s", softTimeLimit: 5, run() {} });
+  await task.delay();
+  const [sent] = await taken(app, "own");
+  expect(sent).toMatchObject({ softTimeLimitMs: 5000, timeLimitMs: undefined });
+  expect(sent?.expires?.at).toBe(10_000);
+  expect(sent?.message.properties.priority).toBe(3);
+});
+
+test("router functions see the arguments; tables are looked up once", async () => {
+  await using app = memoryApp({ taskRoutes: [(_name, args) => (args[0] === "big" ? "long" : undefined), { t: "short" }] });
+  const task = app.task("t", (size: string) => size);
+  await task.delay("big");
+  await task.delay("small");
+  expect((await taken(app, "long", "short")).map((each) => each.queue).sort()).toEqual(["long", "short"]);
+});
+
+test("bulk calls keep their order, and each call its options", async () => {
+  await using app = memoryApp();
+  const add = app.task("add", (x: number, y: number) => x + y);
+  const results = await add.map([[1, 2], [3, 4]]); // prettier-ignore
+  const [first, other] = await app.publishMany([add.call(5, 6), { name: "py.other", args: ["x"], options: { queue: "py" } }]);
+  const tasks = await taken(app, "celery", "py");
+  expect(tasks.map((task) => [task.id, task.body().args[0]])).toEqual(
+    expect.arrayContaining([[results[0]?.id, 1], [results[1]?.id, 3], [first.id, 5], [other.id, "x"]]),
+  ); // prettier-ignore
+  expect(tasks.find((task) => task.id === other.id)?.queue).toBe("py");
+});
+
+test("a remote handle has its own defaults", async () => {
+  await using app = memoryApp();
+  const count = app.remote<[string], number>("py.count", { queue: "python", priority: 9 });
+  await count.delay("a");
+  await count.applyAsync(["b"], null, { priority: 1 });
+  expect((await taken(app, "python")).map((task) => task.message.properties.priority).sort()).toEqual([1, 9]);
+});
+
+test("a call inside of a task carries on its workflow and is recorded as its child", async () => {
+  await using app = memoryApp({ taskInheritParentPriority: true });
+  const child = app.task("child", () => {});
+  const ctx = running(app, child as unknown as AnyTask);
+  await runAsTask(ctx, async () => {
+    expect(currentTask()).toBe(ctx);
+    const one = await child.delay();
+    await child.applyAsync([], null, { addToParent: false, priority: 1 });
+    expect(ctx.children).toEqual([[[one.id, "parent-1"], null]]);
+  });
+  const tasks = await taken(app, "celery");
+  expect(tasks.map((task) => [task.parentId, task.rootId, task.message.properties.priority]).sort()).toEqual([["parent-1", "root-1", 1], ["parent-1", "root-1", 7]]); // prettier-ignore
+});
+
+test("get() waits for the document that is ready, and tells of those before", async () => {
+  await using app = memoryApp();
+  const states: string[] = [];
+  const value = app.result<number>("id-1").get({ onMessage: (document) => states.push(document.state) });
+  await store(app, { taskId: "id-1", state: "STARTED" });
+  await store(app, { taskId: "id-1", state: "PROGRESS", result: { current: 1 } });
+  await store(app, { taskId: "id-1", state: "SUCCESS", result: 5 });
+  expect(await value).toBe(5);
+  expect(states.at(-1)).toBe("SUCCESS");
+  expect(await app.result("id-1").get()).toBe(5);
+});
+
+test("get() throws the task's error, or returns it when asked", async () => {
+  await using app = memoryApp();
+  await store(app, {
+    taskId: "id-1",
+    state: "FAILURE",
+    error: { type: "KeyError", module: "builtins", args: ["k"] },
+    traceback: "Traceback",
+  });
+  await expect(app.result("id-1").get()).rejects.toBeInstanceOf(RemoteTaskError);
+  expect(await app.result("id-1").get({ propagate: false })).toMatchObject({ wire: { type: "KeyError", args: ["k"] } });
+  expect(await app.result("id-1").traceback()).toBe("Traceback");
+});
+
+test("get() never outlives its timeout, and says what it knows", async () => {
+  const clock = new FakeClock();
+  await using app = memoryApp({ clock });
+  const never = app.result("never").get({ timeout: "2s" });
+  const started = app.result("started").get();
+  await store(app, { taskId: "started", state: "STARTED" });
+  await clock.advance(2000);
+  await expect(never).rejects.toBeInstanceOf(ResultTimeoutError);
+  await expect(never).rejects.toThrow("no result of task never after 2000 ms; its state is PENDING");
+  await clock.advance(298_000);
+  await expect(started).rejects.toMatchObject({ code: "RESULT_TIMEOUT", state: "STARTED", timeoutMs: 300_000 });
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("get() ends with its signal's reason, also when that was aborted before", async () => {
+  const clock = new FakeClock();
+  await using app = memoryApp({ clock });
+  const stop = new AbortController();
+  const value = app.result("never").get({ signal: stop.signal });
+  stop.abort(new Error("enough"));
+  await expect(value).rejects.toThrow("enough");
+  await expect(app.result("never").get({ signal: stop.signal })).rejects.toThrow("enough");
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("a rejected get() that nobody awaits does no harm", async () => {
+  const seen: unknown[] = [];
+  const listen = (reason: unknown): void => void seen.push(reason);
+  process.on("unhandledRejection", listen);
+  await using app = memoryApp();
+  await store(app, { taskId: "id-1", state: "FAILURE" });
+  void app.result("id-1").get();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  process.off("unhandledRejection", listen);
+  expect(seen).toEqual([]);
+});
+
+test("ten thousand waits share what they can", async () => {
+  await using app = memoryApp();
+  const ids = Array.from({ length: 10_000 }, (_, index) => `id-${index}`);
+  const values = ids.map((id) => app.result<string>(id).get({ timeout: "30s" }));
+  const backend = await app.backend();
+  await backend?.store(
+    ids.map((id) => ({
+      taskId: id,
+      state: "SUCCESS",
+      document: encodeResult(
+        { taskId: id, state: "SUCCESS", result: id, error: undefined, traceback: null, children: [], dateDoneAt: 1 },
+        { serializer: "json" },
+      ),
+      expiresMs: undefined,
+    })),
+  );
+  expect(await Promise.all(values)).toEqual(ids);
+});
+
+test("the questions about a result", async () => {
+  await using app = memoryApp();
+  const result = app.result("id-1");
+  expect([await result.state(), await result.ready(), await result.info(), await result.result()]).toEqual([
+    "PENDING",
+    false,
+    undefined,
+    undefined,
+  ]);
+  await store(app, { taskId: "id-1", state: "PROGRESS", result: { current: 1 } });
+  expect([await result.state(), await result.ready(), await result.result()]).toEqual(["PROGRESS", false, { current: 1 }]);
+  await store(app, {
+    taskId: "id-1",
+    state: "SUCCESS",
+    result: [1],
+    dateDoneAt: 5,
+    children: [
+      [["c-1", "id-1"], null],
+      [["g", null], []],
+    ],
+  });
+  expect([await result.ready(), await result.successful(), await result.failed(), await result.result(), await result.dateDone()]).toEqual([
+    true,
+    true,
+    false,
+    [1],
+    new Date(5),
+  ]);
+  expect((await result.children()).map((child) => child.id)).toEqual(["c-1", "g"]);
+  await result.forget();
+  expect(await result.state()).toBe("PENDING");
+  expect(`${result}`).toBe("id-1");
+  expect(JSON.stringify({ result })).toBe('{"result":"id-1"}');
+});
+
+test("reads of one turn are one round trip", async () => {
+  await using app = memoryApp();
+  const backend = await app.backend();
+  let fetches = 0;
+  const fetch = backend?.fetch.bind(backend);
+  if (backend && fetch) backend.fetch = (ids) => (fetches++, fetch(ids));
+  await Promise.all(Array.from({ length: 50 }, (_, index) => app.result(String(index)).state()));
+  expect(fetches).toBe(1);
+});
+
+test("without a result backend there is nothing to wait for, and the error says what to set", async () => {
+  await using app = memoryApp({ resultBackend: null });
+  const result = await app.sendTask("t");
+  await expect(result.get()).rejects.toBeInstanceOf(ResultsDisabledError);
+  await expect(result.state()).rejects.toThrow("CELERY_RESULT_BACKEND");
+});
+
+test("waiting inside of a task is refused unless it is asked for", async () => {
+  await using app = memoryApp();
+  const task = app.task("t", () => {}) as unknown as AnyTask;
+  await store(app, { taskId: "other", state: "SUCCESS", result: 1 });
+  await runAsTask(running(app, task), async () => {
+    await expect(app.result("other").get()).rejects.toBeInstanceOf(WaitInsideTaskError);
+    expect(await app.result("other").get({ disableSyncSubtasks: false })).toBe(1);
+  });
+});
+
+test("revoke() asks all workers by Celery's remote control", async () => {
+  await using app = memoryApp();
+  const broker = await app.broker();
+  const stop = new AbortController();
+  const heard = (async () => {
+    for await (const message of broker.broadcast?.subscribe("celery.pidbox", "#", stop.signal) ?? [])
+      return JSON.parse(Buffer.from(message.body).toString()) as unknown;
+    return undefined;
+  })();
+  await new Promise((resolve) => setImmediate(resolve));
+  await app.result("id-1").revoke({ terminate: true });
+  expect(await heard).toMatchObject({
+    method: "revoke",
+    arguments: { task_id: "id-1", terminate: true, signal: "SIGTERM" },
+    destination: null,
+  });
+  stop.abort();
+});
+
+test("the health check is there without any definition", async () => {
+  await using app = memoryApp();
+  expect(app.tasks.names()).toEqual(["lovage.healthcheck"]);
+  const result = await (app.tasks.get("lovage.healthcheck") as AnyTask).apply([]);
+  expect(await result.get()).toBe("ok");
+});
+
+test("two tasks of one name are refused", async () => {
+  await using app = memoryApp();
+  app.task("t", () => 1);
+  expect(() => app.task("t", () => 2)).toThrow(TaskDefinitionError);
+});
+
+test("a shared task runs under every app, whichever was first", async () => {
+  await using first = memoryApp({ name: "first" });
+  const double = sharedTask("lib.double", (x: number) => x * 2);
+  await using second = memoryApp({ name: "second" });
+  expect(first.tasks.get("lib.double")?.app).toBe(first);
+  expect(second.tasks.names()).toContain("lib.double");
+  await double.delay(4);
+  expect((await taken(second, "celery")).length).toBe(1);
+  await double.in(first).delay(4);
+  expect((await taken(first, "celery")).length).toBe(1);
+  await runAsTask(running(first, first.tasks.get("lib.double") as AnyTask), () => double.delay(5));
+  expect((await taken(first, "celery")).length).toBe(1);
+  expect(() => sharedTask("lib.double", (x: number) => x * 3)).toThrow(TaskDefinitionError);
+  expect(sharedTask("lib.double", (x: number) => x * 2).name).toBe("lib.double");
+});
+
+test("without an app a shared task says what is missing", async () => {
+  const lonely = sharedTask("lib.lonely", () => 1);
+  await memoryApp().close();
+  expect(currentApp()).toBeUndefined();
+  await expect(async () => lonely.delay()).rejects.toBeInstanceOf(ConfigurationError);
+});
+
+test("eager: arguments pass through the wire's format, results are at hand", async () => {
+  await using app = memoryApp();
+  const echo = app.task("echo", (value: unknown) => value);
+  const value = { list: [1] };
+  const result = await echo.apply([value]);
+  expect(await result.get()).toEqual(value);
+  expect(await result.get()).not.toBe(value);
+  expect([await result.state(), await result.ready(), await result.successful()]).toEqual(["SUCCESS", true, true]);
+  await expect(echo.apply([() => 1])).rejects.toBeInstanceOf(ProtocolError);
+});
+
+test("eager: retries run at once, hooks are called, the very error is thrown", async () => {
+  await using app = memoryApp();
+  const calls: string[] = [];
+  const flaky = app.task({
+    name: "flaky",
+    retry: { maxRetries: 2 },
+    beforeStart: (ctx) => calls.push(`before ${ctx.retries}`),
+    onRetry: (error) => calls.push(`retry ${(error as Error).message}`),
+    onSuccess: (value) => calls.push(`success ${value}`),
+    onFailure: (error) => calls.push(`failure ${(error as Error).message}`),
+    afterReturn: (state) => calls.push(`after ${state}`),
+    run(ctx, succeedAt: number) {
+      if (ctx.retries < succeedAt) throw new RangeError(`try ${ctx.retries}`);
+      return ctx.retries;
+    },
+  });
+  expect(await (await flaky.apply([1])).get()).toBe(1);
+  expect(calls.splice(0)).toEqual(["before 0", "retry try 0", "before 1", "success 1", "after SUCCESS"]);
+  const failed = await flaky.apply([9]);
+  await expect(failed.get()).rejects.toBeInstanceOf(RangeError);
+  expect(await failed.get({ propagate: false })).toBeInstanceOf(RangeError);
+  expect(await failed.state()).toBe("FAILURE");
+  expect(await failed.traceback()).toContain("try 2");
+});
+
+test("eager: ctx.retry() by hand ends with the error that was given", async () => {
+  await using app = memoryApp();
+  let runs = 0;
+  const task = app.task({
+    name: "t",
+    run(ctx, note: string): string {
+      runs++;
+      if (note !== "changed") ctx.retry({ args: ["changed"], maxRetries: 5, countdown: "1h" });
+      return ctx.retry({ error: new Error("given"), maxRetries: 2 });
+    },
+  });
+  await expect((await task.apply(["first"])).get()).rejects.toThrow("given");
+  expect(runs).toBe(3);
+});
+
+test("taskAlwaysEager runs what is known here and propagates on request", async () => {
+  await using app = memoryApp({ taskAlwaysEager: true, taskEagerPropagates: true });
+  const ok = app.task("ok", (x: number) => x + 1);
+  const bad = app.task("bad", () => {
+    throw new TypeError("at once");
+  });
+  expect(await (await ok.delay(1)).get()).toBe(2);
+  expect(await Promise.all((await ok.map([[1], [2]])).map((result) => result.get()))).toEqual([2, 3]);
+  await expect(bad.delay()).rejects.toThrow(TypeError);
+});
+
+test("eager results are stored when asked", async () => {
+  await using app = memoryApp({ taskStoreEagerResult: true });
+  const task = app.task("t", () => 7);
+  const { id } = await task.apply([]);
+  expect(await app.result(id).get()).toBe(7);
+});
+
+test("no broker is named: the embedded one in development, with one line; an error in production", async () => {
+  const root = mkdtempSync(join(tmpdir(), "lovage-app-"));
+  const lines: string[] = [];
+  const logger: Logger = { ...silentLogger, info: (_, message) => void lines.push(message) };
+  const app = new Lovage("dev", { env: {}, root, logger });
+  expect(app.brokerSpec()).toMatchObject({ kind: "sqlite", path: join(root, ".lovage", "lovage.db") });
+  expect(app.backendSpec()).toEqual(app.brokerSpec());
+  expect(lines).toEqual(["CELERY_BROKER_URL is not set: using the embedded broker"]);
+  await app.close();
+  await using live = new Lovage("live", { env: { NODE_ENV: "production" }, root, logger: silentLogger });
+  await expect(live.sendTask("t")).rejects.toThrow(/CELERY_BROKER_URL is not set/);
+  rmSync(root, { recursive: true });
+});
+
+test("with a broker and no result backend none is kept", async () => {
+  await using app = new Lovage("x", { env: { CELERY_BROKER_URL: "redis://h:1/2" }, configFile: false, logger: silentLogger });
+  expect(app.backendSpec()).toBeUndefined();
+  expect(app.brokerSpec()).toMatchObject({ kind: "redis", url: "redis://h:1/2" });
+});
+
+test("what is used is known by its scheme", async () => {
+  const spec = (brokerUrl: string) =>
+    new Lovage("x", { brokerUrl, env: false, configFile: false, root: "/srv/app", setAsCurrent: false }).brokerSpec();
+  expect(spec("sqlite:///var/lib/x.db?synchronous=full")).toMatchObject({ path: "/var/lib/x.db", synchronous: "FULL" });
+  expect(spec("sqlite://data/x.db")).toMatchObject({ path: "/srv/app/data/x.db", synchronous: "NORMAL" });
+  expect(spec("sqlite:./x.db")).toMatchObject({ path: "/srv/app/x.db" });
+  expect(spec("memory://")).toEqual({ kind: "memory", name: "default" });
+  expect(() => spec("amqp://guest:secret@h//")).toThrow(/amqp:\/\/guest:\*+@h\/\/, whose scheme is not known/);
+});
+
+test("settings: environment over file over code; settled once used", async () => {
+  const root = mkdtempSync(join(tmpdir(), "lovage-app-"));
+  writeFileSync(join(root, "lovage.config.json"), '{ "task_default_queue": "file", "timezone": "Europe/London" }');
+  await using app = new Lovage("x", {
+    env: { CELERY_TASK_DEFAULT_QUEUE: "env" },
+    root,
+    taskDefaultQueue: "code",
+    timezone: "UTC",
+    taskSerializer: "yaml",
+  });
+  app.configure({ taskTrackStarted: true }).override({ task_time_limit: "9" }, "the command line", { isText: true });
+  expect(app.settings).toMatchObject({
+    taskDefaultQueue: "env",
+    timezone: "Europe/London",
+    taskSerializer: "yaml",
+    taskTrackStarted: true,
+    taskTimeLimitMs: 9000,
+  });
+  expect(() => app.configure({ timezone: "UTC" })).toThrow(ConfigurationError);
+  rmSync(root, { recursive: true });
+});
+
+test("eager mode is refused in the production preset", async () => {
+  await using app = memoryApp({ preset: "production", taskAlwaysEager: true });
+  expect(() => app.settings).toThrow("taskAlwaysEager");
+});
+
+test("closing is final, and twice is once", async () => {
+  const app = memoryApp();
+  const task = app.task("t", () => {});
+  await task.delay();
+  await app.close();
+  await app.close();
+  await expect(task.delay()).rejects.toBeInstanceOf(AppClosedError);
+  await expect(app.backend()).rejects.toBeInstanceOf(AppClosedError);
+});
+
+test("an app is known without its class", async () => {
+  await using app = memoryApp();
+  expect([isLovage(app), isLovage({}), isLovage(null)]).toEqual([true, false, false]);
+});
