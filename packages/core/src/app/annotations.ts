@@ -18,7 +18,7 @@ export function readAnnotations(value: unknown): readonly Annotation[] {
     return Object.entries(item).map(([pattern, options]) => {
       if (!isPlain(options)) throw new NotAccepted(`the options for ${pattern} are not an object`);
       const matches = nameMatcher(pattern);
-      return (task) => (matches(task.name) ? (camelKeys(options) as TaskOptions) : undefined);
+      return (task) => (matches(task.name) ? camelKeys(options) : undefined);
     });
   });
 }

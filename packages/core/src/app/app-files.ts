@@ -16,7 +16,8 @@ export interface AppFiles {
 
 /** @param above the constructor whose caller is meant. */
 export function callerFile(above: Function): string | undefined {
-  const { prepareStackTrace, stackTraceLimit } = Error;
+  const { stackTraceLimit } = Error;
+  const prepare = Object.getOwnPropertyDescriptor(Error, "prepareStackTrace");
   try {
     Error.stackTraceLimit = 1;
     Error.prepareStackTrace = (_, sites) => sites;
@@ -24,7 +25,8 @@ export function callerFile(above: Function): string | undefined {
     Error.captureStackTrace(holder, above);
     return toPath(holder.stack?.[0]?.getFileName());
   } finally {
-    Error.prepareStackTrace = prepareStackTrace;
+    if (prepare) Object.defineProperty(Error, "prepareStackTrace", prepare);
+    else Reflect.deleteProperty(Error, "prepareStackTrace");
     Error.stackTraceLimit = stackTraceLimit;
   }
 }

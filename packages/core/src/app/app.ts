@@ -33,7 +33,7 @@ import { Producer } from "./producer.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
 import { ResultReader } from "./result-reader.ts";
 import { resolveSettings, type ResolvedSettings, type Settings, type SettingsInput, type SettingsLayer } from "./settings.ts";
-import { Task, RemoteTask, type AnyTask } from "./task.ts";
+import { RemoteTask, type AnyTask, type Task } from "./task.ts";
 import {
   storeDefinition,
   type CallerArgs,

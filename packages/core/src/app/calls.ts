@@ -13,10 +13,10 @@ import { CallError } from "./errors.ts";
 import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
 import { RoutingTable, type Destination, type RoutingOptions } from "./routing.ts";
-import { RunningTask } from "./running-task.ts";
+import type { RunningTask } from "./running-task.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./settings-table.ts";
-import { Task, type RemoteTask } from "./task.ts";
+import type { RemoteTask, Task } from "./task.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
 
@@ -114,7 +114,7 @@ export class Calls {
   #prepare(name: string): Prepared {
     const known = this.#prepared.get(name);
     if (known) return known;
-    const own = this.#app.tasks.get(name) as unknown as Task | undefined;
+    const own = this.#app.tasks.get(name);
     const options = own?.options;
     const { settings } = this.#app;
     const destination = this.routing.looksAtArguments
@@ -146,7 +146,7 @@ export class Calls {
     const now = this.#clock.now();
     const keeps = prepared.destination !== undefined && (options === undefined || !asksForRoute(options));
     const destination = keeps
-      ? (prepared.destination as Destination)
+      ? prepared.destination
       : this.routing.route(name, routingOf(prepared.options), options ?? NO_OPTIONS, args, kwargs, id);
     const codec = keeps ? prepared.codec : codecOf(destination, prepared.options, this.#app.settings);
     const task: Mutable<OutgoingTask> = {

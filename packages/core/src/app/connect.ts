@@ -78,37 +78,21 @@ export function backendSpec(settings: Settings, embedded: EmbeddedStore): Backen
 }
 
 export async function connectBroker(spec: BrokerSpec, deps: ConnectDeps): Promise<Broker> {
-  switch (spec.kind) {
-    case "redis":
-      return (await import("../brokers/redis/index.ts")).openRedisBroker(spec, deps);
-    case "sqlite":
-      return (await import("../brokers/sqlite/index.ts")).openSqliteBroker(spec, deps);
-    case "memory":
-      return (await import("../brokers/memory/index.ts")).openMemoryBroker(spec, deps);
-  }
+  if (spec.kind === "redis") return (await import("../brokers/redis/index.ts")).openRedisBroker(spec, deps);
+  if (spec.kind === "sqlite") return (await import("../brokers/sqlite/index.ts")).openSqliteBroker(spec, deps);
+  return (await import("../brokers/memory/index.ts")).openMemoryBroker(spec, deps);
 }
 
 export async function connectBackend(spec: BackendSpec, deps: ConnectDeps): Promise<ResultBackend> {
-  switch (spec.kind) {
-    case "redis":
-      return (await import("../results/redis/index.ts")).openRedisBackend(spec, deps);
-    case "sqlite":
-      return (await import("../results/sqlite/index.ts")).openSqliteBackend(spec, deps);
-    case "memory":
-      return (await import("../results/memory/index.ts")).openMemoryBackend(spec, deps);
-  }
+  if (spec.kind === "redis") return (await import("../results/redis/index.ts")).openRedisBackend(spec, deps);
+  if (spec.kind === "sqlite") return (await import("../results/sqlite/index.ts")).openSqliteBackend(spec, deps);
+  return (await import("../results/memory/index.ts")).openMemoryBackend(spec, deps);
 }
 
 /** Where a spec leads, without its password: for reports. */
 export function specLocation(spec: ConnectionSpec): string {
-  switch (spec.kind) {
-    case "redis":
-      return maskUrl(spec.url);
-    case "sqlite":
-      return `sqlite://${spec.path}`;
-    case "memory":
-      return `memory://${spec.name}`;
-  }
+  if (spec.kind === "redis") return maskUrl(spec.url);
+  return spec.kind === "sqlite" ? `sqlite://${spec.path}` : `memory://${spec.name}`;
 }
 
 type Options = Readonly<Record<string, unknown>>;
@@ -138,6 +122,7 @@ function specOf(written: string, setting: string, root: string, options: Options
     }
     case "memory":
       return { kind: "memory", name: written.slice("memory:".length).replace(/^\/\//, "") || "default" };
+    case undefined:
     default:
       throw new ConfigurationError(
         `${setting} is ${maskUrl(written)}, whose scheme is not known. Known are redis://, rediss://, redis+socket://, sqlite:// and memory://`,

@@ -12,7 +12,7 @@ export async function discover(root: string, patterns: readonly string[], like =
     const path = relative(root, file).split(sep).join("/");
     return !/\.d\.[cm]?ts$/.test(file) && matchers.some((matcher) => matcher.test(path));
   });
-  return withoutTwins(found, like).sort();
+  return withoutTwins(found, like).toSorted();
 }
 
 async function filesBelow(directory: string): Promise<string[]> {

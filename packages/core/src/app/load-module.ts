@@ -6,7 +6,7 @@
 import { createRequire } from "node:module";
 import { extname } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { JitiOptions } from "jiti";
+import type { createJiti as CreateJitiFunction, JitiOptions } from "jiti";
 import { ModuleLoadError } from "./errors.ts";
 
 export type ModuleExports = Readonly<Record<string, unknown>>;
@@ -48,12 +48,14 @@ export function loadModuleNow(file: string): ModuleExports {
   const require = createRequire(file);
   try {
     if (extname(file) === ".json" || extname(file) === ".cjs") return require(file) as ModuleExports;
-    const { createJiti } = createRequire(import.meta.url)("jiti") as typeof import("jiti");
+    const { createJiti } = createRequire(import.meta.url)("jiti") as { createJiti: CreateJiti };
     return createJiti(import.meta.url, JITI_OPTIONS)(file) as ModuleExports;
   } catch (error) {
     throw new ModuleLoadError(file, error);
   }
 }
+
+type CreateJiti = typeof CreateJitiFunction;
 
 /** Lovage itself is never transformed: a second copy of it would not know the first one's classes. */
 const JITI_OPTIONS: JitiOptions = { interopDefault: false, nativeModules: ["lovage"] };

@@ -21,7 +21,8 @@ class ScriptedBroker {
 
   async publish(messages: readonly Outgoing[], options?: PublishOptions): Promise<void> {
     this.published.push(messages.map((each) => String(each.message.headers["id"])));
-    await this.answers.shift()?.(messages, options?.signal as AbortSignal);
+    const answer = this.answers.shift();
+    if (answer) await answer(messages, options?.signal as AbortSignal);
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {
@@ -63,7 +64,7 @@ const silent: Answer = () => new Promise(() => {});
 const answering =
   (error: (messages: readonly Outgoing[]) => unknown): Answer =>
   (messages) =>
-    Promise.reject(error(messages));
+    new Promise((_, reject) => reject(error(messages)));
 
 async function failure(sent: Promise<unknown>): Promise<PublishFailedError> {
   const error: unknown = await sent.then(

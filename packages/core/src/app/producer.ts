@@ -55,8 +55,9 @@ class Batch {
   bytes = 0;
   isUnderWay = false;
   isFinished = false;
-  /** What is known of each message; undefined while nothing has been sent. */
+  /** What became of each message in the publishes that have ended; undefined before the first one failed. */
   fates: PublishFate[] | undefined;
+  isSending = false;
   finish!: (failure: BatchFailure | undefined) => void;
 
   constructor(deadlineAt: number, retry: ResolvedPublishRetryPolicy | null) {
@@ -169,33 +170,36 @@ export class Producer {
         await this.#publishOnce(broker, batch);
         return undefined;
       } catch (error) {
-        const fates = batch.fates ?? batch.sendings.map(() => "refused" as const);
+        const fates = fatesNow(batch);
         const canRetry = !signal.aborted && fates.includes("refused") && isTransient(error) && this.#hasRetryLeft(batch, attempt);
         if (!canRetry || !(await this.#pause(batch, attempt))) return { cause: error, timedOut: signal.aborted, fates };
       }
     }
   }
 
-  /** Sends what the broker does not hold yet, and records what became of it. */
+  /** Sends what the broker does not hold yet. Throws when it still does not hold everything; then `batch.fates` says what it holds. */
   async #publishOnce(broker: Broker, batch: Batch): Promise<void> {
-    const earlier = batch.fates;
-    const sendings = earlier ? batch.sendings.filter((_, index) => earlier[index] === "refused") : batch.sendings;
-    const messages = sendings.map((sending) => sending.outgoing);
-    let next: readonly PublishFate[];
-    let failure: unknown;
-    batch.fates = mergeFates(batch, earlier, new Array<PublishFate>(messages.length).fill("unknown")); // what a deadline would report from here on
+    const { fates } = batch;
+    const sendings = fates ? batch.sendings.filter((_, index) => fates[index] === "refused") : batch.sendings;
+    batch.isSending = true;
     try {
-      await broker.publish(messages, { signal: batch.abort.signal });
-      next = new Array<PublishFate>(messages.length).fill("held");
+      await broker.publish(
+        sendings.map((sending) => sending.outgoing),
+        { signal: batch.abort.signal },
+      );
+      batch.fates = fates?.map((fate) => (fate === "refused" ? "held" : fate));
     } catch (error) {
-      failure = error;
-      next =
-        error instanceof PublishError && error.fates.length === messages.length
-          ? error.fates
-          : new Array<PublishFate>(messages.length).fill(wasRefused(error) ? "refused" : "unknown");
+      const answered = error instanceof PublishError && error.fates.length === sendings.length ? error.fates : undefined;
+      let next = 0;
+      batch.fates = batch.sendings.map((_, index) => {
+        const earlier = fates?.[index] ?? "refused";
+        return earlier === "refused" ? (answered?.[next++] ?? (wasRefused(error) ? "refused" : "unknown")) : earlier;
+      });
+      throw error;
+    } finally {
+      batch.isSending = false;
     }
-    batch.fates = mergeFates(batch, earlier, next);
-    if (batch.fates.some((fate) => fate !== "held")) throw failure ?? new Error("the broker did not take every message");
+    if (batch.fates?.includes("unknown")) throw new Error("whether the broker holds every message is unknown");
   }
 
   /** Once per broker for what is declared, once per queue for what comes into use later. */
@@ -261,8 +265,7 @@ export class Producer {
       if (batch === this.#open) this.#open = undefined;
       // The broker, told by the signal, may still say exactly what became of each message; it has this turn to do so.
       setImmediate(() => {
-        const fates = batch.fates ?? batch.sendings.map(() => "refused" as const);
-        this.#end(batch, { cause: batch.abort.signal.reason, timedOut: true, fates });
+        this.#end(batch, { cause: batch.abort.signal.reason, timedOut: true, fates: fatesNow(batch) });
       });
     }
   }
@@ -291,10 +294,12 @@ export class Producer {
   }
 }
 
-function mergeFates(batch: Batch, earlier: readonly PublishFate[] | undefined, sent: readonly PublishFate[]): PublishFate[] {
-  if (!earlier) return [...sent];
-  let next = 0;
-  return batch.sendings.map((_, index) => (earlier[index] === "refused" ? (sent[next++] as PublishFate) : (earlier[index] as PublishFate)));
+/** What is known of each message now: what is being sent may or may not have arrived. */
+function fatesNow(batch: Batch): PublishFate[] {
+  return batch.sendings.map((_, index) => {
+    const fate = batch.fates?.[index] ?? "refused";
+    return fate === "refused" && batch.isSending ? "unknown" : fate;
+  });
 }
 
 function sentCall(sending: Sending, fate: PublishFate | undefined): SentCall {

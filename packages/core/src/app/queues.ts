@@ -73,7 +73,7 @@ export function readQueues(value: unknown): readonly QueueDeclaration[] {
 function readQueue(value: unknown, where: string): QueueDeclaration {
   if (typeof value === "string") return { name: value, options: {} };
   if (!isPlain(value) || typeof value["name"] !== "string" || value["name"] === "") throw new NotAccepted(`${where} has no name`);
-  if (isPlain(value["options"])) return { name: value["name"], options: value["options"] as QueueOptions }; // a Queue, maybe of another copy of this class
+  if (isPlain(value["options"])) return { name: value["name"], options: value["options"] }; // a Queue, maybe of another copy of this class
   const { name, exchange, exchangeType, exchange_type, routingKey, routing_key, bindings, ...rest } = value;
   const options = {
     ...rest,
@@ -82,7 +82,7 @@ function readQueue(value: unknown, where: string): QueueDeclaration {
     ...given("routingKey", routingKey ?? routing_key),
     ...given("bindings", bindings),
   };
-  return { name, options: options as QueueOptions };
+  return { name, options: options };
 }
 
 function given(key: string, value: unknown): object {

@@ -90,13 +90,10 @@ export class ResultReader {
             reject(error);
           }
         };
-        this.#backend()
-          .then((backend) => backend.watch(id, onText))
-          .then((watch) => {
-            if (ended) watch[Symbol.dispose]();
-            else watching = watch;
-          })
-          .catch(reject);
+        this.#watch(id, onText, (watch) => {
+          if (ended) watch[Symbol.dispose]();
+          else watching = watch;
+        }).catch(reject);
       });
     } finally {
       ended = true;
@@ -104,6 +101,11 @@ export class ResultReader {
       if (onAbort) signal?.removeEventListener("abort", onAbort);
       watching?.[Symbol.dispose]();
     }
+  }
+
+  async #watch(id: string, onText: (text: ResultText) => void, started: (watch: Disposable) => void): Promise<void> {
+    const backend = await this.#backend();
+    started(await backend.watch(id, onText));
   }
 
   async forget(ids: readonly string[]): Promise<void> {

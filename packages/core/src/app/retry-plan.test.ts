@@ -8,7 +8,7 @@ import type { ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
 import { NonRetryableError } from "./task-signals.ts";
 
 function resolved(options: TaskOptions, settings: SettingsInput = {}): ResolvedTaskOptions {
-  const all = resolveSettings([{ origin: "the code", values: settings as Record<string, unknown> }], "CELERY").settings;
+  const all = resolveSettings([{ origin: "the code", values: settings }], "CELERY").settings;
   return resolveTaskOptions(
     storeDefinition("t", options, () => {}),
     all,

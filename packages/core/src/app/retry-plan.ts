@@ -48,7 +48,7 @@ function namesOf(error: unknown): string[] {
   if (!(error instanceof Error)) return [];
   const names = [error.name];
   for (let proto: unknown = Object.getPrototypeOf(error); proto instanceof Error; proto = Object.getPrototypeOf(proto)) {
-    names.push((proto as Error).constructor.name);
+    names.push(proto.constructor.name);
   }
   names.push("Error");
   const code = (error as { code?: unknown }).code;

@@ -54,7 +54,7 @@ const ROUTE_KEYS: Readonly<Record<string, string>> = {
 /** @throws NotAccepted with the entry that is wrong. */
 export function readRoutes(value: unknown): readonly Router[] {
   if (!Array.isArray(value)) return [readRouter(value)];
-  if (value.length > 0 && value.every(isPair)) return [table(value.map(([pattern, route]) => entry(pattern as NamePattern, route)))];
+  if (value.length > 0 && value.every(isPair)) return [table(value.map(([pattern, route]) => entry(pattern, route)))];
   return value.map((item: unknown) => (isPair(item) ? table([entry(item[0], item[1])]) : readRouter(item)));
 }
 

@@ -5,7 +5,7 @@ import { RoutingTable, type RoutingOptions } from "./routing.ts";
 import { resolveSettings, type SettingsInput } from "./settings.ts";
 
 function table(settings: SettingsInput = {}): RoutingTable {
-  return new RoutingTable(resolveSettings([{ origin: "the code", values: settings as Record<string, unknown> }], "CELERY").settings);
+  return new RoutingTable(resolveSettings([{ origin: "the code", values: settings }], "CELERY").settings);
 }
 
 function route(settings: SettingsInput, name: string, call: RoutingOptions = {}, task: RoutingOptions = {}) {

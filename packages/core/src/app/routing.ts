@@ -4,7 +4,7 @@
  */
 import { ConfigurationError } from "./errors.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
-import { declareQueue, Queue, type DeclaredQueue } from "./queues.ts";
+import { declareQueue, type DeclaredQueue, type Queue } from "./queues.ts";
 import { readRoute, type Route, type Router } from "./routes.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import type { Settings } from "./settings.ts";

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { readEnvironment } from "./environment.ts";
 import { SettingError } from "./errors.ts";
@@ -21,7 +21,7 @@ function problem(run: () => unknown): SettingError {
 
 test("every default is a value that its own setting accepts", () => {
   const settings = resolve({}) as unknown as Record<string, unknown>;
-  for (const name of settingNames()) expect(settings, name).toHaveProperty(resolvedName(name));
+  expect(settingNames().filter((name) => !(resolvedName(name) in settings))).toEqual([]);
 });
 
 test("defaults are ours where Celery's would lose work", () => {

@@ -35,7 +35,7 @@ export interface ResolvedSettings {
   readonly unused: readonly { readonly name: SettingName; readonly why: string }[];
 }
 
-const TABLE: Readonly<Record<string, Setting>> = SETTINGS_TABLE as Readonly<Record<string, Setting>>;
+const TABLE: Readonly<Record<string, Setting>> = SETTINGS_TABLE;
 const NAMES = Object.keys(SETTINGS_TABLE) as SettingName[];
 /** By every spelling but that of the environment: `taskAcksLate`, `task_acks_late`. */
 const BY_SPELLING: ReadonlyMap<string, SettingName> = new Map(

@@ -79,7 +79,7 @@ export function storeDefinition(nameOrDefinition: unknown, second: unknown, thir
     const [options, run] = third === undefined ? [{}, second] : [second, third];
     return checked({
       name: nameOrDefinition,
-      options: (options ?? {}) as TaskOptions,
+      options: options ?? {},
       takesContext: false,
       run: run as StoredDefinition["run"],
       params: undefined,

@@ -13,7 +13,7 @@ export class TaskRegistry {
 
   constructor(app: Lovage) {
     this.#app = app;
-    for (const definition of BUILT_IN_TASKS) this.#tasks.set(definition.name, new Task(app, definition) as AnyTask);
+    for (const definition of BUILT_IN_TASKS) this.#tasks.set(definition.name, new Task(app, definition));
   }
 
   /** Shared tasks are bound to the app when they are first asked for, so it does not matter which came first. */

@@ -87,4 +87,4 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
 }
 
 /** Any task, whatever its arguments. */
-export type AnyTask = Task<readonly never[], unknown>;
+export type AnyTask = Task<readonly never[]>;
