@@ -20,6 +20,7 @@ const help = `npm run bench -- [options]
   --window 10         seconds that idle systems are watched
   --cpu-prof folder   writes a CPU profile of each Node process there
   --out file          where the measured figures go, as JSON (bench/results/<date>.json)
+  --docs              also writes the tables into docs/performance.md
   --no-build          measures packages/core/dist as it stands`;
 
 const { values: options } = parseArgs({
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     window: { type: "string" },
     "cpu-prof": { type: "string" },
     out: { type: "string" },
+    docs: { type: "boolean", default: false },
     "no-build": { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -49,7 +51,7 @@ if (!options["no-build"]) {
 if (!options.quick && !existsSync(`${here}node_modules`)) await must("installing the peers", "npm", ["ci"], { cwd: here });
 
 const { runAll } = await import("./lib/plan.mjs");
-const { report } = await import("./lib/report.mjs");
+const { report, updateDocs } = await import("./lib/report.mjs");
 const run = await runAll({
   quick: options.quick,
   only: options.only?.split(","),
@@ -64,6 +66,7 @@ if (!options.quick) {
   const out = options.out ?? `${here}results/${run.date.slice(0, 10)}.json`;
   await mkdir(dirname(out), { recursive: true });
   await writeFile(out, JSON.stringify(run, null, 1) + "\n");
+  if (options.docs) await updateDocs(report(run));
   console.log(`\n${report(run)}\nwritten: ${out}`);
 }
 process.exit(run.failures.length > 0 ? 1 : 0);

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,7 +23,10 @@ export async function startRedis({ appendOnly = false } = {}) {
   });
   const client = new Redis({ host: "127.0.0.1", port, retryStrategy: () => 20, maxRetriesPerRequest: null });
   client.on("error", () => {}); // refused until the server listens; a server that never does ends in `failed`
-  const endWithUs = () => server.kill("SIGKILL");
+  const endWithUs = () => {
+    server.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  };
   process.once("exit", endWithUs);
   await Promise.race([client.ping(), failed]);
   failed.catch(() => {});

@@ -1,4 +1,5 @@
 /** The measured figures as tables for `docs/performance.md`, and how they stand against the goals. */
+import { readFile, writeFile } from "node:fs/promises";
 import { goals } from "./goals.mjs";
 import { medians } from "./statistics.mjs";
 
@@ -10,6 +11,17 @@ const workloadTitles = {
   W2r: "W2r drain, results stored",
   W3: "W3 producer and worker",
 };
+
+/** Puts the tables between the marks in `docs/performance.md`. */
+export async function updateDocs(tables) {
+  const page = new URL("../../docs/performance.md", import.meta.url);
+  const text = await readFile(page, "utf8");
+  const marks = /<!-- measured -->[\s\S]*<!-- \/measured -->/;
+  await writeFile(
+    page,
+    text.replace(marks, () => `<!-- measured -->\n\n${tables}\n<!-- /measured -->`),
+  );
+}
 
 /** Markdown. */
 export function report(run) {

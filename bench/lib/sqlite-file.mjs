@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,6 +6,7 @@ import { join } from "node:path";
 /** A folder for one database file, empty after each `reset`. What the adapters are given is the path of the file. */
 export async function startSqlite() {
   let folder = await mkdtemp(join(tmpdir(), "lovage-bench-sqlite-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const remove = () => rm(folder, { recursive: true, force: true });
   return {
     get url() {

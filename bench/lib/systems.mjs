@@ -40,6 +40,15 @@ export const systems = [
   { ...bullmq, id: "bullmq", title: "BullMQ, concurrency 100", concurrency: 100 },
   { ...bullmq, id: "bullmq-500", title: "BullMQ, concurrency 500", concurrency: 500, workerOnly: true },
   {
+    id: "prototype",
+    title: "Prototype (an upper bound)",
+    adapter: "prototype",
+    store: "redis",
+    concurrency: 256,
+    pace: { ...lovage.pace, W1b: 150_000, W1c: 180_000, W2: 120_000, W2r: 80_000 },
+    cannot: { W4: "polls", W5: "is no product", W9: "is no product", "idle-worker": "polls" },
+  },
+  {
     id: "bee-queue",
     title: "bee-queue, concurrency 100",
     adapter: "bee-queue",
