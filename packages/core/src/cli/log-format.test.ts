@@ -19,6 +19,12 @@ test("what a task logs carries its name and id, and a sentence that names it is 
   );
 });
 
+test("what the sentence says already is not said twice", () => {
+  expect(plain({ fields: { worker: "celery@h", queues: ["a", "b"] }, message: "celery@h ready." })).toMatch(
+    / celery@h ready\. queues=a,b\n$/,
+  );
+});
+
 test("other fields follow, and an error's stack on lines of its own", () => {
   expect(plain({ fields: { queue: "a b", free: 3, none: undefined } })).toBe(
     '[2026-11-21 10:00:00,007: INFO/MainProcess] hello queue="a b" free=3\n',

@@ -33,7 +33,7 @@ export function formatLogLine(record: LogRecord, colors: Colors): string {
     task === undefined || record.message.includes(task.id) ? record.message : `${task.name}[${task.id}]: ${record.message}`,
   );
   const rest = Object.entries(fields)
-    .filter(([key, value]) => value !== undefined && !IN_SENTENCE.has(key))
+    .filter(([key, value]) => value !== undefined && !IN_SENTENCE.has(key) && !(typeof value === "string" && message.includes(value)))
     .map(([key, value]) => ` ${colors.dim(`${key}=`)}${showField(value)}`)
     .join("");
   return `${paint(record.level, head, message, colors)}${rest}${errorLines(err, colors)}\n`;
@@ -64,6 +64,7 @@ function paint(level: LogLevel, head: string, message: string, colors: Colors): 
 }
 
 function showField(value: unknown): string {
+  if (Array.isArray(value)) return value.map(showField).join(",");
   if (typeof value === "string") return /^[^\s="]+$/.test(value) ? value : JSON.stringify(value);
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint" || value === null) return String(value);
   return inspect(value, { depth: 3, breakLength: Number.POSITIVE_INFINITY });

@@ -1,6 +1,8 @@
 /** Waits for a task's outcome and prints it: for `result` and `call --wait`. */
 import type { AsyncResult } from "../app/async-result.ts";
 import type { Lovage } from "../app/app.ts";
+import { ResultTimeoutError } from "../app/errors.ts";
+import { isReady } from "../protocol/states.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import type { CommandContext } from "./command.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
@@ -13,20 +15,30 @@ export async function printResult(
   pending: AsyncResult,
   timeoutMs: number | undefined,
 ): Promise<ExitCode> {
-  const { output, globals, signal } = context;
-  const document = await app.results.wait(pending.id, {
-    timeoutMs: timeoutMs ?? app.settings.resultTimeoutMs,
-    signal,
-    onMessage: ({ state, result }) => {
-      if (state === "PROGRESS") output.note(`${state} ${JSON.stringify(result, plainJson)}`);
-    },
-  });
+  const { output, globals } = context;
+  const document = timeoutMs === 0 ? await lookOnce(pending) : await wait(context, app, pending.id, timeoutMs);
   const isSuccess = document.state === "SUCCESS";
   output.answer(asJson(document, globals.traceback), () => (isSuccess ? showValue(document.result) : []));
   if (isSuccess) return EXIT.ok;
   if (!output.json) output.problem(`task ${pending.id} ended as ${document.state}${describe(document)}`);
   if (!output.json && globals.traceback && document.traceback) output.note(document.traceback.trimEnd());
   return EXIT.failure;
+}
+
+function wait({ output, signal }: CommandContext, app: Lovage, id: string, timeoutMs: number | undefined): Promise<ResultDocument> {
+  return app.results.wait(id, {
+    timeoutMs: timeoutMs ?? app.settings.resultTimeoutMs,
+    signal,
+    onMessage: ({ state, result }) => {
+      if (state === "PROGRESS") output.note(`${state} ${JSON.stringify(result, plainJson)}`);
+    },
+  });
+}
+
+async function lookOnce(pending: AsyncResult): Promise<ResultDocument> {
+  const document = await pending.info();
+  if (document && isReady(document.state)) return document;
+  throw new ResultTimeoutError(pending.id, 0, document?.state ?? "PENDING");
 }
 
 function asJson(document: ResultDocument, withTraceback: boolean): object {

@@ -33,11 +33,17 @@ export function takePlan(env: Record<string, string | undefined>): { plan: Worke
   return text === undefined ? undefined : { plan: JSON.parse(text) as WorkerPlan, index: Number(index) }; // written by `encodePlan` in the parent process
 }
 
-/** `%i` is the number of the process, from 0 as in Celery's pool; several processes under one name get it all the same. */
+/** `%i` is the number of the process, from 1, or 0 where there is only one, as in Celery's pool. Several under one name get it all the same. */
 export function processName(pattern: string | undefined, index: number, processes: number): string | undefined {
   if (processes === 1) return pattern?.replaceAll("%i", "0").replaceAll("%I", "");
+  const number = index + 1;
   const given = pattern ?? "celery@%h";
-  if (/%[iI]/.test(given)) return given.replaceAll("%i", String(index)).replaceAll("%I", `-${index}`);
+  if (/%[iI]/.test(given)) return given.replaceAll("%i", String(number)).replaceAll("%I", `-${number}`);
   const at = given.indexOf("@");
-  return at < 0 ? `${given}-${index}` : `${given.slice(0, at)}-${index}${given.slice(at)}`;
+  return at < 0 ? `${given}-${number}` : `${given.slice(0, at)}-${number}${given.slice(at)}`;
+}
+
+/** As Celery calls processes in its log. */
+export function processTitle(index: number, processes: number): string {
+  return processes === 1 ? "MainProcess" : `Worker-${index + 1}`;
 }

@@ -15,7 +15,7 @@ import { openApp } from "./open-app.ts";
 import { wantsColor } from "./output.ts";
 import { onStopSignals, type StopHow } from "./signals.ts";
 import { lovageVersion } from "./version.ts";
-import { processName, takePlan, type WorkerPlan } from "./worker-plan.ts";
+import { processName, processTitle, takePlan, type WorkerPlan } from "./worker-plan.ts";
 
 /** After an uncaught error, giving back what is held may take so long. */
 const CRASH_GRACE_MS = 5000;
@@ -31,7 +31,7 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
   const lines = new LineWriter(openSink(how, index));
   process.on("exit", () => lines.flush());
   const colors = pc.createColors(how.log.file === undefined && wantsColor(process.stderr, { color: how.log.color, env: process.env }));
-  const title = how.processes === 1 ? "MainProcess" : `Worker-${index}`;
+  const title = processTitle(index, how.processes);
   const logger = await makeLogger({ format: how.log.format, level: how.log.level, process: title, colors, lines, clock: systemClock });
   let app: Lovage | undefined;
   try {
@@ -42,10 +42,12 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
     process.title = `lovage worker ${worker.name}`;
     stop.attach(worker);
     stopOnUncaughtErrors(worker, logger);
+    if (index === 0 && how.log.format === "human" && !how.globals.quiet) {
+      // Connected, and the tasks are known; nothing has been taken yet.
+      app.onWorkerStart(() => process.stdout.write(`\n${worker.banner(lovageVersion()).join("\n")}\n\n`));
+    }
     await worker.start();
     reportToSupervisor(process, () => stop.now("warm"));
-    if (index === 0 && how.log.format === "human" && !how.globals.quiet)
-      process.stdout.write(`\n${worker.banner(lovageVersion()).join("\n")}\n\n`);
     await worker.finished;
     return EXIT.ok;
   } catch (error) {
@@ -71,9 +73,9 @@ function workerOptions(how: WorkerPlan, index: number): ConstructorParameters<ty
   };
 }
 
-function openSink({ log }: WorkerPlan, index: number): (text: string) => void {
+function openSink({ log, processes }: WorkerPlan, index: number): (text: string) => void {
   if (log.file === undefined) return (text) => void process.stderr.write(text);
-  const file = openLogFile(log.file.replaceAll("%i", String(index)).replaceAll("%p", String(process.pid)));
+  const file = openLogFile(log.file.replaceAll("%i", String(processes === 1 ? 0 : index + 1)).replaceAll("%p", String(process.pid)));
   return (text) => file.write(text);
 }
 
@@ -86,9 +88,10 @@ function stopWhenToldTo(logger: Logger, title: string): { attach(worker: Worker)
     void worker?.stop(how);
   };
   onStopSignals(systemClock, (how, signal) => {
+    const word = how === "warm" ? "Warm" : "Cold";
     logger.info(
       { signal },
-      how === "warm" ? `worker: Warm shutdown (${title}); once more ends the tasks that run` : `worker: Cold shutdown (${title})`,
+      `worker: ${word} shutdown (${title}), ${signal} received${how === "warm" ? "; once more ends the tasks that run" : ""}`,
     );
     stop(how);
   });

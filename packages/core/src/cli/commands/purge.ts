@@ -2,7 +2,7 @@
 import { createInterface } from "node:readline/promises";
 import { defineCommand, type CommandContext } from "../command.ts";
 import { chooseQueues } from "../choose-queues.ts";
-import { UsageError } from "../errors.ts";
+import { InterruptedError, UsageError } from "../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { flag, names } from "../option-kinds.ts";
 
@@ -33,17 +33,21 @@ export const purge = defineCommand({
 });
 
 /** The question goes to the standard error: the standard output is for the answer. */
-async function isConfirmed({ output, signal }: CommandContext, queues: readonly string[], location: string): Promise<boolean> {
+async function isConfirmed({ output }: CommandContext, queues: readonly string[], location: string): Promise<boolean> {
   if (!output.isInteractive(process.stdin)) {
     throw new UsageError(`purge discards all messages in ${queues.join(", ")} and cannot ask here`, "say -f if that is what you want");
   }
   output.warn(`this discards all messages that wait in ${queues.join(", ")} at ${location}. There is no way back.`);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await terminal.question("Type yes to go on: ", { signal });
+    const answer = await terminal.question("Type yes to go on: ");
     if (/^\s*y(es)?\s*$/i.test(answer)) return true;
     output.note("Nothing was discarded.");
     return false;
+  } catch (error) {
+    if (!(error instanceof Error && error.name === "AbortError")) throw error;
+    output.note(""); // ends the line of the question
+    throw new InterruptedError();
   } finally {
     terminal.close();
   }

@@ -1,5 +1,7 @@
 /** `lovage result`: what a task returned, or how it failed. */
-import { defineCommand } from "../command.ts";
+import type { Lovage } from "../../app/app.ts";
+import { isReady } from "../../protocol/states.ts";
+import { defineCommand, type CommandContext } from "../command.ts";
 import { durationMs } from "../option-kinds.ts";
 
 export const result = defineCommand({
@@ -13,7 +15,15 @@ export const result = defineCommand({
   ],
   async run(context, { timeoutMs }, [id]) {
     const app = await context.openApp();
+    if (timeoutMs !== 0) await sayThatItWaits(context, app, id);
     const { printResult } = await import("../print-result.ts");
     return printResult(context, app, app.result(id), timeoutMs);
   },
 });
+
+/** A wrong id looks like a task that has not begun: who waits should know that he may wait in vain. */
+async function sayThatItWaits({ output }: CommandContext, app: Lovage, id: string): Promise<void> {
+  const state = await app.result(id).state();
+  if (isReady(state)) return;
+  output.note(`waiting, its state is ${state}${state === "PENDING" ? ": not begun, or no such task" : ""} (Ctrl+C ends this)`);
+}
