@@ -114,11 +114,11 @@ export class Intake {
     const { expires, eta } = received;
     if (expires && expires.at < now) return this.#discard(request, { kind: "revoked", how: "expired" });
     if (this.#deps.revoked.has(received.id)) return this.#discard(request, { kind: "revoked", how: "revoked" });
-    this.#deps.observers.received(request);
     if (eta && eta.at > now) return this.#wait(request, eta.at, now);
     if (delivery.losses > 0 && dispatcher.suspectsWaiting >= limits.suspectsMax && this.#deps.broker.delayed) {
       return this.#park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
     }
+    this.#deps.observers.received(request);
     this.#admit(request);
   }
 
@@ -143,6 +143,7 @@ export class Intake {
     const { limits, credit, broker } = this.#deps;
     const isFar = dueAt - now > limits.parkThresholdMs || this.#waiting.size >= limits.etaMax;
     if (isFar && broker.delayed) return this.#park(request, dueAt);
+    this.#deps.observers.received(request);
     credit.freeSlot();
     credit.freeLoan(); // it holds a loan, but one that nothing was done with: a crash repeats nothing
     this.#waiting.add(dueAt, request);

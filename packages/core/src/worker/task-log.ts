@@ -21,6 +21,11 @@ export class TaskLog implements TaskObserver {
     if (this.#isOn("info")) this.#logger.info(facts(request), `Task ${label(request)} received`);
   }
 
+  setAside(request: Request, why: "parked" | "putBack"): void {
+    if (why === "parked" && this.#isOn("info"))
+      this.#logger.info(facts(request), `Task ${label(request)} is due later: the broker keeps it until then`);
+  }
+
   softLimitReached(request: Request, limitMs: number): void {
     this.#logger.warn(facts(request), `Soft time limit (${limitMs / 1000}s) exceeded for ${label(request)}`);
   }
@@ -61,7 +66,7 @@ export class TaskLog implements TaskObserver {
 
   #logSuccess(request: Request, value: unknown, runtimeMs: number): void {
     const repr = pythonRepr(value, request.options.resultreprMaxsize);
-    this.#logger.info({ ...facts(request), runtimeMs }, `Task ${label(request)} succeeded in ${runtimeMs / 1000}s: ${repr}`);
+    this.#logger.info({ ...facts(request), runtimeMs }, `Task ${label(request)} succeeded in ${seconds(runtimeMs)}s: ${repr}`);
   }
 
   #logRetry(request: Request, delayMs: number, error: unknown): void {
@@ -78,6 +83,11 @@ export class TaskLog implements TaskObserver {
   #isOn(level: LogLevel): boolean {
     return this.#logger.isLevelEnabled?.(level) ?? true;
   }
+}
+
+/** To the microsecond. */
+function seconds(ms: number): number {
+  return Math.round(ms * 1000) / 1_000_000;
 }
 
 /** `shop.add[4f0c...]`, with the name that monitors are to see. */

@@ -1,0 +1,127 @@
+/** Starts and ends worker processes that write down what they execute, and reads what they wrote. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { WorkerStatus } from "lovage/worker";
+
+const PROGRAM = fileURLToPath(new URL("./recording-worker.mjs", import.meta.url));
+
+export interface RecordingSettings {
+  readonly broker: string;
+  readonly backend?: string;
+  readonly concurrency?: number;
+  /** Further settings of the app, such as `leaseTime`. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+}
+
+type Said =
+  | { readonly kind: "ready" | "stopped" }
+  | { readonly kind: "running"; readonly index: number }
+  | { readonly kind: "status"; readonly status: WorkerStatus }
+  | { readonly kind: "log"; readonly level: string; readonly message: string; readonly error?: string };
+
+export class RecordingWorkers implements AsyncDisposable {
+  /** Warnings and errors of all workers. */
+  readonly log: string[] = [];
+  readonly directory = mkdtempSync(join(tmpdir(), "lovage-record-"));
+  readonly #file = join(this.directory, "record");
+  readonly #settings: RecordingSettings;
+  readonly #all = new Set<RecordingWorker>();
+
+  constructor(settings: RecordingSettings) {
+    this.#settings = settings;
+  }
+
+  /** Resolves when it consumes. */
+  async start(): Promise<RecordingWorker> {
+    const { broker, backend, concurrency, settings } = this.#settings;
+    const env = {
+      ...process.env,
+      TEST_BROKER: broker,
+      ...(backend === undefined ? {} : { TEST_BACKEND: backend }),
+      ...(concurrency === undefined ? {} : { TEST_CONCURRENCY: String(concurrency) }),
+      TEST_RECORD: this.#file,
+      TEST_SETTINGS: JSON.stringify(settings ?? {}),
+    };
+    const worker = new RecordingWorker(fork(PROGRAM, [], { env, execArgv: [] }), (line) => this.log.push(line));
+    this.#all.add(worker);
+    worker.gone.then(() => this.#all.delete(worker), () => undefined);
+    await worker.said("ready");
+    return worker;
+  }
+
+  get alive(): RecordingWorker[] {
+    return [...this.#all];
+  }
+
+  /** Lines in the order in which they were written. */
+  lines(): string[] {
+    try {
+      return readFileSync(this.#file, "utf8").split("\n").slice(0, -1);
+    } catch {
+      return [];
+    }
+  }
+
+  /** Resolves when so many different tasks were executed; rejects, saying which are missing, when that takes too long. */
+  async executed(count: number, withinMs: number): Promise<void> {
+    const deadline = performance.now() + withinMs;
+    for (;;) {
+      const seen = new Set(this.lines());
+      if (seen.size >= count) return;
+      if (performance.now() > deadline) throw new Error(`${seen.size} of ${count} tasks were executed\n${this.log.slice(-20).join("\n")}`);
+      await wait(50);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.alive.map((worker) => worker.end("SIGKILL")));
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+export class RecordingWorker {
+  readonly process: ChildProcess;
+  readonly gone: Promise<void>;
+  readonly #heard: Said[] = [];
+  readonly #waiting = new Set<{ matches(said: Said): boolean; resolve(said: Said): void; reject(error: Error): void }>();
+
+  constructor(child: ChildProcess, log: (line: string) => void) {
+    this.process = child;
+    this.gone = once(child, "exit").then(([code, signal]) => {
+      for (const waiting of this.#waiting) waiting.reject(new Error(`the worker process ended: ${signal ?? code}`));
+    });
+    child.on("message", (said: Said) => {
+      if (said.kind === "log") log(`${said.level} ${child.pid} ${said.message}${said.error ? `\n${said.error}` : ""}`);
+      else this.#heard.push(said);
+      for (const waiting of this.#waiting) if (waiting.matches(said)) waiting.resolve(said);
+    });
+  }
+
+  /** The next message of that kind, or the first one if it was said already. */
+  async said<Kind extends Said["kind"]>(kind: Kind): Promise<Extract<Said, { kind: Kind }>> {
+    const earlier = this.#heard.findIndex((said) => said.kind === kind);
+    if (earlier >= 0) return this.#heard.splice(earlier, 1)[0] as Extract<Said, { kind: Kind }>;
+    const said = await new Promise<Said>((resolve, reject) => {
+      const waiting = { matches: (each: Said) => each.kind === kind, resolve, reject };
+      this.#waiting.add(waiting);
+    });
+    this.#waiting.clear();
+    this.#heard.splice(0);
+    return said as Extract<Said, { kind: Kind }>;
+  }
+
+  async status(): Promise<WorkerStatus> {
+    this.process.send("status");
+    return (await this.said("status")).status;
+  }
+
+  async end(signal: NodeJS.Signals): Promise<void> {
+    this.process.kill(signal);
+    await this.gone;
+  }
+}
