@@ -38,8 +38,8 @@ const BLOCKING_WAIT_MS = 3;
 
 /** A page holds nine envelopes of usual size. */
 const PAGE_BYTES = 8192;
-/** The WAL is copied into the database at this size: less often than SQLite's default, for each time waits for the disk. */
-const CHECKPOINT_PAGES = 2000;
+/** The WAL is copied into the database when it has grown to 32 MiB: rarer than SQLite does it by itself, for each time waits for the disk. */
+const CHECKPOINT_PAGES = 4000;
 /** A WAL that grew beyond this is cut back. */
 const WAL_KEPT_BYTES = 64 * 1024 * 1024;
 const CACHE_KIB = 16 * 1024;
