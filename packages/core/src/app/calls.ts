@@ -12,7 +12,7 @@ import { runEagerly, type EagerResult } from "./eager.ts";
 import { CallError } from "./errors.ts";
 import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
-import { RoutingTable, type Destination, type RoutingOptions } from "./routing.ts";
+import { RoutingTable, type Destination } from "./routing.ts";
 import type { RunningTask } from "./running-task.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./settings-table.ts";
@@ -119,12 +119,12 @@ export class Calls {
     const { settings } = this.#app;
     const destination = this.routing.looksAtArguments
       ? undefined
-      : this.routing.route(name, routingOf(options), NO_OPTIONS, [], NO_KWARGS, "");
+      : this.routing.route(name, options?.routing ?? NO_OPTIONS, NO_OPTIONS, [], NO_KWARGS, "");
     const prepared: Prepared = {
       options,
       destination,
       codec: destination
-        ? codecOf(destination, options, settings)
+        ? codecOf(destination, settings)
         : { serializer: settings.taskSerializer, compression: settings.taskCompression ?? undefined },
       // null leaves it to the worker: a bool from a caller who does not know the task would override the task's own choice (celery-protocol.md 1.1)
       ignoreResult: options ? options.ignoreResult : null,
@@ -147,8 +147,8 @@ export class Calls {
     const keeps = prepared.destination !== undefined && (options === undefined || !asksForRoute(options));
     const destination = keeps
       ? prepared.destination
-      : this.routing.route(name, routingOf(prepared.options), options ?? NO_OPTIONS, args, kwargs, id);
-    const codec = keeps ? prepared.codec : codecOf(destination, prepared.options, this.#app.settings);
+      : this.routing.route(name, prepared.options?.routing ?? NO_OPTIONS, options ?? NO_OPTIONS, args, kwargs, id);
+    const codec = keeps ? prepared.codec : codecOf(destination, this.#app.settings);
     const task: Mutable<OutgoingTask> = {
       id,
       task: name,
@@ -263,24 +263,9 @@ function asksForRoute(options: CallOptions): boolean {
   );
 }
 
-/** What the task itself says about its route; its serializer only when it was set on the task, which the settings come after. */
-function routingOf(options: ResolvedTaskOptions | undefined): RoutingOptions {
-  if (!options) return NO_OPTIONS;
-  const { queue, exchange, exchangeType, routingKey, priority, deliveryMode } = options;
-  return {
-    ...(queue !== undefined && { queue }),
-    ...(exchange !== undefined && { exchange }),
-    ...(exchangeType !== undefined && { exchangeType }),
-    ...(routingKey !== undefined && { routingKey }),
-    ...(priority !== undefined && { priority }),
-    deliveryMode,
-  };
-}
-
-function codecOf(destination: Destination, options: ResolvedTaskOptions | undefined, settings: Lovage["settings"]): Codec {
-  const compression =
-    destination.compression === undefined ? (options ? options.compression : settings.taskCompression) : destination.compression;
-  return { serializer: destination.serializer ?? options?.serializer ?? settings.taskSerializer, compression: compression ?? undefined };
+function codecOf(destination: Destination, settings: Lovage["settings"]): Codec {
+  const { serializer = settings.taskSerializer, compression = settings.taskCompression } = destination;
+  return { serializer, compression: compression ?? undefined };
 }
 
 function recordChild(running: TaskContext, prepared: Prepared, id: string, options: CallOptions | undefined): void {

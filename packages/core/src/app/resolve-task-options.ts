@@ -1,7 +1,7 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
 import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
 import { TaskDefinitionError } from "./errors.ts";
-import { deliveryModeNumber } from "./routing.ts";
+import type { RoutingOptions } from "./routing.ts";
 import type { Settings } from "./settings.ts";
 import { checkOptionNames, type StoredDefinition } from "./task-definition.ts";
 import type { Backoff, ResolvedBackoff, ResolvedRetry, ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
@@ -20,12 +20,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
   const timeLimitMs = ms("timeLimit");
   const softTimeLimitMs = ms("softTimeLimit");
   return Object.freeze({
-    queue: options.queue,
-    exchange: options.exchange,
-    exchangeType: options.exchangeType,
-    routingKey: options.routingKey,
-    priority: options.priority,
-    deliveryMode: deliveryModeNumber(options.deliveryMode) ?? settings.taskDefaultDeliveryMode,
+    routing: pickRouting(options),
     serializer: options.serializer ?? settings.taskSerializer,
     compression: (options.compression === undefined ? settings.taskCompression : options.compression) ?? undefined,
     expiresMs: ms("expires"),
@@ -111,6 +106,11 @@ function resolveBackoff(name: string, backoff: Backoff): ResolvedBackoff {
   const max = backoff.kind === "fixed" ? undefined : backoff.max;
   const maxMs = backoff.kind === "fixed" ? baseMs : (durationOption(name, "retry.backoff.max", max) ?? BACKOFF_MAX_MS);
   return { kind: backoff.kind, baseMs, maxMs, jitter: backoff.jitter ?? "full" };
+}
+
+function pickRouting(options: TaskOptions): RoutingOptions {
+  const { queue, exchange, exchangeType, routingKey, priority, deliveryMode, serializer, compression } = options;
+  return { queue, exchange, exchangeType, routingKey, priority, deliveryMode, serializer, compression };
 }
 
 function pickHooks(options: TaskOptions): ResolvedTaskOptions["hooks"] {

@@ -3,7 +3,7 @@
  * order, then the default queue (celery/app/routes.py, `Router.route`; celery/app/amqp.py, `send_task_message`).
  */
 import { ConfigurationError } from "./errors.ts";
-import type { CallOptions, Kwargs } from "./call-options.ts";
+import type { Kwargs } from "./call-options.ts";
 import { declareQueue, type DeclaredQueue, type Queue } from "./queues.ts";
 import { readRoute, type Route, type Router } from "./routes.ts";
 import { NotAccepted } from "./setting-kinds.ts";
@@ -24,11 +24,17 @@ export interface Destination {
   readonly compression: string | null | undefined;
 }
 
-/** The options of a call or a task that routing looks at. */
-export type RoutingOptions = Pick<
-  CallOptions,
-  "queue" | "exchange" | "exchangeType" | "routingKey" | "priority" | "deliveryMode" | "serializer" | "compression"
->;
+/** The options of a call, a task or a route that routing looks at. */
+export interface RoutingOptions {
+  readonly queue?: string | Queue | undefined;
+  readonly exchange?: string | undefined;
+  readonly exchangeType?: ExchangeType | undefined;
+  readonly routingKey?: string | undefined;
+  readonly priority?: number | undefined;
+  readonly deliveryMode?: DeliveryMode | undefined;
+  readonly serializer?: string | undefined;
+  readonly compression?: string | null | undefined;
+}
 
 /** Queues that are declared, and those that came into use; made once per app. */
 export class RoutingTable {
@@ -70,28 +76,16 @@ export class RoutingTable {
 
   /** @param task options of the task itself; @param call options of the call, which win */
   route(name: string, task: RoutingOptions, call: RoutingOptions, args: readonly unknown[], kwargs: Kwargs, taskId: string): Destination {
-    const explicit = { ...withoutUnset(task), ...withoutUnset(call) } as RoutingOptions;
-    const routed = this.#ask(name, args, kwargs, explicit, taskId);
-    const options: RoutingOptions = { ...withoutUnset(routed ?? {}), ...explicit };
+    const explicit = over(call, task);
+    const routed = this.#routers.length === 0 ? undefined : this.#ask(name, args, kwargs, explicit, taskId);
+    const options = routed === undefined ? explicit : over(explicit, routed);
     const usesDefault = options.queue === undefined && (routed === undefined || options.exchange === undefined);
     const queue = usesDefault ? this.defaultQueue : options.queue === undefined ? undefined : this.#resolve(options.queue);
-    return { ...this.#address(options, queue), ...this.#rest(options) };
-  }
-
-  #address(options: RoutingOptions, queue: DeclaredQueue | undefined): Pick<Destination, "exchange" | "routingKey" | "queue"> {
-    const binding = queue?.bindings[0];
-    const type: ExchangeType = options.exchangeType ?? binding?.exchangeType ?? "direct";
-    const { exchange, routingKey } = options;
-    if (queue && (!exchange || !routingKey) && type === "direct") return { exchange: "", routingKey: queue.name, queue };
+    const [exchange, routingKey] = this.#address(options, queue);
     return {
-      exchange: exchange ?? binding?.exchange ?? this.#settings.taskDefaultExchange ?? "",
-      routingKey: routingKey ?? binding?.routingKey ?? this.#settings.taskDefaultRoutingKey ?? queue?.name ?? "",
+      exchange,
+      routingKey,
       queue,
-    };
-  }
-
-  #rest(options: RoutingOptions): Pick<Destination, "priority" | "deliveryMode" | "serializer" | "compression"> {
-    return {
       priority: options.priority ?? this.#settings.taskDefaultPriority ?? undefined,
       deliveryMode: deliveryModeNumber(options.deliveryMode) ?? this.#settings.taskDefaultDeliveryMode,
       serializer: options.serializer,
@@ -99,9 +93,23 @@ export class RoutingTable {
     };
   }
 
+  #address(options: RoutingOptions, queue: DeclaredQueue | undefined): readonly [exchange: string, routingKey: string] {
+    const binding = queue?.bindings[0];
+    const type: ExchangeType = options.exchangeType ?? binding?.exchangeType ?? "direct";
+    const { exchange, routingKey } = options;
+    if (queue && (!exchange || !routingKey) && type === "direct") return ["", queue.name];
+    return [
+      exchange ?? binding?.exchange ?? this.#settings.taskDefaultExchange ?? "",
+      routingKey ?? binding?.routingKey ?? this.#settings.taskDefaultRoutingKey ?? queue?.name ?? "",
+    ];
+  }
+
   #ask(name: string, args: readonly unknown[], kwargs: Kwargs, options: RoutingOptions, taskId: string): Route | undefined {
     for (const router of this.#routers) {
-      const answer = router.kind === "table" ? router.find(name) : router.ask(name, args, kwargs, { options, taskId });
+      const answer =
+        router.kind === "table"
+          ? router.find(name)
+          : router.ask(name, args, kwargs, { options: options as Readonly<Record<string, unknown>>, taskId });
       if (answer === undefined || answer === null) continue;
       return router.kind === "table" ? (answer as Route) : checkedAnswer(answer, name);
     }
@@ -139,6 +147,16 @@ function checkedAnswer(answer: unknown, name: string): Route {
   }
 }
 
-function withoutUnset(options: object): object {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/** What `first` says, and where it says nothing, `second`. Written out because it runs for every call that has options. */
+function over(first: RoutingOptions, second: RoutingOptions): RoutingOptions {
+  return {
+    queue: first.queue ?? second.queue,
+    exchange: first.exchange ?? second.exchange,
+    exchangeType: first.exchangeType ?? second.exchangeType,
+    routingKey: first.routingKey ?? second.routingKey,
+    priority: first.priority ?? second.priority,
+    deliveryMode: first.deliveryMode ?? second.deliveryMode,
+    serializer: first.serializer ?? second.serializer,
+    compression: first.compression === undefined ? second.compression : first.compression, // null is an answer: none
+  };
 }

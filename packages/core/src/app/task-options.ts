@@ -1,5 +1,6 @@
 /** What can be said about a task where it is defined: Celery's task attributes in camelCase, in Celery's units, and a few of ours. */
 import type { Duration } from "../shared/duration.ts";
+import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
 export interface TaskOptions {
@@ -102,13 +103,9 @@ export type Jitter = "none" | "full";
 
 /** Options after annotations, settings and defaults: nothing is left open, times are ms. */
 export interface ResolvedTaskOptions {
-  /** undefined: routers and the default queue decide. */
-  readonly queue: string | undefined;
-  readonly exchange: string | undefined;
-  readonly exchangeType: ExchangeType | undefined;
-  readonly routingKey: string | undefined;
-  readonly priority: number | undefined;
-  readonly deliveryMode: 1 | 2;
+  /** What the task itself says about its route and encoding: routers and settings come after it. */
+  readonly routing: RoutingOptions;
+  /** Of its messages, where neither the call nor a route says otherwise. */
   readonly serializer: string;
   readonly compression: string | undefined;
   readonly expiresMs: number | undefined;
