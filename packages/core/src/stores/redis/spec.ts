@@ -1,39 +1,41 @@
 /**
  * Where a Redis is and how to speak to it: plain data, so that another thread can open its own connections from it.
- * Transport options keep kombu's names and units (seconds); `options.ts` checks and resolves them.
+ * `address.ts` and `options.ts` check and resolve it.
  */
 export interface RedisSpec {
-  /** `redis://`, `rediss://`, `redis+socket://`, or (results only) `socket://`. Holds credentials: never log it. */
+  /** `redis://`, `rediss://`, `redis+socket://` or `socket://`. Holds credentials: never log it. */
   readonly url: string;
-  /** kombu's transport options by their own names, e.g. `global_keyprefix`, `priority_steps`, `visibility_timeout`. */
+  /** kombu's transport options, in its spelling (`global_keyprefix`) or in camelCase (`globalKeyprefix`), durations in seconds. */
   readonly transportOptions?: Readonly<Record<string, unknown>>;
-  /** Given as a setting, it wins over what the URL's query says. `true`: TLS with the system's certificates. */
-  readonly tls?: boolean | RedisTlsSpec;
-  /** Win over what the URL says. */
-  readonly username?: string;
-  readonly password?: string;
-  /** Until the TCP or TLS connection stands and the server has greeted. Default 5,000. */
-  readonly connectTimeoutMs?: number;
-  /** A command not answered for so long means a broken connection. Default 10,000. */
-  readonly socketTimeoutMs?: number;
-  /** TCP keepalive on idle connections. Default true. */
-  readonly keepalive?: boolean;
-  /** RESP version. Default 3, with 2 where the server does not know HELLO. */
-  readonly protocol?: 2 | 3;
+  /** Wins over what the URL's query says. `null`: as the URL says. */
+  readonly tls?: RedisTlsSpec | null | undefined;
+  /** Used where the URL names none. */
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** Until the connection stands and the server has greeted. Default 4,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** A command that is not answered for so long means a broken connection. Default 10,000. */
+  readonly socketTimeoutMs?: number | null | undefined;
+  /** TCP keepalive. Default true. */
+  readonly keepalive?: boolean | undefined;
+  /** Shown in CLIENT LIST. */
+  readonly clientName?: string | undefined;
+  /** Broker: `publish` gives up after so long when its caller gives no signal. Default 5,000. */
+  readonly publishTimeoutMs?: number | undefined;
+  /** Broker: how long a worker's first lease lasts, until its guard renews it. Default 10,000. */
+  readonly leaseMs?: number | undefined;
   /** Broker: how many dead letters a queue keeps; the oldest make room. Default 10,000. */
-  readonly deadLetterMax?: number;
-  /** Broker: a retry after a dropped connection can tell for so long whether the first sending arrived. Default 300,000. */
-  readonly publishMemoryMs?: number;
+  readonly deadLetterMax?: number | undefined;
 }
 
-/** File names, or the PEM texts themselves. */
+/** Certificates and keys are file names, or PEM texts. */
 export interface RedisTlsSpec {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  /** Default true. False accepts any certificate. */
-  readonly verify?: boolean;
-  /** Whether the certificate must name the host. Default true. */
-  readonly checkHostname?: boolean;
-  readonly servername?: string;
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  readonly servername?: string | undefined;
+  /** Default true: the server's certificate is checked. */
+  readonly rejectUnauthorized?: boolean | undefined;
+  /** Default true: the certificate must name the host. */
+  readonly checkHostname?: boolean | undefined;
 }

@@ -1,0 +1,95 @@
+/** Fanout through Redis channels, named as kombu names them (celery-protocol.md, section 3.4). Who is away misses messages. */
+import { decodeEnvelope, encodeEnvelope } from "../../protocol/envelope.ts";
+import type { Message } from "../../protocol/message.ts";
+import { newId } from "../../shared/ids.ts";
+import { fanoutChannel } from "../../stores/redis/keys.ts";
+import { Subscriber } from "../../stores/redis/subscriber.ts";
+import type { Broadcast } from "../broker.ts";
+import { Inbox } from "../inbox.ts";
+import { topicMatches } from "../topic.ts";
+import type { RedisContext } from "./context.ts";
+import { brokerError } from "./failures.ts";
+
+interface Listener {
+  /** The exchange's channel, without a routing key. */
+  readonly base: string;
+  readonly pattern: string;
+  readonly inbox: Inbox<Message>;
+}
+
+export class RedisBroadcast implements Broadcast {
+  readonly #context: RedisContext;
+  readonly #subscriber: Subscriber;
+  /** Redis pattern -> who listens to it. */
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  constructor(context: RedisContext) {
+    this.#context = context;
+    const events = {
+      message: (name: string, channel: string, payload: Buffer) => this.#onMessage(name, channel, payload),
+      subscribed: () => undefined,
+    };
+    this.#subscriber = new Subscriber("patterns", events, context.clock, (onOpen) =>
+      context.newLink("listen to broadcasts", { onOpen, eager: true }),
+    );
+  }
+
+  async publish(message: Message, exchange: string, routingKey: string): Promise<void> {
+    const { shard, options, commands, location } = this.#context;
+    try {
+      const connection = await commands.connection();
+      await connection.command("PUBLISH", [
+        fanoutChannel(shard, options, exchange, routingKey),
+        encodeEnvelope(message, { exchange, routingKey }, newId()),
+      ]);
+    } catch (error) {
+      throw brokerError(location, error);
+    }
+  }
+
+  subscribe(exchange: string, pattern: string, signal: AbortSignal): AsyncIterable<Message> {
+    const { shard, options } = this.#context;
+    const base = fanoutChannel(shard, { ...options, fanoutPatterns: false }, exchange, "");
+    const name = escapeGlob(base) + (options.fanoutPatterns ? globOf(pattern) : "");
+    const listener: Listener = { base, pattern, inbox: new Inbox<Message>(signal) };
+    if (signal.aborted) return listener.inbox;
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    this.#subscriber.add(name);
+    const end = (): void => {
+      listeners.delete(listener);
+      if (listeners.size > 0) return;
+      this.#listeners.delete(name);
+      this.#subscriber.drop(name);
+    };
+    signal.addEventListener("abort", end, { once: true });
+    return listener.inbox;
+  }
+
+  close(): void {
+    this.#subscriber.close();
+  }
+
+  #onMessage(name: string, channel: string, payload: Buffer): void {
+    const listeners = this.#listeners.get(name);
+    if (!listeners || listeners.size === 0) return;
+    try {
+      const { message, info } = decodeEnvelope(payload);
+      for (const { base, pattern, inbox } of listeners) {
+        if (channel !== base && !channel.startsWith(`${base}/`)) continue;
+        if (pattern === "" || pattern === "#" || topicMatches(pattern, info.routingKey)) inbox.push(message);
+      }
+    } catch (error) {
+      this.#context.logger.debug({ err: error, pattern: name }, "a broadcast that is no message was ignored");
+    }
+  }
+}
+
+/** A Redis glob that lets through at least what the pattern does; the rest is sorted out here. The empty key has no `/`. */
+function globOf(pattern: string): string {
+  if (pattern === "") return "";
+  if (pattern === "#") return "*";
+  return `/${escapeGlob(pattern).replaceAll("\\*", "*").replaceAll("#", "*")}`;
+}
+
+const escapeGlob = (text: string): string => text.replaceAll(/[*?[\]\\]/g, String.raw`\$&`);

@@ -1,0 +1,234 @@
+/**
+ * Takes messages for one worker: several reserves under way while there is something to take, and blocking reads while
+ * there is not.
+ *
+ * States: draining (reserves under way, as long as they come back full) -> waiting (blocking reads) -> draining.
+ * A heartbeat reserves every few seconds even so: it proves that the connection lives, and finds what a broken read left behind.
+ */
+import { sleep, type Timer } from "../../shared/clock.ts";
+import type { RedisConnection } from "../../stores/redis/connection.ts";
+import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
+import type { ConsumeOptions, Delivery } from "../broker.ts";
+import { abortable } from "../../stores/redis/link.ts";
+import { type RedisContext, turn } from "./context.ts";
+import type { RedisDelivery } from "./delivery.ts";
+import { brokerError } from "./failures.ts";
+import type { QueueLists } from "./lists.ts";
+import type { WorkerSession } from "./session.ts";
+import { Waiter } from "./waiter.ts";
+
+/** Reserves under way at once; one alone leaves client and server waiting for each other (40 % of the rate). */
+const RESERVES_UNDER_WAY = 4;
+/** Smaller batches cost Redis more for each message than they gain in overlap. */
+const SMALL_BATCH = 16;
+const LARGE_BATCH = 512;
+const HEARTBEAT_MS = 5000;
+const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+const ERROR_PAUSE_MS = 1000;
+/** How long the end of `consume` waits for Redis to take back what was not yielded; the lease's end does it otherwise. */
+const GIVE_BACK_MS = 3000;
+
+export class Consumer {
+  readonly #context: RedisContext;
+  readonly #session: WorkerSession;
+  readonly #lists: QueueLists;
+  readonly #options: ConsumeOptions;
+  readonly #giveBack: (deliveries: readonly RedisDelivery[], signal: AbortSignal) => Promise<unknown>;
+  readonly #waiter: Waiter;
+  readonly #ready: RedisDelivery[] = [];
+  #requested = 0;
+  readonly #reserves = new Set<Promise<void>>();
+  #mostFree = 1;
+  #isWaiting = false;
+  #connection: RedisConnection | undefined;
+  #lastAnswerAt = 0;
+  #reservedSinceReconcile = false;
+  #heartbeat: Timer | undefined;
+  #failure: unknown;
+  #freeWait: Promise<void> | undefined;
+  #ring: () => void = () => undefined;
+  #bell = new Promise<void>((resolve) => (this.#ring = resolve));
+
+  constructor(
+    context: RedisContext,
+    session: WorkerSession,
+    lists: QueueLists,
+    options: ConsumeOptions,
+    giveBack: (deliveries: readonly RedisDelivery[], signal: AbortSignal) => Promise<unknown>,
+  ) {
+    this.#context = context;
+    this.#session = session;
+    this.#lists = lists;
+    this.#options = options;
+    this.#giveBack = giveBack;
+    this.#waiter = new Waiter(context, session.worker, lists.all, () => this.#wake());
+  }
+
+  async *run(): AsyncGenerator<readonly Delivery[], void, undefined> {
+    const { credit, signal } = this.#options;
+    const onAbort = (): void => this.#ring();
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#session.know(this.#lists.all);
+    this.#beat();
+    try {
+      while (!signal.aborted) {
+        if (this.#failure !== undefined) throw this.#failure;
+        this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));
+        const free = credit.free();
+        this.#mostFree = Math.max(this.#mostFree, free);
+        if (this.#ready.length > 0 && free > 0) {
+          yield this.#ready.splice(0, free);
+          continue;
+        }
+        this.#take(free - this.#ready.length - this.#requested);
+        if (free <= 0) this.#awaitCredit();
+        await this.#bell;
+        this.#bell = new Promise<void>((resolve) => (this.#ring = resolve));
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      await this.#stop();
+    }
+  }
+
+  /** Starts what should be under way when so many slots are open that nobody has asked for. */
+  #take(open: number): void {
+    if (open <= 0 && this.#reserves.size === 0) this.#waiter.pause(this.#connection);
+    if (open <= 0) return;
+    if (this.#isWaiting) return this.#waiter.wait();
+    const usual = Math.min(LARGE_BATCH, Math.max(SMALL_BATCH, Math.ceil(this.#mostFree / RESERVES_UNDER_WAY)));
+    let left = open;
+    while (left > 0 && this.#reserves.size < RESERVES_UNDER_WAY && (this.#reserves.size === 0 || left >= usual / 2)) {
+      const want = Math.min(left, usual);
+      left -= want;
+      void this.#start(want, false);
+    }
+  }
+
+  /** Never rejects: what goes wrong is waited out, or ends `run`. */
+  #start(want: number, withInboxes: boolean): Promise<void> {
+    this.#requested += want;
+    const reserve = this.#reserve(want, withInboxes).finally(() => {
+      this.#requested -= want;
+      this.#reserves.delete(reserve);
+      this.#ring();
+    });
+    this.#reserves.add(reserve);
+    return reserve;
+  }
+
+  async #reserve(want: number, withInboxes: boolean): Promise<void> {
+    const { events } = this.#options;
+    try {
+      const connection = await this.#session.connection(this.#options.signal);
+      if (connection !== this.#connection) {
+        this.#connection = connection;
+        events?.connected?.();
+      }
+      const maxBytes = this.#options.maxBatchBytes ?? MAX_BATCH_BYTES;
+      const inboxes = withInboxes ? this.#waiter.inboxes : [];
+      const { deliveries, full } = await this.#session.reserve(want, this.#lists.next(), inboxes, maxBytes, this.#options.signal);
+      this.#ready.push(...deliveries);
+      this.#reservedSinceReconcile ||= deliveries.length > 0;
+      this.#isWaiting = deliveries.length < want && !full;
+      this.#isAlive();
+    } catch (error) {
+      await this.#waitOut(error);
+    }
+  }
+
+  #isAlive(): void {
+    this.#lastAnswerAt = this.#context.clock.monotonic();
+    this.#options.events?.alive?.();
+  }
+
+  async #waitOut(error: unknown): Promise<void> {
+    const { signal, events } = this.#options;
+    if (signal.aborted) return;
+    this.#isWaiting = false;
+    if (error instanceof RedisGoneError) {
+      if (this.#connection) {
+        this.#connection = undefined;
+        this.#waiter.reset();
+        events?.disconnected?.(brokerError(this.#context.location, error));
+      }
+      return;
+    }
+    if (!(error instanceof RedisAnswerError)) {
+      this.#failure ??= brokerError(this.#context.location, error);
+      return;
+    }
+    if (error.word === "READONLY") this.#context.commands.current?.destroy(); // a demoted master: its name may lead to the new one by now
+    this.#context.logger.error({ err: error, queues: this.#lists.queues }, "Redis refuses to lend messages, trying again");
+    await sleep(this.#context.clock, ERROR_PAUSE_MS * (0.5 + this.#context.random() / 2), signal).catch(() => undefined);
+  }
+
+  /** A blocking read brought something: take it from the inbox, and what else there is. */
+  #wake(): void {
+    if (this.#options.signal.aborted) return;
+    const open = Math.max(0, this.#options.credit.free() - this.#ready.length - this.#requested);
+    void this.#start(Math.min(open, LARGE_BATCH), true);
+  }
+
+  #beat(): void {
+    this.#heartbeat = this.#context.clock.timer(HEARTBEAT_MS, () => void this.#onBeat(), { background: true });
+  }
+
+  async #onBeat(): Promise<void> {
+    const { signal, credit } = this.#options;
+    if (signal.aborted) return;
+    try {
+      if (this.#reservedSinceReconcile && this.#connection) {
+        this.#reservedSinceReconcile = false;
+        await this.#session.reconcile(signal);
+        this.#isAlive();
+        this.#ring();
+      } else if (this.#context.clock.monotonic() - this.#lastAnswerAt >= HEARTBEAT_MS / 2 && this.#reserves.size === 0) {
+        const open = Math.max(0, credit.free() - this.#ready.length - this.#requested);
+        const before = this.#ready.length;
+        await this.#start(Math.min(open, LARGE_BATCH), true);
+        await turn();
+        this.#waiter.suspect(new Set(this.#ready.slice(before).map(({ list }) => list)));
+      }
+    } catch (error) {
+      await this.#waitOut(error);
+      this.#ring();
+    }
+    if (!signal.aborted) this.#beat();
+  }
+
+  #awaitCredit(): void {
+    const { credit, signal } = this.#options;
+    if (this.#freeWait) return;
+    this.#freeWait = credit
+      .whenFree(signal)
+      .then(turn) // slots that become free in the same turn are asked for together
+      .catch(() => undefined) // the signal aborted, which rings by itself
+      .finally(() => {
+        this.#freeWait = undefined;
+        this.#ring();
+      });
+  }
+
+  /** Gives back what was lent and not yielded. */
+  async #stop(): Promise<void> {
+    this.#heartbeat?.cancel();
+    const { clock, commands, logger } = this.#context;
+    const tooLong = new AbortController();
+    const timer = clock.timer(GIVE_BACK_MS, () => tooLong.abort(new Error("Redis did not take it back in time")));
+    try {
+      await this.#waiter.close(commands.current);
+      await abortable(Promise.all(this.#reserves), tooLong.signal);
+      await this.#session.reserve(0, { lists: [], groups: [] }, this.#waiter.inboxes, MAX_BATCH_BYTES, tooLong.signal);
+      this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));
+      if (this.#ready.length > 0) await this.#giveBack(this.#ready.splice(0), tooLong.signal);
+    } catch (error) {
+      logger.warn(
+        { err: error, worker: this.#session.worker, loans: this.#ready.length },
+        "could not give back what was not started: it returns when the lease ends",
+      );
+    } finally {
+      timer.cancel();
+    }
+  }
+}

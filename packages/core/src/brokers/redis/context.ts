@@ -1,0 +1,29 @@
+/** What the parts of the Redis broker share. */
+import type { Clock, Random } from "../../shared/clock.ts";
+import type { Logger } from "../../shared/log.ts";
+import type { Shard } from "../../stores/redis/keys.ts";
+import type { LinkOptions, RedisLink } from "../../stores/redis/link.ts";
+import type { BrokerOptions } from "../../stores/redis/options.ts";
+
+export interface RedisContext {
+  /** Without credentials. */
+  readonly location: string;
+  readonly db: number;
+  readonly shard: Shard & Pick<BrokerOptions, "separator">;
+  readonly options: BrokerOptions;
+  /** The connection of reserve, settle, leases and everything asked for by hand. Its order of commands is relied upon. */
+  readonly commands: RedisLink;
+  /** Makes another link to the same place. */
+  readonly newLink: (purpose: string, options?: Omit<LinkOptions, "purpose">) => RedisLink;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly leaseMs: number;
+  readonly deadLetterMax: number;
+}
+
+/** A loan's script must be told to any later sweep for so long that it was taken away. */
+export const SWEPT_MARK_MS = 3_600_000;
+
+/** Lets the event loop turn once: what has arrived is read, what was answered goes on. */
+export const turn = async (): Promise<void> => await new Promise((resolve) => setImmediate(resolve));

@@ -1,0 +1,56 @@
+/**
+ * A message on loan through Redis: its bytes as they were, decoded when somebody asks.
+ */
+import { isUtf8 } from "node:buffer";
+
+import { decodeEnvelope, markRedelivered } from "../../protocol/envelope.ts";
+import type { Delivery, LoanId, OpenedDelivery } from "../broker.ts";
+import { readLosses } from "./losses.ts";
+
+export class RedisDelivery implements Delivery {
+  readonly loan: LoanId;
+  readonly queue: string;
+  readonly losses: number;
+  readonly raw: Buffer;
+  /** The list it was taken from: queue and priority step. */
+  readonly list: string;
+  /** Grows with each loan of a worker: the order in which they were taken. */
+  readonly number: number;
+  #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
+
+  constructor(loan: string, number: number, source: QueueList, raw: Buffer) {
+    this.loan = loan as LoanId; // made here and nowhere else
+    this.number = number;
+    this.queue = source.queue;
+    this.list = source.list;
+    this.raw = raw;
+    this.losses = readLosses(raw);
+  }
+
+  open(): OpenedDelivery & { readonly deliveryTag: string } {
+    return (this.#opened ??= decodeEnvelope(this.raw));
+  }
+}
+
+/** One list of a queue. */
+export interface QueueList {
+  readonly queue: string;
+  /** Its key. */
+  readonly list: string;
+}
+
+/** The envelope marked as delivered before, as kombu marks it; what is no envelope stays as it is. */
+export function redelivered(raw: Buffer): string | Buffer {
+  if (!isUtf8(raw)) return raw;
+  try {
+    return markRedelivered(raw.toString());
+  } catch {
+    return raw;
+  }
+}
+
+/** Takes a loan's entry apart: list, newline, envelope. */
+export function splitEntry(entry: Buffer): { readonly list: string; readonly raw: Buffer } {
+  const end = entry.indexOf(0x0a);
+  return { list: entry.toString("utf8", 0, end), raw: entry.subarray(end + 1) };
+}

@@ -1,0 +1,40 @@
+/**
+ * The lists of the queues a worker consumes, in the order in which they are tried: all queues at one priority step before
+ * the next step, as kombu does (celery-protocol.md, section 3.5). Within a step the queues share what is wanted, and the
+ * first one rotates; `priority` and `sorted` keep a fixed order, and take all of a queue before the next.
+ */
+import { listKey, type Shard } from "../../stores/redis/keys.ts";
+import type { BrokerOptions } from "../../stores/redis/options.ts";
+import type { QueueList } from "./delivery.ts";
+
+export interface ListOrder {
+  readonly lists: readonly QueueList[];
+  /** How many of them, from the first on, share what is wanted; then the next so many. */
+  readonly groups: readonly number[];
+}
+
+export class QueueLists {
+  readonly queues: readonly string[];
+  readonly all: readonly QueueList[];
+  readonly #orders: readonly ListOrder[];
+  #turn = 0;
+
+  constructor(shard: Shard, options: BrokerOptions, queues: readonly string[]) {
+    this.queues = options.queueOrder === "sorted" ? queues.toSorted() : [...new Set(queues)];
+    const rotates = options.queueOrder === "round_robin";
+    const order = (first: number): ListOrder => {
+      const rotated = [...this.queues.slice(first), ...this.queues.slice(0, first)];
+      const lists = options.prioritySteps.flatMap((step) =>
+        rotated.map((queue) => ({ queue, list: listKey({ ...shard, separator: options.separator }, queue, step) })),
+      );
+      return { lists, groups: rotates ? options.prioritySteps.map(() => this.queues.length) : lists.map(() => 1) };
+    };
+    this.#orders = rotates ? this.queues.map((_, first) => order(first)) : [order(0)];
+    this.all = this.#orders[0]?.lists ?? [];
+  }
+
+  next(): ListOrder {
+    this.#turn = (this.#turn + 1) % this.#orders.length;
+    return this.#orders[this.#turn] as ListOrder; // the index is within the array
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Publishes batches, each executed at most once however often it is sent.
+ *
+ * A publisher numbers its batches. The script that pushes a batch writes its number into the publisher's hash in the same step;
+ * after a dropped connection the next one first puts a new epoch there, so that nothing still on its way can be executed, and reads
+ * which batches were. What Redis does not remember (it lost its data, or the hash's time ran out) is reported as unknown.
+ */
+import { newId } from "../../shared/ids.ts";
+import { sleep } from "../../shared/clock.ts";
+import { asPairs } from "../../stores/redis/answers.ts";
+import type { RedisConnection } from "../../stores/redis/connection.ts";
+import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
+import { publisherKey } from "../../stores/redis/keys.ts";
+import { abortable, type RedisLink } from "../../stores/redis/link.ts";
+import { loadScript } from "../../stores/redis/scripts.ts";
+import type { PublishFate } from "../broker.ts";
+import type { RedisContext } from "./context.ts";
+
+const publishScript = loadScript("publish");
+const openScript = loadScript("open-publisher");
+
+/** Slots of the hash: so many batches can be unanswered. */
+const UNDER_WAY = 8;
+/** Longer than any publish waits, and renewed by each batch. */
+const REMEMBERED_MS = 60_000;
+const RETRY_PAUSE_MS = 100;
+/** Answers of a server that is starting or was just demoted: worth another try before the deadline. */
+const PASSING: ReadonlySet<string> = new Set(["LOADING", "READONLY", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"]);
+
+/** Texts for each list. Executed as a whole. */
+export type Batch = ReadonlyMap<string, readonly string[]>;
+
+export interface BatchFate {
+  readonly fate: PublishFate;
+  /** Why it is not held. */
+  readonly cause: unknown;
+}
+
+export class Publisher {
+  readonly #context: RedisContext;
+  readonly #link: RedisLink;
+  readonly #key: string;
+  readonly #freeSlots = Array.from({ length: UNDER_WAY }, (_, slot) => slot);
+  readonly #waiting: (() => void)[] = [];
+  #sequence = 0;
+  #epochs = 0;
+  #epoch = "";
+  /** The epoch that made the hash: while it is the same, Redis remembers all that it was told. */
+  #born = "";
+  /** Slot -> batch, as of the last opening; undefined when the hash was made anew by it. */
+  #executed: ReadonlyMap<string, string> | undefined;
+
+  constructor(context: RedisContext) {
+    this.#context = context;
+    this.#key = publisherKey(context.shard, newId());
+    this.#link = context.newLink("publish", { onOpen: async (connection) => await this.#open(connection) });
+  }
+
+  /** Never rejects. `signal` is the deadline: what was sent and not answered by then is unknown. */
+  async publish(batch: Batch, signal: AbortSignal): Promise<BatchFate> {
+    let slot: number;
+    try {
+      slot = await this.#slot(signal);
+    } catch (cause) {
+      return { fate: "refused", cause: this.#link.lastFailure ?? cause };
+    }
+    try {
+      return await this.#send(batch, slot, String(++this.#sequence), signal);
+    } finally {
+      this.#freeSlots.push(slot);
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async connection(signal: AbortSignal): Promise<RedisConnection> {
+    return await this.#link.connection(signal);
+  }
+
+  /** Why there is no connection now. */
+  get lastFailure(): unknown {
+    return this.#link.current ? undefined : this.#link.lastFailure;
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+
+  async #send(batch: Batch, slot: number, sequence: string, signal: AbortSignal): Promise<BatchFate> {
+    const keys = [this.#key, ...batch.keys()];
+    const counts = Array.from(batch.values(), (texts) => texts.length);
+    const texts = [...batch.values()].flat();
+    let sentIn: { readonly epoch: string; readonly born: string } | undefined;
+    let cause: unknown;
+    for (;;) {
+      try {
+        const connection = await this.#link.connection(signal);
+        if (sentIn) {
+          if (sentIn.born !== this.#born)
+            return { fate: "unknown", cause: cause ?? new RedisGoneError("Redis does not remember", { sent: true }) };
+          if (this.#executed?.get(String(slot)) === sequence) return { fate: "held", cause: undefined };
+        }
+        sentIn = { epoch: this.#epoch, born: this.#born };
+        const answer = await abortable(
+          connection.script(publishScript, keys, [this.#epoch, slot, sequence, REMEMBERED_MS, ...counts, ...texts]),
+          signal,
+        );
+        if (answer === 1) return { fate: "held", cause: undefined };
+        const wasIn = sentIn.epoch;
+        sentIn = undefined; // it says that nothing was done
+        if (wasIn === this.#epoch) await this.#open(connection); // the hash's time had run out
+      } catch (error) {
+        if (signal.aborted) return { fate: sentIn ? "unknown" : "refused", cause: this.lastFailure ?? cause ?? error };
+        cause = error;
+        if (error instanceof RedisGoneError) {
+          if (!error.sent && sentIn?.epoch === this.#epoch) sentIn = undefined;
+          continue;
+        }
+        if (!(error instanceof RedisAnswerError)) return { fate: sentIn ? "unknown" : "refused", cause: error };
+        sentIn = undefined; // a script that answers with an error has written nothing
+        if (!PASSING.has(error.word)) return { fate: "refused", cause: error };
+        if (error.word === "READONLY") this.#link.current?.destroy(); // a demoted master: its name may lead to the new one by now
+        await sleep(this.#context.clock, RETRY_PAUSE_MS * (0.5 + this.#context.random()), signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #open(connection: RedisConnection): Promise<void> {
+    const epoch = String(++this.#epochs);
+    const known = new Map(asPairs(await connection.script(openScript, [this.#key], [epoch, REMEMBERED_MS])));
+    this.#epoch = epoch;
+    this.#executed = known;
+    this.#born = known.get("born") ?? "";
+  }
+
+  async #slot(signal: AbortSignal): Promise<number> {
+    for (;;) {
+      signal.throwIfAborted();
+      const slot = this.#freeSlots.shift();
+      if (slot !== undefined) return slot;
+      await this.#turnInQueue(signal);
+    }
+  }
+
+  async #turnInQueue(signal: AbortSignal): Promise<void> {
+    let wake = (): void => undefined;
+    const woken = new Promise<void>((resolve) => (wake = resolve));
+    this.#waiting.push(wake);
+    try {
+      await abortable(woken, signal);
+    } catch (error) {
+      const at = this.#waiting.indexOf(wake);
+      if (at === -1) this.#waiting.shift()?.(); // it was our turn: pass it on
+      else this.#waiting.splice(at, 1);
+      throw error;
+    }
+  }
+}

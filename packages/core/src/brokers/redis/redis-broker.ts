@@ -1,0 +1,319 @@
+/**
+ * The Redis broker: Celery's lists and bindings on the wire, loans of our own (docs: architecture, "Redis").
+ *
+ * Connections of one process: one for commands; one more from the first publish; one more from the first broadcast subscription; while
+ * a worker consumes, one for each list up to eight (queues x priority steps), and two more when it has more lists than that.
+ */
+import { encodeEnvelope } from "../../protocol/envelope.ts";
+import type { ResultBackend } from "../../results/result-backend.ts";
+import { newId } from "../../shared/ids.ts";
+import { asNumber } from "../../stores/redis/answers.ts";
+import type { RedisAddress } from "../../stores/redis/address.ts";
+import type { RedisConnection } from "../../stores/redis/connection.ts";
+import { RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
+import { deadKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
+import { loadScript } from "../../stores/redis/scripts.ts";
+import { SharedRedis } from "../../stores/redis/shared-redis.ts";
+import type {
+  Broker,
+  ConsumeOptions,
+  DeadLetters,
+  DelayedQueue,
+  Delivery,
+  Leases,
+  Outgoing,
+  PublishFate,
+  PublishOptions,
+  QueueDepth,
+  QueueSpec,
+  SettleAnswer,
+  Settlement,
+  SettleOptions,
+} from "../broker.ts";
+import { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
+import { RedisBroadcast } from "./broadcast.ts";
+import { Consumer } from "./consumer.ts";
+import type { RedisContext } from "./context.ts";
+import { RedisDeadLetters } from "./dead-letters.ts";
+import { RedisDelayed } from "./delayed.ts";
+import { RedisDelivery } from "./delivery.ts";
+import { brokerError } from "./failures.ts";
+import { KombuSweep } from "./kombu-sweep.ts";
+import { RedisLeases } from "./leases.ts";
+import { QueueLists } from "./lists.ts";
+import { type Batch, Publisher } from "./publisher.ts";
+import { type Route, Router } from "./routing.ts";
+import { WorkerSession } from "./session.ts";
+import { Settler } from "./settler.ts";
+
+const purgeScript = loadScript("purge");
+
+/** One batch of a publish: below Lua's limit of values on its stack, and short enough to let others in between. */
+const BATCH = 512;
+const BATCH_BYTES = 4 * 1024 * 1024;
+
+export class RedisBroker implements Broker {
+  readonly kind = "redis";
+  readonly location: string;
+  readonly leases: Leases;
+  readonly delayed: DelayedQueue;
+  readonly broadcast: RedisBroadcast;
+  readonly deadLetters: DeadLetters;
+  readonly #context: RedisContext;
+  readonly #address: RedisAddress;
+  readonly #publishTimeoutMs: number;
+  readonly #router: Router;
+  readonly #publisher: Publisher;
+  readonly #settler: Settler;
+  readonly #sessions = new Map<string, WorkerSession>();
+
+  constructor(context: RedisContext, address: RedisAddress, publishTimeoutMs: number) {
+    this.location = context.location;
+    this.#context = context;
+    this.#address = address;
+    this.#publishTimeoutMs = publishTimeoutMs;
+    this.#router = new Router(context);
+    this.#publisher = new Publisher(context);
+    this.#settler = new Settler(context, this.#router);
+    this.leases = new RedisLeases(context, new KombuSweep(context, this.#router));
+    this.delayed = new RedisDelayed(context);
+    this.broadcast = new RedisBroadcast(context);
+    this.deadLetters = new RedisDeadLetters(context);
+  }
+
+  async publish(messages: readonly Outgoing[], options: PublishOptions = {}): Promise<void> {
+    if (messages.length === 0) return;
+    await this.#withDeadline(options.signal, async (signal) => {
+      const fates: PublishFate[] = messages.map(() => "refused");
+      let cause: unknown;
+      try {
+        const routes = await this.#routes(messages, signal);
+        const planned = planBatches(messages, routes);
+        await Promise.all(
+          planned.map(async ({ batch, members }) => {
+            const told = await this.#publisher.publish(batch, signal);
+            for (const member of members) fates[member] = told.fate;
+            if (told.fate !== "held") cause ??= told.cause;
+          }),
+        );
+        const channels = await this.#toChannels(messages, routes, signal);
+        for (const [member, fate] of channels) fates[member] = fate;
+        if (fates.every((fate) => fate === "held")) return;
+        const nowhere = routes.findIndex((route) => route.kind === "nowhere");
+        if (nowhere !== -1) cause ??= this.#unrouted(messages[nowhere] as Outgoing);
+      } catch (error) {
+        cause ??= error;
+      }
+      throw new PublishError(this.location, fates, this.#publishCause(cause, signal));
+    });
+  }
+
+  async *consume(queues: readonly string[], options: ConsumeOptions): AsyncGenerator<readonly Delivery[], void, undefined> {
+    if (queues.length === 0) throw new RedisConfigurationError("a consumer needs at least one queue");
+    const broken = queues.find((queue) => queue === "" || queue.includes("\n"));
+    if (broken !== undefined)
+      throw new RedisConfigurationError(`a queue's name cannot be empty or hold a line break: ${JSON.stringify(broken)}`);
+    const session = this.#session(options.worker);
+    const lists = new QueueLists(this.#context.shard, this.#context.options, queues);
+    const giveBack = async (deliveries: readonly RedisDelivery[], signal: AbortSignal): Promise<unknown> =>
+      await this.#settler.settle(
+        session,
+        deliveries.map((delivery) => ({ delivery, end: { kind: "putBack" } })),
+        undefined,
+        signal,
+      );
+    yield* new Consumer(this.#context, session, lists, options, giveBack).run();
+  }
+
+  async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
+    if (settlements.length === 0) return [];
+    const results = this.#resultsOf(settlements, options.backend);
+    const [first] = this.#sessions.values();
+    if (this.#sessions.size === 1) return await this.#settler.settle(first as WorkerSession, settlements, results, options.signal);
+    const answers: SettleAnswer[] = settlements.map(() => "lost");
+    await Promise.all(
+      Array.from(this.#sessions.values(), async (session) => {
+        const members = settlements.flatMap(({ delivery }, i) =>
+          delivery instanceof RedisDelivery && session.isOutstanding(delivery) ? [i] : [],
+        );
+        if (members.length === 0) return;
+        const told = await this.#settler.settle(
+          session,
+          members.map((i) => settlements[i] as Settlement),
+          results,
+          options.signal,
+        );
+        members.forEach((i, at) => (answers[i] = told[at] as SettleAnswer));
+      }),
+    );
+    return answers;
+  }
+
+  async bind(queues: readonly QueueSpec[]): Promise<void> {
+    await this.#asking(async (connection) => await this.#router.declare(connection, queues));
+  }
+
+  async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
+    const { shard } = this.#context;
+    return await this.#asking(
+      async (connection) =>
+        await Promise.all(
+          queues.map(async (queue) => {
+            const [parked, dead, ...ready] = await Promise.all([
+              connection.command("ZCARD", [parkedKey(shard, queue)]),
+              connection.command("HLEN", [deadKey(shard, queue)]),
+              ...this.#listsOf(queue).map(async (list) => await connection.command("LLEN", [list])),
+            ]);
+            return {
+              queue,
+              ready: ready.reduce<number>((sum, length) => sum + asNumber(length), 0),
+              parked: asNumber(parked),
+              dead: asNumber(dead),
+            };
+          }),
+        ),
+    );
+  }
+
+  async purge(queue: string): Promise<number> {
+    const { shard } = this.#context;
+    const keys = [parkedKey(shard, queue), dueKey(shard), ...this.#listsOf(queue)];
+    return await this.#asking(async (connection) => asNumber(await connection.script(purgeScript, keys, [queue])));
+  }
+
+  settlesWith(backend: ResultBackend): boolean {
+    return backend.sharedStore instanceof SharedRedis && backend.sharedStore.isOn(this.#address);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.broadcast.close();
+    this.#publisher.close();
+    this.#context.commands.close();
+  }
+
+  #session(worker: string): WorkerSession {
+    const session = this.#sessions.get(worker) ?? new WorkerSession(this.#context, worker);
+    this.#sessions.set(worker, session);
+    return session;
+  }
+
+  #resultsOf(settlements: readonly Settlement[], backend: ResultBackend | undefined): SharedRedis | undefined {
+    const shared = backend?.sharedStore;
+    if (shared instanceof SharedRedis && shared.isOn(this.#address)) return shared;
+    if (settlements.some(({ results }) => results !== undefined && results.length > 0)) {
+      throw new RedisConfigurationError(
+        "results can be settled in one step only with a backend on the broker's own server (see settlesWith)",
+      );
+    }
+    return undefined;
+  }
+
+  async #routes(messages: readonly Outgoing[], signal: AbortSignal): Promise<readonly Route[]> {
+    const known = messages.map((message) => this.#router.known(message));
+    if (known.every((route) => route !== undefined)) return known;
+    for (;;) {
+      try {
+        return await this.#router.routes(await this.#publisher.connection(signal), messages);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(brokerError(this.location, error) instanceof BrokerUnavailableError)) throw error;
+      }
+    }
+  }
+
+  /** Nobody keeps what goes to a channel, so that sending it twice would be worse than not knowing. */
+  async #toChannels(
+    messages: readonly Outgoing[],
+    routes: readonly Route[],
+    signal: AbortSignal,
+  ): Promise<readonly (readonly [number, PublishFate])[]> {
+    return await Promise.all(
+      routes
+        .flatMap((route, member) => (route.kind === "channel" ? [{ route, member }] : []))
+        .map(async ({ route, member }) => {
+          const { message, exchange, routingKey } = messages[member] as Outgoing;
+          const connection = await this.#publisher.connection(signal);
+          try {
+            await connection.command("PUBLISH", [route.channel, encodeEnvelope(message, { exchange, routingKey }, newId())]);
+            return [member, "held"] as const;
+          } catch {
+            return [member, "unknown"] as const;
+          }
+        }),
+    );
+  }
+
+  #unrouted({ exchange, routingKey }: Outgoing): BrokerRefusedError {
+    return new BrokerRefusedError(
+      this.location,
+      `no queue is bound to the exchange ${JSON.stringify(exchange)} for the routing key ${JSON.stringify(routingKey)}`,
+    );
+  }
+
+  #publishCause(error: unknown, signal: AbortSignal): unknown {
+    if (error instanceof RedisRefusedError) return brokerError(this.location, error);
+    const failure = this.#publisher.lastFailure;
+    if (failure !== undefined) return brokerError(this.location, failure);
+    if (signal.aborted && (error === undefined || error === signal.reason)) return signal.reason;
+    return brokerError(this.location, error);
+  }
+
+  async #withDeadline<T>(signal: AbortSignal | undefined, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (signal) return await act(signal);
+    const deadline = new AbortController();
+    const late = (): void =>
+      deadline.abort(new BrokerTimeoutError(this.location, `a publish took longer than ${this.#publishTimeoutMs} ms`));
+    const timer = this.#context.clock.timer(this.#publishTimeoutMs, late);
+    try {
+      return await act(deadline.signal);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #listsOf(queue: string): readonly string[] {
+    return this.#context.options.prioritySteps.map((step) => listKey(this.#context.shard, queue, step));
+  }
+
+  async #asking<T>(ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
+    try {
+      return await ask(await this.#context.commands.connection());
+    } catch (error) {
+      throw brokerError(this.location, error);
+    }
+  }
+}
+
+interface PlannedBatch {
+  readonly batch: Batch;
+  /** Indexes of its messages. */
+  readonly members: readonly number[];
+}
+
+/** All copies of a message are in one batch, so that it is held by all of its queues or by none. */
+function planBatches(messages: readonly Outgoing[], routes: readonly Route[]): readonly PlannedBatch[] {
+  const planned: { batch: Map<string, string[]>; members: number[] }[] = [];
+  let current: { batch: Map<string, string[]>; members: number[] } | undefined;
+  let bytes = 0;
+  let copies = 0;
+  messages.forEach((outgoing, member) => {
+    const route = routes[member];
+    if (route?.kind !== "lists") return;
+    const envelope = encodeEnvelope(outgoing.message, { exchange: outgoing.exchange, routingKey: outgoing.routingKey }, newId());
+    const size = envelope.length * route.lists.length;
+    if (!current || bytes + size > BATCH_BYTES || copies + route.lists.length > BATCH) {
+      planned.push((current = { batch: new Map(), members: [] }));
+      bytes = 0;
+      copies = 0;
+    }
+    bytes += size;
+    copies += route.lists.length;
+    current.members.push(member);
+    for (const list of route.lists) {
+      const texts = current.batch.get(list);
+      if (texts) texts.push(envelope);
+      else current.batch.set(list, [envelope]);
+    }
+  });
+  return planned;
+}

@@ -1,0 +1,210 @@
+/**
+ * One worker's loans through one process: their numbers, which are outstanding, and whether they are still its own.
+ *
+ * A connection is attached to the session before anything is lent through it: attaching puts a new epoch into the worker's loans,
+ * so that what an older connection still sends lends nothing. It also tells what is there. When the last epoch was still in force,
+ * loans that are not known here are those whose answer was lost: they are adopted, as if just lent. When it was not, the lease was
+ * lost meanwhile (or this is a new process under an old name): what was outstanding is another's, and what is still there goes back
+ * to its queue with a loss counted.
+ */
+import { newId } from "../../shared/ids.ts";
+import { asList, asNumber, asTexts } from "../../stores/redis/answers.ts";
+import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
+import { inboxesKey, gravesKey, loansKey, sweptKey, workersKey } from "../../stores/redis/keys.ts";
+import { abortable } from "../../stores/redis/link.ts";
+import { loadScript } from "../../stores/redis/scripts.ts";
+import { type RedisContext, SWEPT_MARK_MS, turn } from "./context.ts";
+import { type QueueList, RedisDelivery, splitEntry } from "./delivery.ts";
+import type { ListOrder } from "./lists.ts";
+import { returnLoans } from "./take-back.ts";
+
+const attachScript = loadScript("attach");
+const reserveScript = loadScript("reserve");
+
+const NOT_IN_FORCE = -1;
+const EPOCH_FIELD = "@epoch";
+/** Entries read at once when loans are adopted. */
+const ADOPT_PORTION = 32;
+
+export interface Reserved {
+  readonly deliveries: readonly RedisDelivery[];
+  /** True when the batch ended because of its bytes: there is more. */
+  readonly full: boolean;
+}
+
+export interface InboxOf {
+  readonly inbox: string;
+  readonly source: QueueList;
+}
+
+export class WorkerSession {
+  readonly worker: string;
+  readonly loansKey: string;
+  readonly #context: RedisContext;
+  readonly #outstanding = new Map<string, RedisDelivery>();
+  /** Loans of this process begin with it, so that a later process of the same name never names one anew. */
+  readonly #prefix: string;
+  readonly #sources = new Map<string, QueueList>();
+  #adopted: RedisDelivery[] = [];
+  #next = 1;
+  #epoch = "";
+  #epochs = 0;
+  #attached: RedisConnection | undefined;
+  #attaching: Promise<RedisConnection> | undefined;
+  #usualBytes = 0;
+
+  constructor(context: RedisContext, worker: string) {
+    this.#context = context;
+    this.worker = worker;
+    this.loansKey = loansKey(context.shard, worker);
+    this.#prefix = `${newId().slice(0, 13)}.`;
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  isOutstanding(delivery: RedisDelivery): boolean {
+    return this.#outstanding.has(delivery.loan);
+  }
+
+  get outstanding(): number {
+    return this.#outstanding.size;
+  }
+
+  /** The loan has ended, or is another's. */
+  forget(delivery: RedisDelivery): void {
+    this.#outstanding.delete(delivery.loan);
+  }
+
+  /** The lists that deliveries may come from; a worker may take on more later. */
+  know(lists: readonly QueueList[]): void {
+    let isNew = false;
+    for (const each of lists) {
+      isNew ||= !this.#sources.has(each.list);
+      this.#sources.set(each.list, each);
+    }
+    if (isNew) this.#attached = undefined; // the lists of the inboxes are registered by attaching
+  }
+
+  /** What was lent without our knowing, since the last call. */
+  takeAdopted(): readonly RedisDelivery[] {
+    if (this.#adopted.length === 0) return this.#adopted;
+    const adopted = this.#adopted;
+    this.#adopted = [];
+    return adopted;
+  }
+
+  /** Waits for an open connection that this session is attached to. */
+  async connection(signal?: AbortSignal): Promise<RedisConnection> {
+    if (this.#attached?.isOpen) return this.#attached;
+    this.#attaching ??= this.#attach().finally(() => (this.#attaching = undefined));
+    return await abortable(this.#attaching, signal);
+  }
+
+  /** Lends up to `want` messages, at most 512. With `inboxes`, what waits there comes first; with `want` 0 it goes back to its lists. */
+  async reserve(want: number, order: ListOrder, inboxes: readonly InboxOf[], maxBytes: number, signal?: AbortSignal): Promise<Reserved> {
+    const sources: (QueueList | undefined)[] = [undefined];
+    const keys = [this.loansKey];
+    for (const { inbox, source } of inboxes) {
+      keys.push(inbox, source.list);
+      sources.push(undefined, source);
+    }
+    for (const source of order.lists) {
+      keys.push(source.list);
+      sources.push(source);
+    }
+    for (;;) {
+      const connection = await this.connection(signal);
+      const first = this.#next;
+      this.#next += want;
+      const args = [this.#epoch, this.#prefix, first, want, maxBytes, this.#usualBytes, inboxes.length, ...order.groups];
+      const answer = await connection.script(reserveScript, keys, args);
+      if (answer === NOT_IN_FORCE) {
+        if (this.#attached === connection) this.#attached = undefined;
+        continue;
+      }
+      return this.#lent(answer, sources, first);
+    }
+  }
+
+  /**
+   * Looks for loans that are ours and that we do not know. There should be none: an answer that is lost breaks the connection.
+   * Cheap, and so done every few seconds while there is traffic.
+   */
+  async reconcile(signal?: AbortSignal): Promise<void> {
+    const connection = await this.connection(signal);
+    const fields = asTexts(await connection.command("HKEYS", [this.loansKey]));
+    await turn(); // what was answered before this command has been taken in by then
+    await this.#adopt(connection, fields);
+  }
+
+  #lent(answer: Answer, sources: readonly (QueueList | undefined)[], first: number): Reserved {
+    const parts = asList(answer);
+    const counts = asList(parts[1]);
+    const deliveries: RedisDelivery[] = [];
+    let at = 2;
+    let bytes = 0;
+    for (let i = 0; i + 1 < counts.length; i += 2) {
+      const source = sources[(counts[i] as number) - 1] as QueueList; // the script answers with indexes of the keys it was given
+      const end = at + (counts[i + 1] as number);
+      for (; at < end; at += 1) {
+        const number = first + at - 2;
+        const raw = parts[at] as Buffer;
+        const delivery = new RedisDelivery(this.#prefix + number, number, source, raw);
+        this.#outstanding.set(delivery.loan, delivery);
+        deliveries.push(delivery);
+        bytes += raw.length;
+      }
+    }
+    if (deliveries.length > 0) {
+      const mean = bytes / deliveries.length;
+      this.#usualBytes = Math.ceil(this.#usualBytes === 0 ? mean : this.#usualBytes * 0.75 + mean * 0.25);
+    }
+    return { deliveries, full: parts[0] === 1 };
+  }
+
+  async #attach(): Promise<RedisConnection> {
+    const { shard, commands, leaseMs, logger } = this.#context;
+    const connection = await commands.connection();
+    const epoch = `${this.#prefix}${++this.#epochs}`;
+    const keys = [this.loansKey, workersKey(shard), sweptKey(shard, this.worker), gravesKey(shard), inboxesKey(shard, this.worker)];
+    const args = [this.worker, epoch, this.#epoch, leaseMs, SWEPT_MARK_MS, ...this.#sources.keys()];
+    const [unbroken, ...fields] = asList(await connection.script(attachScript, keys, args));
+    const isFirst = this.#epoch === "";
+    this.#epoch = epoch;
+    const names = asTexts(fields).filter((field) => field !== EPOCH_FIELD);
+    if (asNumber(unbroken) === 1) {
+      await turn();
+      await this.#adopt(connection, names);
+    } else {
+      if (!isFirst && this.#outstanding.size > 0)
+        logger.warn(
+          { worker: this.worker, loans: this.#outstanding.size },
+          "the loans of this worker were taken away: its lease had run out",
+        );
+      this.#outstanding.clear();
+      if (names.length > 0) await returnLoans(this.#context, connection, this.worker, names, { why: "own", epoch });
+    }
+    this.#attached = connection;
+    return connection;
+  }
+
+  async #adopt(connection: RedisConnection, fields: readonly string[]): Promise<void> {
+    const unknown = fields.filter((field) => field !== EPOCH_FIELD && !this.#outstanding.has(field));
+    for (let from = 0; from < unknown.length; from += ADOPT_PORTION) {
+      const portion = unknown.slice(from, from + ADOPT_PORTION);
+      const entries = asList(await connection.command("HMGET", [this.loansKey, ...portion]));
+      portion.forEach((loan, i) => {
+        const entry = entries[i];
+        if (!Buffer.isBuffer(entry) || this.#outstanding.has(loan)) return; // settled meanwhile
+        const { list, raw } = splitEntry(entry);
+        const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
+        const delivery = new RedisDelivery(loan, Number(loan.slice(loan.lastIndexOf(".") + 1)), source, raw);
+        this.#outstanding.set(loan, delivery);
+        this.#adopted.push(delivery);
+      });
+      this.#context.logger.warn({ worker: this.worker, loans: portion.length }, "found loans whose reply was lost");
+    }
+  }
+}

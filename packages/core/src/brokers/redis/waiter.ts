@@ -1,0 +1,122 @@
+/**
+ * Waits for messages without polling: a blocking BLMOVE from each list to the worker's inbox for that list, each on a
+ * connection of its own. Redis wakes exactly one waiting worker for a message, the one that has waited longest, and the
+ * message is the worker's from that moment: the inbox is swept with its loans.
+ *
+ * States of each list: idle -> waiting -> (a message, or the time is up) idle. While paused, nothing waits and what waits is
+ * unblocked. What arrives all the same is taken by the next `reserve`, which names the inboxes.
+ */
+import { asNumber } from "../../stores/redis/answers.ts";
+import type { RedisConnection } from "../../stores/redis/connection.ts";
+import { inboxKey } from "../../stores/redis/keys.ts";
+import type { RedisLink } from "../../stores/redis/link.ts";
+import type { RedisContext } from "./context.ts";
+import type { QueueList } from "./delivery.ts";
+import type { InboxOf } from "./session.ts";
+
+/** One connection for each list, so not more than these. */
+export const WAITING_LISTS_MAX = 8;
+/** Long, because each end of it is a command of an idle worker. A dead worker's read can fill its inbox for so long. */
+export const BLOCK_MS = 30_000;
+/** A read that was sent so long ago is in force in Redis. */
+const SETTLED_IN_MS = 1000;
+
+interface Read {
+  readonly source: QueueList;
+  readonly inbox: string;
+  readonly link: RedisLink;
+  clientId: number;
+  underWay: Promise<void> | undefined;
+  sentAt: number;
+}
+
+export class Waiter {
+  readonly inboxes: readonly InboxOf[];
+  readonly #context: RedisContext;
+  readonly #reads: readonly Read[];
+  readonly #onWake: () => void;
+  #isWaiting = false;
+  #isClosed = false;
+
+  constructor(context: RedisContext, worker: string, lists: readonly QueueList[], onWake: () => void) {
+    this.#context = context;
+    this.#onWake = onWake;
+    this.#reads = lists.slice(0, WAITING_LISTS_MAX).map((source) => {
+      const read: Read = {
+        source,
+        inbox: inboxKey(context.shard, worker, source.list),
+        link: context.newLink(`wait for ${source.queue}`, {
+          onOpen: async (connection) => {
+            read.clientId = asNumber(await connection.command("CLIENT", ["ID"]));
+          },
+        }),
+        clientId: 0,
+        underWay: undefined,
+        sentAt: 0,
+      };
+      return read;
+    });
+    this.inboxes = this.#reads.map(({ inbox, source }) => ({ inbox, source }));
+  }
+
+  /** Makes sure that every list is waited for. */
+  wait(): void {
+    if (this.#isClosed) return;
+    this.#isWaiting = true;
+    for (const read of this.#reads) read.underWay ??= this.#keepReading(read).finally(() => (read.underWay = undefined));
+  }
+
+  /** Ends the waiting, so that nothing is taken that we have no slot for. Over the connection of the worker's other commands. */
+  pause(connection: RedisConnection | undefined): void {
+    if (!this.#isWaiting) return;
+    this.#isWaiting = false;
+    for (const { underWay, clientId } of this.#reads) {
+      if (underWay && clientId !== 0) connection?.command("CLIENT", ["UNBLOCK", clientId]).catch(() => undefined); // it ends by itself in time
+    }
+  }
+
+  /** The worker's connection broke: those here are no better, and a broken one that seems open would cost a whole wait. */
+  reset(): void {
+    for (const { link } of this.#reads) link.current?.destroy();
+  }
+
+  /** Messages were found where a read should have taken them: those whose read was in force are broken. */
+  suspect(lists: ReadonlySet<string>): void {
+    const before = this.#context.clock.monotonic() - SETTLED_IN_MS;
+    for (const { source, underWay, sentAt, link } of this.#reads) {
+      if (underWay && sentAt !== 0 && sentAt < before && lists.has(source.list)) link.current?.destroy();
+    }
+  }
+
+  /** Resolves when no read is under way any more. */
+  async close(connection: RedisConnection | undefined): Promise<void> {
+    this.#isClosed = true;
+    this.pause(connection);
+    const ends = Promise.all(this.#reads.map(async ({ underWay }) => await underWay));
+    const patience = this.#context.clock.timer(SETTLED_IN_MS, () => this.#reads.forEach(({ link }) => link.close()));
+    if (!connection) this.#reads.forEach(({ link }) => link.close());
+    await ends;
+    patience.cancel();
+    for (const { link } of this.#reads) link.close();
+  }
+
+  async #keepReading(read: Read): Promise<void> {
+    while (this.#isWaiting) {
+      try {
+        const connection = await read.link.connection();
+        if (!this.#isWaiting) return;
+        read.sentAt = this.#context.clock.monotonic();
+        const answer = await connection.blocking("BLMOVE", [read.source.list, read.inbox, "RIGHT", "LEFT", BLOCK_MS / 1000], BLOCK_MS);
+        read.sentAt = 0;
+        if (answer === null) continue;
+        this.#onWake();
+        return; // waited for again when the message has been taken from the inbox
+      } catch (error) {
+        read.sentAt = 0;
+        if (this.#isClosed) return;
+        this.#context.logger.debug({ err: error, list: read.source.list }, "a waiting read broke");
+        if (read.link.current) return this.#onWake(); // Redis answered with an error: let `reserve` meet it
+      }
+    }
+  }
+}

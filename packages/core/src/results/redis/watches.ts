@@ -1,0 +1,99 @@
+/**
+ * Everybody who waits for results, on one subscription. Subscribe first, then read, and read again after every break: no outcome
+ * falls between.
+ *
+ * A watch: asked for -> subscribed -> read once (in force) -> told of every document -> disposed.
+ */
+import type { Clock } from "../../shared/clock.ts";
+import type { RedisConnection } from "../../stores/redis/connection.ts";
+import type { RedisLink } from "../../stores/redis/link.ts";
+import { Subscriber } from "../../stores/redis/subscriber.ts";
+import type { ResultText } from "../result-backend.ts";
+import { asDocument } from "./redis-backend.ts";
+
+type Listener = (document: ResultText) => void;
+type Read = (keys: readonly string[]) => Promise<readonly (ResultText | undefined)[]>;
+
+interface Watched {
+  readonly listeners: Set<Listener>;
+  /** Resolves when the first read has been told. */
+  readonly inForce: Promise<void>;
+  readonly begin: () => void;
+}
+
+export class Watches {
+  readonly #watched = new Map<string, Watched>();
+  readonly #subscriber: Subscriber;
+  readonly #read: Read;
+
+  constructor(read: Read, clock: Clock, makeLink: (onOpen: (connection: RedisConnection) => Promise<void>) => RedisLink) {
+    this.#read = read;
+    const events = {
+      message: (key: string, _channel: string, payload: Buffer): void => this.#tell(key, asDocument(payload)),
+      subscribed: (keys: readonly string[]): void => void this.#readNow(keys),
+    };
+    this.#subscriber = new Subscriber("channels", events, clock, makeLink);
+  }
+
+  async watch(key: string, listener: Listener): Promise<Disposable> {
+    const known = this.#watched.get(key);
+    const watched = known ?? newWatched();
+    const own: Listener = (document) => listener(document); // the same function may watch twice
+    watched.listeners.add(own);
+    this.#watched.set(key, watched);
+    this.#subscriber.add(key);
+    const end = (): void => this.#end(key, watched, own);
+    try {
+      await this.#subscriber.connected();
+      await watched.inForce;
+      if (known) await this.#readFor(key, own);
+    } catch (error) {
+      end();
+      throw error;
+    }
+    return { [Symbol.dispose]: end };
+  }
+
+  close(): void {
+    this.#subscriber.close();
+    for (const { begin } of this.#watched.values()) begin();
+    this.#watched.clear();
+  }
+
+  #end(key: string, watched: Watched, listener: Listener): void {
+    watched.listeners.delete(listener);
+    if (watched.listeners.size > 0 || this.#watched.get(key) !== watched) return;
+    this.#watched.delete(key);
+    this.#subscriber.drop(key);
+  }
+
+  #tell(key: string, document: ResultText | undefined): void {
+    const watched = this.#watched.get(key);
+    if (!watched || document === undefined) return;
+    for (const listener of [...watched.listeners]) listener(document);
+  }
+
+  /** The later one of a watched pair missed the read that began the watch. */
+  async #readFor(key: string, listener: Listener): Promise<void> {
+    const [document] = await this.#read([key]);
+    if (document !== undefined && this.#watched.get(key)?.listeners.has(listener)) listener(document);
+  }
+
+  async #readNow(keys: readonly string[]): Promise<void> {
+    const began = keys.map((key) => this.#watched.get(key));
+    try {
+      const documents = await this.#read(keys);
+      keys.forEach((key, i) => this.#tell(key, documents[i]));
+    } catch {
+      // Redis went away again: the next subscription reads again.
+      return;
+    }
+    for (const each of began) each?.begin();
+  }
+}
+
+function newWatched(): Watched {
+  let begin = (): void => undefined;
+  const inForce = new Promise<void>((resolve) => (begin = resolve));
+  return { listeners: new Set(), inForce, begin };
+}

@@ -1,0 +1,246 @@
+/**
+ * One connection to a Redis, from its greeting to its end; it never reconnects, `link.ts` makes the next one. The only
+ * file that knows the client library.
+ *
+ * States: open -> closed. When it closes, each command under way rejects with RedisGoneError: none is sent again.
+ * Invariant: a command that got no answer in its time closes the connection, so that no wait is longer than that.
+ */
+import { readFileSync } from "node:fs";
+import { Command, Redis, type RedisOptions } from "ioredis";
+
+import type { Clock, Timer } from "../../shared/clock.ts";
+import type { RedisAddress } from "./address.ts";
+import { RedisAnswerError, RedisGoneError, RedisRefusedError } from "./errors.ts";
+import type { RedisScript } from "./scripts.ts";
+import type { RedisSpec, RedisTlsSpec } from "./spec.ts";
+
+/** An answer with texts as bytes. Shapes are those of RESP2. */
+export type Answer = Buffer | number | null | readonly Answer[];
+export type Argument = string | number | Uint8Array;
+
+export interface ServerFacts {
+  /** e.g. `7.0.15`. */
+  readonly version: string;
+  readonly isModern: boolean;
+  /** Changes when the server is started anew, and when another takes its place. */
+  readonly runId: string;
+}
+
+export interface ConnectionLimits {
+  readonly connectTimeoutMs: number;
+  readonly socketTimeoutMs: number;
+}
+
+const OLDEST_VERSION = [6, 2] as const;
+const MODERN_MAJOR = 7;
+
+export class RedisConnection {
+  readonly server: ServerFacts;
+  /** Aborts when the connection ends, with the RedisGoneError that says why. */
+  readonly closed: AbortSignal;
+  readonly #client: Redis;
+  readonly #clock: Clock;
+  readonly #limits: ConnectionLimits;
+  readonly #closing: AbortController;
+  #underWay = 0;
+  #lastAnswerAt = 0;
+  #watchdog: Timer | undefined;
+
+  private constructor(client: Redis, closing: AbortController, server: ServerFacts, clock: Clock, limits: ConnectionLimits) {
+    this.#client = client;
+    this.#closing = closing;
+    this.closed = closing.signal;
+    this.server = server;
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  /**
+   * @throws RedisGoneError when it cannot be reached, RedisRefusedError when it will not have us or is too old.
+   */
+  static async open(address: RedisAddress, spec: RedisSpec, clock: Clock, signal?: AbortSignal): Promise<RedisConnection> {
+    const limits = { connectTimeoutMs: spec.connectTimeoutMs ?? 4000, socketTimeoutMs: spec.socketTimeoutMs ?? 10_000 };
+    const client = new Redis(clientOptions(address, spec, limits));
+    const closing = new AbortController();
+    let lastError: unknown;
+    client.on("error", (error: unknown) => (lastError = error));
+    client.on("end", () =>
+      closing.abort(new RedisGoneError(`the connection to ${address.location} ended`, { sent: true, cause: lastError })),
+    );
+    const giveUp = (): void => client.disconnect();
+    const timer = clock.timer(limits.connectTimeoutMs, () => {
+      lastError ??= new Error(`no greeting within ${limits.connectTimeoutMs} ms`);
+      giveUp();
+    });
+    signal?.addEventListener("abort", giveUp, { once: true });
+    try {
+      signal?.throwIfAborted();
+      await client.connect();
+      if (address.db !== 0) await client.call("SELECT", String(address.db));
+      const server = readServerFacts(String(await client.call("INFO")), address.location);
+      return new RedisConnection(client, closing, server, clock, limits);
+    } catch (error) {
+      client.disconnect();
+      signal?.throwIfAborted();
+      throw connectFailure(error, lastError, address.location);
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener("abort", giveUp);
+    }
+  }
+
+  get isOpen(): boolean {
+    return !this.closed.aborted;
+  }
+
+  /** @throws RedisAnswerError, or RedisGoneError. */
+  command(name: string, args: readonly Argument[]): Promise<Answer> {
+    return this.#watched(this.#send(name, args));
+  }
+
+  /** A script is loaded when the server does not know it yet. */
+  async script(script: RedisScript, keys: readonly string[], args: readonly Argument[]): Promise<Answer> {
+    const { sha, source } = this.server.isModern ? script.modern : script.plain;
+    const rest: Argument[] = [keys.length, ...keys, ...args];
+    try {
+      return await this.#watched(this.#send("EVALSHA", [sha, ...rest]));
+    } catch (error) {
+      if (!(error instanceof RedisAnswerError) || error.word !== "NOSCRIPT") throw error;
+      return await this.#watched(this.#send("EVAL", [source, ...rest]));
+    }
+  }
+
+  /** A command that Redis may answer up to `waitMs` later. Alone on its connection. */
+  async blocking(name: string, args: readonly Argument[], waitMs: number): Promise<Answer> {
+    const late = (): void => this.destroy(new RedisGoneError(`${name} did not return in its time`, { sent: true }));
+    const timer = this.#clock.timer(waitMs + this.#limits.socketTimeoutMs, () => setImmediate(late), { background: true });
+    try {
+      return await this.#send(name, args);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Messages of channels and patterns that were subscribed to with `command`. */
+  onMessage(listener: (channel: string, payload: Buffer, pattern: string | undefined) => void): void {
+    this.#client.on("messageBuffer", (channel: Buffer, payload: Buffer) => listener(channel.toString(), payload, undefined));
+    this.#client.on("pmessageBuffer", (pattern: string, channel: Buffer, payload: Buffer) =>
+      listener(channel.toString(), payload, String(pattern)),
+    );
+  }
+
+  destroy(reason?: RedisGoneError): void {
+    if (!this.isOpen) return;
+    this.#closing.abort(reason ?? new RedisGoneError("the connection was closed", { sent: true }));
+    this.#watchdog?.cancel();
+    this.#client.disconnect();
+  }
+
+  async #send(name: string, args: readonly Argument[]): Promise<Answer> {
+    if (!this.isOpen) throw new RedisGoneError("the connection has ended", { sent: false, cause: this.closed.reason });
+    try {
+      const command = new Command(name.toLowerCase(), args as (string | Buffer | number)[], { replyEncoding: null });
+      return (await this.#client.sendCommand(command)) as Answer;
+    } catch (error) {
+      throw this.#translate(error);
+    }
+  }
+
+  #translate(error: unknown): Error {
+    if (error instanceof Error && error.name === "ReplyError") return new RedisAnswerError(error.message);
+    const reason = this.closed.aborted && this.closed.reason instanceof Error ? this.closed.reason : error;
+    return new RedisGoneError("the connection ended before the answer came", { sent: true, cause: reason });
+  }
+
+  async #watched(answer: Promise<Answer>): Promise<Answer> {
+    if (this.#underWay++ === 0) {
+      this.#lastAnswerAt = this.#clock.monotonic();
+      if (!this.#watchdog) this.#arm(this.#limits.socketTimeoutMs);
+    }
+    try {
+      return await answer;
+    } finally {
+      this.#underWay -= 1;
+      this.#lastAnswerAt = this.#clock.monotonic();
+    }
+  }
+
+  #arm(delayMs: number): void {
+    this.#watchdog = this.#clock.timer(delayMs, () => this.#look(), { background: true });
+  }
+
+  #look(): void {
+    this.#watchdog = undefined;
+    if (this.#underWay === 0 || !this.isOpen) return;
+    const leftMs = this.#lastAnswerAt + this.#limits.socketTimeoutMs - this.#clock.monotonic();
+    if (leftMs > 0) return this.#arm(leftMs);
+    // When user code blocked the event loop, the answer may lie in the socket: a turn of the loop reads it.
+    const seen = this.#lastAnswerAt;
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.#underWay === 0 || !this.isOpen) return;
+        if (this.#lastAnswerAt !== seen) return this.#arm(this.#limits.socketTimeoutMs);
+        this.destroy(new RedisGoneError(`Redis did not answer within ${this.#limits.socketTimeoutMs} ms`, { sent: true }));
+      }),
+    );
+  }
+}
+
+function clientOptions(address: RedisAddress, spec: RedisSpec, limits: ConnectionLimits): RedisOptions & { replyMapping: "legacy" } {
+  return {
+    ...("path" in address.server ? { path: address.server.path } : address.server),
+    ...(address.username === undefined ? {} : { username: address.username }),
+    ...(address.password === undefined ? {} : { password: address.password }),
+    ...(address.tls === undefined ? {} : { tls: tlsOptions(address.tls) }),
+    ...(spec.clientName === undefined ? {} : { connectionName: spec.clientName }),
+    ...(spec.keepalive === false ? {} : { keepAlive: 10_000 }),
+    connectTimeout: limits.connectTimeoutMs,
+    lazyConnect: true,
+    protocol: 3,
+    replyMapping: "legacy",
+    disableClientInfo: true,
+    // Nothing is repeated behind our back: a repeated LPUSH is a task that runs twice.
+    retryStrategy: () => null,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    enableOfflineQueue: false,
+    enableReadyCheck: false,
+    maxRetriesPerRequest: null,
+  };
+}
+
+function tlsOptions(tls: RedisTlsSpec): NonNullable<RedisOptions["tls"]> {
+  const pem = (value: string): string | Buffer => (value.includes("-----BEGIN") ? value : readFileSync(value));
+  return {
+    ...(tls.ca === undefined ? {} : { ca: pem(tls.ca) }),
+    ...(tls.cert === undefined ? {} : { cert: pem(tls.cert) }),
+    ...(tls.key === undefined ? {} : { key: pem(tls.key) }),
+    ...(tls.servername === undefined ? {} : { servername: tls.servername }),
+    rejectUnauthorized: tls.rejectUnauthorized ?? true,
+    ...(tls.checkHostname === false ? { checkServerIdentity: () => undefined } : {}),
+  };
+}
+
+function readServerFacts(info: string, location: string): ServerFacts {
+  const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
+  const version = field("redis_version");
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (field("loading") === "1") throw new RedisAnswerError("LOADING Redis is loading the dataset in memory");
+  if (version === "")
+    throw new RedisRefusedError(`${location} does not tell its Redis version; Lovage needs Redis 6.2 or newer, or Valkey`);
+  if (major < OLDEST_VERSION[0] || (major === OLDEST_VERSION[0] && minor < OLDEST_VERSION[1])) {
+    throw new RedisRefusedError(`${location} is Redis ${version}; Lovage needs Redis 6.2 or newer, or Valkey`);
+  }
+  return { version, isModern: major >= MODERN_MAJOR, runId: field("run_id") };
+}
+
+const NOT_LET_IN = /^(WRONGPASS|NOAUTH|NOPERM|ERR invalid password|ERR DB index|ERR AUTH)/;
+
+function connectFailure(error: unknown, lastError: unknown, location: string): Error {
+  if (error instanceof RedisRefusedError) return error;
+  for (const each of [error, lastError]) {
+    const text = each instanceof Error ? each.message : "";
+    if (NOT_LET_IN.test(text)) return new RedisRefusedError(`${location} does not let us in: ${text}`);
+  }
+  return new RedisGoneError(`cannot connect to ${location}`, { sent: false, cause: lastError ?? error });
+}

@@ -1,0 +1,58 @@
+/**
+ * The names of all keys and channels. Celery's are as kombu writes them (celery-protocol.md, sections 3.1 and 6.2); what only
+ * Lovage reads begins with `lovage:`. A shard is one Redis and one prefix; later, on a cluster, the prefix holds the hash tag.
+ */
+import type { BrokerOptions } from "./options.ts";
+
+/** Where a set of keys that must be reachable from one script lives. */
+export interface Shard {
+  /** In front of every key and every channel. */
+  readonly prefix: string;
+}
+
+type Separated = Shard & Pick<BrokerOptions, "separator">;
+
+/** What a priority step adds to a queue's name: nothing for step 0. */
+export const stepSuffix = (shard: Separated, step: number): string => (step === 0 ? "" : `${shard.separator}${step}`);
+/** The list of one queue at one priority step. */
+export const listKey = (shard: Separated, queue: string, step: number): string => shard.prefix + queue + stepSuffix(shard, step);
+export const bindingKey = (shard: Shard, exchange: string): string => `${shard.prefix}_kombu.binding.${exchange}`;
+/** kombu's keys for loans of Python workers; `name` as the transport options have it. */
+export const unackedKey = (shard: Shard, name: string): string => shard.prefix + name;
+export const fanoutChannel = (
+  shard: Shard,
+  options: Pick<BrokerOptions, "fanoutPrefix" | "fanoutPatterns">,
+  exchange: string,
+  routingKey: string,
+): string => shard.prefix + options.fanoutPrefix + exchange + (options.fanoutPatterns && routingKey !== "" ? `/${routingKey}` : "");
+
+/** Hash: loan -> list, newline, envelope; and `@epoch`. Owned by the worker, swept with its lease. */
+export const loansKey = (shard: Shard, worker: string): string => `${shard.prefix}lovage:loans:${worker}`;
+/** List: what arrived for a waiting worker from one list and has no loan number yet. Swept with the loans. */
+export const inboxKey = (shard: Shard, worker: string, list: string): string =>
+  `${shard.prefix}lovage:inbox:${worker}:${list.slice(shard.prefix.length)}`;
+/** Set: the lists that a worker has an inbox for. */
+export const inboxesKey = (shard: Shard, worker: string): string => `${shard.prefix}lovage:inboxes:${worker}`;
+/** Sorted set: worker -> lease end, ms by Redis's clock. */
+export const workersKey = (shard: Shard): string => `${shard.prefix}lovage:workers`;
+/** Sorted set: swept worker -> until when a blocking read of it may still fill its inboxes, ms. */
+export const gravesKey = (shard: Shard): string => `${shard.prefix}lovage:graves`;
+/** String with a TTL: the worker's loans were swept and it has not been told yet. */
+export const sweptKey = (shard: Shard, worker: string): string => `${shard.prefix}lovage:swept:${worker}`;
+/** String with a TTL: held by the one who sweeps. */
+export const sweepLockKey = (shard: Shard): string => `${shard.prefix}lovage:sweeping`;
+/** Sorted set: loan, newline, list, newline, envelope -> due, ms. */
+export const parkedKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:parked:${queue}`;
+/** Sorted set: queue -> when its first parked message is due, or earlier; ms. */
+export const dueKey = (shard: Shard): string => `${shard.prefix}lovage:due`;
+/** Hash: id -> record as JSON, newline, list, newline, envelope. Capped. */
+export const deadKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead:${queue}`;
+/** Sorted set: id -> order of arrival. Capped with the hash. */
+export const deadIndexKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead-index:${queue}`;
+/** Hash with a TTL: which of the last batches of a publishing connection were executed. */
+export const publisherKey = (shard: Shard, publisher: string): string => `${shard.prefix}lovage:publisher:${publisher}`;
+/** Sorted set with a TTL: workers that watch a set of lists -> until when, ms. */
+export const watchersKey = (shard: Shard, lists: string): string => `${shard.prefix}lovage:watchers:${lists}`;
+
+/** Key and channel of a result. `prefix` is the backend's own (`resolveResultPrefix`). */
+export const resultKey = (prefix: string, taskId: string): string => `${prefix}celery-task-meta-${taskId}`;

@@ -1,0 +1,120 @@
+#!lua flags=allow-oom
+-- settle.lua: end loans of one worker, each together with the results and messages that follow from it.
+-- KEYS[1] loans of the worker  KEYS[2] queues with parked messages  KEYS[3 ..] lists that are pushed to, sorted sets of parked messages,
+-- pairs of dead letters and their index, and results, in this order
+-- ARGV[1] epoch  ARGV[2] '1' when this may be a repetition  ARGV[3] database of the loans  ARGV[4] of the results, '' when the same
+-- ARGV[5] lists  ARGV[6] sets of parked  ARGV[7] pairs of dead  ARGV[8] dead letters at most  ARGV[9] loans that are just acknowledged
+-- ARGV[10..] those loans; then for each other loan:
+--   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
+--     | k parked due queue list envelope, '' as it was (kept aside) | d dead id record (dead letter); then
+--   number of results, for each: key, seconds to live or 0, document; number of messages, for each: list envelope, or 0 channel envelope
+-- Where a list, set, pair or key is meant, its index in KEYS is given.
+-- Returns 1 when all loans were there, else a text with 1 or 0 for each, in order.
+-- Invariant: results and messages are written only for a loan that is there, and removing it is the last write. Whoever takes loans away
+-- (sweep, release) removes @epoch first: while it is the caller's, all of the caller's loans are there.
+-- Results as Celery's: SUCCESS is never overwritten, SETEX and PUBLISH (celery/backends/redis.py, _set; base.py, _store_result).
+local loans, due, repeated, home, away = KEYS[1], KEYS[2], ARGV[2] == '1', ARGV[3], ARGV[4]
+local lists, parked, dead, plain = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9])
+local trusted = not repeated and redis.call('HGET', loans, '@epoch') == ARGV[1]
+
+-- What can raise is done before the first write.
+if #ARGV > 9 + plain then
+  local at = 3
+  for i = at, at + lists - 1 do redis.call('LLEN', KEYS[i]) end
+  at = at + lists
+  for i = at, at + parked - 1 do redis.call('ZCARD', KEYS[i]) end
+  at = at + parked
+  for i = at, at + 2 * dead - 1, 2 do
+    redis.call('HLEN', KEYS[i])
+    redis.call('ZCARD', KEYS[i + 1])
+  end
+  redis.call('ZCARD', due)
+  redis.call('HDEL', loans, '') -- before Redis 7 a script that has written is not stopped by a full memory
+end
+
+local gone, answers, missing = {}, {}, false
+
+local function is_there(loan)
+  local there = trusted or redis.call('HEXISTS', loans, loan) == 1
+  answers[#answers + 1] = there and '1' or '0'
+  if there then gone[#gone + 1] = loan else missing = true end
+  return there
+end
+
+for i = 10, 9 + plain do is_there(ARGV[i]) end
+
+local ENDS = { a = 0, f = 2, b = 2, r = 1, k = 5, d = 3 }
+local records, at = {}, 10 + plain
+while at <= #ARGV do
+  local finish = at + 2 + ENDS[ARGV[at + 1]]
+  local results = tonumber(ARGV[finish])
+  local messages_at = finish + 1 + 3 * results
+  local messages = tonumber(ARGV[messages_at])
+  if is_there(ARGV[at]) then records[#records + 1] = { at, finish + 1, results, messages_at + 1, messages } end
+  at = messages_at + 1
+  for _ = 1, messages do at = at + (ARGV[at] == '0' and 3 or 2) end
+end
+
+if away ~= '' then redis.call('SELECT', away) end
+for _, record in ipairs(records) do
+  for i = record[2], record[2] + 3 * record[3] - 1, 3 do
+    local key, seconds, document = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
+    local head = redis.pcall('GETRANGE', key, 0, 31)
+    if type(head) ~= 'string' or not string.find(head, 'status[^%w]+SUCCESS[^%w]') then
+      if seconds == '0' then redis.call('SET', key, document) else redis.call('SETEX', key, seconds, document) end
+      redis.pcall('PUBLISH', key, document)
+    end
+  end
+end
+if away ~= '' then redis.call('SELECT', home) end
+
+local function stored(loan) return redis.call('HGET', loans, loan) or '\n' end
+local function without_list(entry) return string.sub(entry, string.find(entry, '\n', 1, true) + 1) end
+
+local function bury(hash, index, id, letter)
+  while redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
+  local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
+  local now = redis.call('TIME')
+  local score = math.max(now[1] * 1000 + math.floor(now[2] / 1000), (tonumber(newest[2]) or 0) + 1 / 1024) -- arrival, never twice the same
+  redis.call('HSET', hash, id, letter)
+  redis.call('ZADD', index, string.format('%.17g', score), id)
+  local surplus = redis.call('ZCARD', index) - tonumber(ARGV[8])
+  if surplus > 0 then
+    local oldest = redis.call('ZPOPMIN', index, surplus)
+    for i = 1, #oldest, 2 do redis.call('HDEL', hash, oldest[i]) end
+  end
+end
+
+for _, record in ipairs(records) do
+  local first = record[1]
+  local loan, how = ARGV[first], ARGV[first + 1]
+  local i = record[4]
+  for _ = 1, record[5] do
+    if ARGV[i] == '0' then
+      redis.pcall('PUBLISH', ARGV[i + 1], ARGV[i + 2])
+      i = i + 3
+    else
+      redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
+      i = i + 2
+    end
+  end
+  local target = how ~= 'a' and KEYS[tonumber(ARGV[first + 2])]
+  if how == 'f' then
+    redis.call('RPUSH', target, ARGV[first + 3])
+  elseif how == 'b' then
+    redis.call('LPUSH', target, ARGV[first + 3])
+  elseif how == 'r' then
+    redis.call('RPUSH', target, without_list(stored(loan)))
+  elseif how == 'k' then
+    local due_at, queue, list, envelope = ARGV[first + 3], ARGV[first + 4], ARGV[first + 5], ARGV[first + 6]
+    if envelope == '' then envelope = without_list(stored(loan)) end
+    redis.call('ZADD', target, due_at, loan .. '\n' .. list .. '\n' .. envelope)
+    redis.call('ZADD', due, 'LT', due_at, queue)
+  elseif how == 'd' then
+    bury(target, KEYS[tonumber(ARGV[first + 2]) + 1], ARGV[first + 3], ARGV[first + 4] .. '\n' .. stored(loan))
+  end
+end
+
+for from = 1, #gone, 1000 do redis.call('HDEL', loans, unpack(gone, from, math.min(from + 999, #gone))) end
+if not missing then return 1 end
+return table.concat(answers)

@@ -1,0 +1,133 @@
+/**
+ * One connection for any number of subscriptions, renewed after each break. Tells when a subscription begins to be in force
+ * again, so that its owner can read what it missed.
+ */
+import type { Clock } from "../../shared/clock.ts";
+import type { RedisConnection } from "./connection.ts";
+import type { RedisLink } from "./link.ts";
+
+export interface SubscriberEvents {
+  message(name: string, channel: string, payload: Buffer): void;
+  /** These are in force now, for the first time or again after a break. */
+  subscribed(names: readonly string[]): void;
+}
+
+/** Names in one command. */
+const PORTION = 500;
+/** An idle subscription is asked for life so often; a broken one costs no more than this and an answer's time. */
+const PING_MS = 10_000;
+
+export class Subscriber {
+  readonly #link: RedisLink;
+  readonly #kind: { readonly subscribe: string; readonly unsubscribe: string };
+  readonly #events: SubscriberEvents;
+  readonly #clock: Clock;
+  readonly #wanted = new Set<string>();
+  #toAdd = new Set<string>();
+  #toDrop = new Set<string>();
+  #isFlushing = false;
+  #isClosed = false;
+
+  /** `makeLink` is given what must happen on each new connection; the link must be eager. */
+  constructor(
+    kind: "channels" | "patterns",
+    events: SubscriberEvents,
+    clock: Clock,
+    makeLink: (onOpen: (connection: RedisConnection) => Promise<void>) => RedisLink,
+  ) {
+    this.#kind =
+      kind === "channels"
+        ? { subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE" }
+        : { subscribe: "PSUBSCRIBE", unsubscribe: "PUNSUBSCRIBE" };
+    this.#events = events;
+    this.#clock = clock;
+    this.#link = makeLink(async (connection) => await this.#onOpen(connection));
+  }
+
+  get wanted(): ReadonlySet<string> {
+    return this.#wanted;
+  }
+
+  /** In force some time later: `subscribed` tells. Names asked for in one turn go in one command. */
+  add(name: string): void {
+    if (this.#wanted.has(name)) return;
+    this.#wanted.add(name);
+    this.#toDrop.delete(name);
+    this.#toAdd.add(name);
+    this.#schedule();
+  }
+
+  drop(name: string): void {
+    if (!this.#wanted.delete(name)) return;
+    this.#toAdd.delete(name);
+    this.#toDrop.add(name);
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#link.close();
+  }
+
+  /** Rejects when the server never let us in. */
+  async connected(signal?: AbortSignal): Promise<void> {
+    await this.#link.connection(signal);
+  }
+
+  #schedule(): void {
+    if (this.#isFlushing || this.#isClosed) return;
+    this.#isFlushing = true;
+    setImmediate(() => void this.#flush().finally(() => (this.#isFlushing = false)));
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      while ((this.#toAdd.size > 0 || this.#toDrop.size > 0) && !this.#isClosed) {
+        const connection = await this.#link.connection();
+        const added = [...this.#toAdd];
+        const dropped = [...this.#toDrop];
+        this.#toAdd = new Set();
+        this.#toDrop = new Set();
+        for (const names of portions(dropped)) await connection.command(this.#kind.unsubscribe, names);
+        await this.#subscribe(connection, added);
+      }
+    } catch {
+      // The connection broke: the next one subscribes to all that is wanted, and has nothing to drop.
+      this.#toDrop = new Set();
+    }
+  }
+
+  async #onOpen(connection: RedisConnection): Promise<void> {
+    connection.onMessage((channel, payload, pattern) => this.#events.message(pattern ?? channel, channel, payload));
+    this.#toAdd = new Set();
+    this.#toDrop = new Set();
+    await this.#subscribe(connection, [...this.#wanted]);
+    this.#keepAlive(connection);
+  }
+
+  async #subscribe(connection: RedisConnection, names: readonly string[]): Promise<void> {
+    for (const portion of portions(names)) {
+      await connection.command(this.#kind.subscribe, portion);
+      this.#events.subscribed(portion);
+    }
+  }
+
+  #keepAlive(connection: RedisConnection): void {
+    const timer = this.#clock.timer(
+      PING_MS,
+      () => {
+        if (!connection.isOpen) return;
+        if (this.#wanted.size > 0) connection.command("PING", []).catch(() => undefined); // its silence ends the connection
+        this.#keepAlive(connection);
+      },
+      { background: true },
+    );
+    connection.closed.addEventListener("abort", () => timer.cancel(), { once: true });
+  }
+}
+
+function portions(names: readonly string[]): readonly (readonly string[])[] {
+  const all: string[][] = [];
+  for (let from = 0; from < names.length; from += PORTION) all.push(names.slice(from, from + PORTION));
+  return all;
+}
