@@ -14,20 +14,21 @@ const STATES = { waiting: "Waiting", running: "Running", retrying: "Trying again
 const awaited = new Set();
 const rows = new Map();
 
-function rowFor(list, template, id) {
+function rowFor(list, template, id, time) {
   const key = `${list} ${id}`;
   let row = rows.get(key);
   if (!row) {
     row = $(template).content.firstElementChild.cloneNode(true);
-    row.dataset.id = id;
+    Object.assign(row.dataset, { id, time });
     rows.set(key, row);
-    $(list).prepend(row);
+    const older = [...$(list).children].find((other) => other.dataset.time < time);
+    $(list).insertBefore(row, older ?? null);
   }
   return row;
 }
 
 function showTask(task) {
-  const row = rowFor("#tasks", "#task-row", task.id);
+  const row = rowFor("#tasks", "#task-row", task.id, task.sentAt);
   $(".title", row).textContent = task.title;
 
   const state = $(".state", row);
@@ -56,7 +57,7 @@ function ended(task) {
 }
 
 function showOrder(order) {
-  const row = rowFor("#orders", "#order-row", order.id);
+  const row = rowFor("#orders", "#order-row", order.id, order.placedAt);
   $(".title", row).textContent = `${order.quantity} × ${order.product}`;
   $(".amount", row).textContent = money(order.cents);
   $(".note", row).textContent = `${order.customer} · ${paymentText(order.payment)}`;

@@ -11,7 +11,7 @@ import { paymentTask, reportTask, showEarlierTasks } from "./task-history.ts";
 import { buildReport, takePayment } from "./tasks.ts";
 
 const LARGEST_UPLOAD = 20 * 1024 * 1024;
-const LISTED = 30;
+const SHOWN_AT_START = 30;
 
 const PAGE = [
   { path: "/", file: "index.html", type: "text/html; charset=utf-8" },
@@ -111,18 +111,20 @@ export async function shopServer(): Promise<FastifyInstance> {
 
   server.get("/api/events", async (_request, reply) => {
     const stream = openEventStream(reply);
-    for (const order of (await orders.latest(LISTED)).toReversed()) stream.send("order", order);
-    for (const view of board.views) stream.send("task", view);
-    stream.send("told", null); // what comes from here on is news
-    const stop = board.listen((view) => {
+    let telling = Promise.resolve();
+    const tell = (view: TaskView) => {
       stream.send("task", view);
-      if (view.kind === "payment") void tellOrder(stream, view);
-    });
-    stream.onClose(stop);
+      // One after the other, so that what was read first is also told first.
+      if (view.kind === "payment") telling = telling.then(() => tellOrder(stream, view)).catch(console.error);
+    };
+    stream.onClose(board.listen(tell));
+    for (const view of board.views) tell(view);
+    await telling;
+    stream.send("told", null); // what comes from here on is news
     return reply;
   });
 
-  await showEarlierTasks(board, LISTED);
+  await showEarlierTasks(board, SHOWN_AT_START);
   return server;
 }
 

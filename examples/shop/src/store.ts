@@ -79,11 +79,11 @@ export const reports = {
 
 type Kind = "orders" | "uploads" | "reports";
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Ids come from outside: what is no UUID names no file. */
 function path(kind: Kind, id: string, extension: string): string {
-  if (!ID.test(id)) throw new TypeError("an id is a UUID in lower case");
+  if (!ID.test(id)) throw new TypeError("an id is a UUID");
   return join(settings.dataFolder, kind, id + extension);
 }
 

@@ -2,18 +2,20 @@
 import type { Report } from "./report/report.ts";
 import type { Order } from "./store.ts";
 
-const WIDTH = 28;
+const NAME_WIDTH = 24;
+const VALUE_WIDTH = 14;
 
 export function printReport(file: string, { columns, rows, total, smallest, largest, months, categories, badRows }: Report): void {
   const best = months.toSorted((a, b) => Number(b.total) - Number(a.total))[0];
   const lines = [
     `${file}: ${columns.amount} in ${rows} rows, ${months[0]?.name} to ${months.at(-1)?.name}`,
     line("total", total),
-    line("smallest", `${smallest.amount}  on ${smallest.date}`),
-    line("largest", `${largest.amount}  on ${largest.date}`),
-    line("month with the most", `${best?.total}  ${best?.name}`),
-    ...categories.map(({ name, total: part, rows: count }) => line(`${columns.category} ${name}`, `${part}  in ${count} rows`)),
+    line("smallest", smallest.amount, `on ${smallest.date}`),
+    line("largest", largest.amount, `on ${largest.date}`),
+    line("month with the most", best?.total ?? "", best?.name),
+    ...categories.map((category) => line(`${columns.category} ${category.name}`, category.total, `in ${category.rows} rows`)),
     line("rows left out", String(badRows.count)),
+    "",
   ];
   console.log(lines.join("\n"));
 }
@@ -33,6 +35,6 @@ function outcome(payment: Order["payment"]): string {
   }
 }
 
-function line(name: string, value: string): string {
-  return `  ${name.padEnd(WIDTH)}${value}`;
+function line(name: string, value: string, detail = ""): string {
+  return `  ${name.padEnd(NAME_WIDTH)}${value.padStart(VALUE_WIDTH)}  ${detail}`.trimEnd();
 }
