@@ -19,8 +19,8 @@ export function setMember(text: string, path: readonly string[], key: string, js
   }
   const member = findMember(text, at, key);
   if (member) return text.slice(0, member.start) + json + text.slice(member.end);
-  const first = skipSpace(text, at + 1);
-  return `${text.slice(0, at + 1)}${JSON.stringify(key)}: ${json}${text[first] === "}" ? "" : ", "}${text.slice(first)}`;
+  const isEmpty = text[skipSpace(text, at + 1)] === "}";
+  return `${text.slice(0, at + 1)}${JSON.stringify(key)}: ${json}${isEmpty ? "" : ", "}${text.slice(at + 1)}`;
 }
 
 interface Span {

@@ -5,7 +5,7 @@
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
 import { ProtocolError } from "./errors.ts";
 import { formatInstant, parseInstant } from "./instant.ts";
-import { Decimal, PlainDate, PlainTime, Uuid } from "./json-values.ts";
+import { Decimal, PlainDate, PlainTime, Uuid, WireDate } from "./json-values.ts";
 
 export interface EncodeJsonOptions {
   /** Dates, bytes, decimals and ids as kombu 5.3 and later know them; false: as plain text, for older peers. Default true. */
@@ -71,7 +71,7 @@ function writeMap(map: Record<string, unknown>, path: string, typed: boolean, de
 function writeInstance(value: object, path: string, typed: boolean, depth: number): string {
   if (value instanceof Date) {
     if (Number.isNaN(value.getTime())) throw new ProtocolError("unsupported", path, "an invalid Date cannot be written as JSON");
-    return typedText("datetime", formatInstant(value.getTime()).text, typed);
+    return typedText("datetime", value instanceof WireDate ? value.text : formatInstant(value.getTime()).text, typed);
   }
   if (value instanceof Uint8Array) return writeBytes(value, path, typed);
   if (value instanceof Decimal) return typedText("decimal", value.text, typed);
@@ -108,14 +108,14 @@ export function quote(text: string): string {
 // --- reading ---------------------------------------------------------------------------------------------------------
 
 const TYPED = /"__type__"/;
-const LONG_DIGITS = /\d{16}/;
+const LONG_INTEGER = /(?<![\d.])\d{16,}(?![\d.eE])/;
 
 /** @throws ProtocolError */
 export function decodeJson(text: string, limits: DecodeLimits = DEFAULT_LIMITS, where = "json"): unknown {
   if (text.length > limits.maxBytes)
     throw new ProtocolError("tooLarge", where, `${text.length} characters, more than the ${limits.maxBytes} accepted`);
   checkDepth(text, limits.maxDepth, where);
-  const value = LONG_DIGITS.test(text) ? parseSlowly(text, where) : parse(text, where);
+  const value = LONG_INTEGER.test(text) ? parseSlowly(text, where) : parse(text, where);
   return TYPED.test(text) ? revive(value, where) : value;
 }
 
@@ -153,15 +153,13 @@ function hasMoreThan(text: string, one: string, other: string, most: number): bo
   return false;
 }
 
-const TOKENS = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d{16,}(?![\d.eE])/gs;
+const TOKENS = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/gs;
+const NOT_PLAIN_NUMBER = /^-?(?:Infinity|\d{16,})$|^NaN$/;
 const MARK = "\u0000lovage\u0000";
 
 /** NaN and Infinity, and integers beyond 2^53, are put into strings that no message holds, parsed, and taken out again. */
 function parseSlowly(text: string, where: string): unknown {
-  const marked = text.replace(TOKENS, (token) => {
-    if (token.startsWith('"')) return token;
-    return JSON.stringify(MARK + token);
-  });
+  const marked = text.replace(TOKENS, (token) => (NOT_PLAIN_NUMBER.test(token) ? JSON.stringify(MARK + token) : token));
   try {
     return unmark(JSON.parse(marked));
   } catch (error) {
@@ -197,35 +195,35 @@ function revive(value: unknown, where: string): unknown {
   if (typeof value !== "object" || value === null) return value;
   const map = value as Record<string, unknown>;
   const keys = Object.keys(map);
-  if (keys.length === 2 && Object.hasOwn(map, "__type__") && Object.hasOwn(map, "__value__"))
-    return reviveTyped(map.__type__, map.__value__, where);
+  if (keys.length === 2 && Object.hasOwn(map, "__type__") && Object.hasOwn(map, "__value__")) return reviveTyped(map, where);
   return mapValues(map, (item) => revive(item, where));
 }
 
-function reviveTyped(type: unknown, value: unknown, where: string): unknown {
-  if (type === "uuid" && typeof value === "object" && value !== null && /^[0-9a-f]{32}$/i.test(String((value as { hex?: unknown }).hex))) {
-    const hex = String((value as { hex?: unknown }).hex).toLowerCase();
-    return new Uuid(`${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`);
+/** A type that is not known here stays the map that it is: an application may have registered it. */
+function reviveTyped(map: Record<string, unknown>, where: string): unknown {
+  const { __type__: type, __value__: value } = map;
+  if (type === "uuid") return new Uuid(dashed(value, where));
+  if (typeof value !== "string") return mapValues(map, (item) => revive(item, where));
+  switch (type) {
+    case "datetime":
+      return new WireDate(parseInstant(value, where));
+    case "date":
+      return new PlainDate(value);
+    case "time":
+      return new PlainTime(value);
+    case "decimal":
+      return new Decimal(value);
+    case "bytes":
+      return Buffer.from(value, "utf8");
+    case "base64":
+      return Buffer.from(value, "base64");
+    default:
+      return map;
   }
-  if (typeof value === "string") {
-    switch (type) {
-      case "datetime":
-        return new Date(parseInstant(value, where).at);
-      case "date":
-        return new PlainDate(value);
-      case "time":
-        return new PlainTime(value);
-      case "decimal":
-        return new Decimal(value);
-      case "bytes":
-        return Buffer.from(value, "utf8");
-      case "base64":
-        return Buffer.from(value, "base64");
-    }
-  }
-  throw new ProtocolError(
-    "malformed",
-    where,
-    `a typed value of type ${JSON.stringify(type)?.slice(0, 50)} is not known, or its value is not one`,
-  );
+}
+
+function dashed(value: unknown, where: string): string {
+  const hex = typeof value === "object" && value !== null ? (value as { hex?: unknown }).hex : undefined;
+  if (typeof hex !== "string" || !/^[0-9a-f]{32}$/i.test(hex)) throw new ProtocolError("malformed", where, "a uuid that is not one");
+  return hex.toLowerCase().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
