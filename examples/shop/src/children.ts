@@ -33,11 +33,11 @@ export class Children {
     return message.url;
   }
 
-  /** Starts `lovage -A src/app.ts worker ...`. */
+  /** Starts `lovage -A src/app.ts worker ...`, without its banner. */
   startWorker(name: string, options: readonly string[]): void {
     const manifest = createRequire(import.meta.url).resolve("lovage/package.json");
     const cli = join(dirname(manifest), "dist/cli/main.js");
-    this.#start(name, [cli, "-A", "src/app.ts", "worker", ...options]);
+    this.#start(name, [cli, "--quiet", "-A", "src/app.ts", "worker", ...options]);
   }
 
   /** Asks all of them to stop, which workers do after what they are running, and waits until they have. */

@@ -32,7 +32,7 @@ try {
   const page = await children.startServer("The web process", "src/web.ts");
   children.startWorker("The worker for payments", ["-Q", "celery", "-n", "payments@%h", "-l", "warning"]);
   children.startWorker("The worker for reports", ["-Q", "long", "-n", "reports@%h", "-c", "2", "-l", "warning"]);
-  console.log(`\nThe shop is open: ${page}\n`);
+  console.log(`\nThe shop is open: ${page}\nIts tasks go through ${(await app.broker()).location}\n`);
 
   await Promise.all([reportOnSample(page), ...DEMO_ORDERS.map((order) => placeOrder(page, order))]);
 
