@@ -1,5 +1,4 @@
-import type { Clock } from "../../shared/clock.ts";
-import { MemoryBroker } from "./memory-broker.ts";
+import { MemoryBroker, type MemoryDeps } from "./memory-broker.ts";
 import type { MemorySpec } from "./spec.ts";
 import { MemoryStore } from "./store.ts";
 
@@ -10,11 +9,11 @@ export type { MemorySpec } from "./spec.ts";
 const NAMED = Symbol.for("lovage.memory.brokers");
 
 /** Opens the memory broker of this name. Its messages stay when it is closed, until the process ends or `dropMemoryBroker`. */
-export async function openMemoryBroker(spec: MemorySpec, deps: { readonly clock: Clock }): Promise<MemoryBroker> {
+export async function openMemoryBroker(spec: MemorySpec, deps: MemoryDeps): Promise<MemoryBroker> {
   const stores = named();
   let store = stores.get(spec.name);
   if (store === undefined) stores.set(spec.name, (store = new MemoryStore()));
-  return new MemoryBroker(spec, store, deps.clock);
+  return new MemoryBroker(spec, store, deps);
 }
 
 /** Forgets the messages of a name. Who has it open keeps the old ones; who opens it next begins with none. */

@@ -7,6 +7,7 @@ import type { Message } from "../../protocol/message.ts";
 import type { ResultBackend } from "../../results/result-backend.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
+import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
   Broadcast, Broker, ConsumeOptions, DeadLetterPage, DeadLetterRecord, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
   Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, QueueDepth, QueueSpec, SettleAnswer,
@@ -24,6 +25,12 @@ const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 /** How often a consumer that waits says that it is alive. */
 const ALIVE_MS = 2000;
 
+export interface MemoryDeps {
+  readonly clock: Clock;
+  /** Default: says nothing. */
+  readonly logger?: Logger;
+}
+
 export class MemoryBroker implements Broker {
   readonly kind = "memory";
   readonly location: string;
@@ -33,13 +40,15 @@ export class MemoryBroker implements Broker {
   readonly deadLetters: DeadLetters;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #keep: number;
   readonly #closed = new AbortController();
 
-  constructor(spec: MemorySpec, store: MemoryStore, clock: Clock) {
+  constructor(spec: MemorySpec, store: MemoryStore, { clock, logger = silentLogger }: MemoryDeps) {
     this.location = `memory://${spec.name}`;
     this.#store = store;
     this.#clock = clock;
+    this.#logger = logger;
     this.#keep = spec.deadLetterMax ?? DEAD_LETTERS_KEPT;
     this.leases = {
       renew: async (worker, durationMs) => this.#renew(worker, durationMs),
@@ -71,7 +80,7 @@ export class MemoryBroker implements Broker {
     const fates = messages.map((outgoing): PublishFate => (this.#put(outgoing) ? "held" : "refused"));
     if (!fates.includes("refused")) return;
     const { exchange, routingKey } = messages[fates.indexOf("refused")] as Outgoing;
-    const answer = `no queue is bound to the exchange "${exchange}" for the routing key "${routingKey}"`;
+    const answer = `no queue is bound to the exchange ${JSON.stringify(exchange)} for the routing key ${JSON.stringify(routingKey)}`;
     throw new PublishError(this.location, fates, new BrokerRefusedError(this.location, answer));
   }
 
@@ -109,7 +118,7 @@ export class MemoryBroker implements Broker {
       if (entry === undefined) return "lost";
       // A memory backend has stored when `store` returns its promise: nothing can come between.
       if (results !== undefined && options.backend !== undefined) stored.push(options.backend.store(results));
-      for (const outgoing of publish ?? []) this.#put(outgoing);
+      for (const outgoing of publish ?? []) this.#putFollowUp(outgoing, delivery.queue);
       switch (end.kind) {
         case "ack":
           break;
@@ -154,8 +163,18 @@ export class MemoryBroker implements Broker {
     this.#closed.abort(new BrokerRefusedError(this.location, "it was closed"));
   }
 
-  #put({ message, exchange, routingKey }: Outgoing): boolean {
-    const queues = this.#store.route(exchange, routingKey);
+  /** What follows from a task must not get lost because a binding is gone: it goes to the queue that the task came from. */
+  #putFollowUp(outgoing: Outgoing, home: string): void {
+    if (this.#put(outgoing)) return;
+    const { exchange, routingKey } = outgoing;
+    this.#put(outgoing, [home]);
+    this.#logger.warn(
+      { exchange, routingKey, queue: home },
+      "no queue is bound for this message: it goes to the queue of the task that it follows from",
+    );
+  }
+
+  #put({ message, exchange, routingKey }: Outgoing, queues = this.#store.route(exchange, routingKey)): boolean {
     if (queues.length === 0) return false;
     const raw = encodeEnvelope(message, { exchange, routingKey }, newId());
     for (const queue of queues) this.#store.add(queue, raw, message.properties.priority);

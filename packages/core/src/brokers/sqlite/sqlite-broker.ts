@@ -146,7 +146,7 @@ export class SqliteBroker implements Broker {
   }
 
   /** In a transaction. The end of the loan is the fence: when there was none, nothing else is done. */
-  #settleOne({ delivery, end, results, posted, envelope, publish }: Prepared): SettleAnswer {
+  #settleOne({ delivery, end, results, posted, envelope }: Prepared): SettleAnswer {
     const { holder, take, message } = parseLoan(delivery.loan);
     if (end.kind === "ack") {
       if (this.#file.sql("settle.end").run(holder, take, message).changes === 0) return "lost";
@@ -161,9 +161,22 @@ export class SqliteBroker implements Broker {
       else this.#messages.toFront([row]);
     }
     if (results !== undefined) storeResults(this.#file, results, this.#file.clock.now());
-    const unreached = this.#messages.post(posted).indexOf(false);
-    if (unreached !== -1) this.#logger.warn({ reason: unroutable(publish?.[unreached] as Outgoing) }, "a follow-up was dropped");
+    this.#postFollowUps(posted, delivery.queue);
     return "settled";
+  }
+
+  /** What follows from a task must not get lost because a binding is gone: it goes to the queue that the task came from. */
+  #postFollowUps(posted: readonly Posted[], home: string): void {
+    const reached = this.#messages.post(posted);
+    const stray = posted.filter((_, at) => !reached[at]);
+    if (stray.length === 0) return;
+    this.#messages.post(stray.map((one) => ({ ...one, exchange: "", routingKey: home })));
+    for (const { exchange, routingKey } of stray) {
+      this.#logger.warn(
+        { exchange, routingKey, queue: home },
+        "no queue is bound for this message: it goes to the queue of the task that it follows from",
+      );
+    }
   }
 
   #depth(queue: string): QueueDepth {
@@ -190,7 +203,7 @@ function prepare(settlement: Settlement): Prepared {
 }
 
 function unroutable({ exchange, routingKey }: Outgoing): string {
-  return `no queue is bound to the exchange "${exchange}" for the routing key "${routingKey}"`;
+  return `no queue is bound to the exchange ${JSON.stringify(exchange)} for the routing key ${JSON.stringify(routingKey)}`;
 }
 
 function isDiskError(error: unknown): boolean {
