@@ -1,7 +1,7 @@
 /**
  * Where an app's files are: the module that made it, and the root beside whose package.json the configuration file and
- * the embedded database stand. The module is the one that called `new Lovage()`; only where that cannot be told (code
- * without a file) it is the program that was started, and else the working directory.
+ * the embedded database stand. The module is the one that called `new Lovage()`; where that cannot be told (code without
+ * a file) the working directory takes its place.
  */
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -32,8 +32,7 @@ export function callerFile(above: Function): string | undefined {
 }
 
 export function locateApp(module: string | undefined): AppFiles {
-  const start = module ?? (process.argv[1] === undefined ? undefined : resolve(process.argv[1]));
-  const from = start === undefined ? process.cwd() : dirname(start);
+  const from = module === undefined ? process.cwd() : dirname(module);
   return { module, root: packageRoot(from) ?? from };
 }
 

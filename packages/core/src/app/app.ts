@@ -18,6 +18,7 @@ import {
   brokerSpec,
   connectBackend,
   connectBroker,
+  specLocation,
   type BackendSpec,
   type BrokerSpec,
   type ConnectDeps,
@@ -326,6 +327,7 @@ export class Lovage implements AsyncDisposable {
     return (this.#producer ??= new Producer({
       appName: this.name,
       broker: () => this.broker(),
+      location: () => specLocation(this.brokerSpec()),
       clock: this.clock,
       random: this.random,
       publishTimeoutMs: settings.publishTimeoutMs,

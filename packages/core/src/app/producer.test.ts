@@ -48,6 +48,7 @@ function setUp(broker: ScriptedBroker, options: { readonly open?: () => Promise<
   const producer = new Producer({
     appName: "test",
     broker: options.open ?? (async () => broker as unknown as Broker),
+    location: () => "redis://h:6379/0",
     clock,
     random: () => 0,
     publishTimeoutMs: 5000,
@@ -191,7 +192,9 @@ test("a broker that never answers costs publishTimeout and no more", async () =>
   const error = await sent;
   expect(error).toBeInstanceOf(PublishTimeoutError);
   expect(error).toMatchObject({ code: "PUBLISH_TIMEOUT", calls: [{ fate: "unknown" }] });
-  expect(error.message).toContain("within 5000 ms (whether the broker holds it is unknown)");
+  expect(error.message).toContain(
+    "task t[a] was not sent for certain to redis://h:6379/0 within 5000 ms (whether the broker holds it is unknown)",
+  );
 });
 
 test("a broker that cannot even be opened costs no more either, and nothing was sent", async () => {

@@ -9,7 +9,7 @@ import { BrokerRefusedError, BrokerUnavailableError, PublishError } from "../bro
 import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
 import { sleep, type Clock, type Random, type Timer } from "../shared/clock.ts";
 import { LovageError } from "../shared/errors.ts";
-import { AppClosedError, PublishFailedError, PublishTimeoutError, type SentCall } from "./errors.ts";
+import { AppClosedError, ConfigurationError, PublishFailedError, PublishTimeoutError, type SentCall } from "./errors.ts";
 import type { DeclaredQueue } from "./queues.ts";
 import type { ResolvedPublishRetryPolicy } from "./settings-table.ts";
 
@@ -21,6 +21,8 @@ const MAX_UNDER_WAY = 4;
 export interface ProducerDeps {
   readonly appName: string;
   broker(): Promise<Broker>;
+  /** Where the broker is, for errors. */
+  location(): string;
   readonly clock: Clock;
   readonly random: Random;
   readonly publishTimeoutMs: number;
@@ -270,7 +272,8 @@ export class Producer {
     }
   }
 
-  #error(calls: readonly SentCall[], failure: BatchFailure): PublishFailedError {
+  #error(calls: readonly SentCall[], failure: BatchFailure): Error {
+    if (failure.cause instanceof ConfigurationError) return failure.cause; // nothing was tried, and no broker is to blame
     const missing = calls.filter((call) => call.fate !== "held");
     const unknown = missing.filter((call) => call.fate === "unknown").length;
     const what =
@@ -285,7 +288,12 @@ export class Producer {
           : `of ${unknown} it is unknown whether the broker holds them`;
     const transient = isTransient(failure.cause) || failure.timedOut;
     const options = { cause: failure.cause, transient };
-    if (failure.timedOut) return new PublishTimeoutError(`${what} within ${this.#deps.publishTimeoutMs} ms (${fate})`, calls, options);
+    if (failure.timedOut)
+      return new PublishTimeoutError(
+        `${what} to ${this.#deps.location()} within ${this.#deps.publishTimeoutMs} ms (${fate})`,
+        calls,
+        options,
+      );
     return new PublishFailedError(
       `${what} (${fate}): ${failure.cause instanceof Error ? failure.cause.message : String(failure.cause)}`,
       calls,

@@ -3,7 +3,6 @@
  * all come from it. Names and units are Celery's; a default differs from Celery's only where that would lose work or
  * surprise, and then `celery` keeps Celery's own for `preset: "celery"`.
  */
-import type { RedisTlsSpec } from "../stores/redis/spec.ts";
 import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
 import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
 import { readRoutes, type Router, type RoutesInput } from "./routes.ts";
@@ -112,7 +111,19 @@ export function readPublishRetryPolicy(value: unknown): ResolvedPublishRetryPoli
   };
 }
 
-const TLS_NAMES: Readonly<Record<string, keyof RedisTlsSpec>> = {
+export interface TlsSettings {
+  /** Certificates and keys are files, or texts in PEM format. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly servername?: string;
+  /** Default true: the server's certificate is checked. */
+  readonly rejectUnauthorized?: boolean;
+  /** Default true: the certificate must name the host. */
+  readonly checkHostname?: boolean;
+}
+
+const TLS_NAMES: Readonly<Record<string, keyof TlsSettings>> = {
   ca: "ca",
   ssl_ca_certs: "ca",
   cert: "cert",
@@ -127,7 +138,7 @@ const TLS_NAMES: Readonly<Record<string, keyof RedisTlsSpec>> = {
 };
 
 /** false is null; true is TLS with the system's certificates. Python's spelling (`ssl_cert_reqs`, ...) is understood. */
-function readTls(value: unknown): RedisTlsSpec | null {
+function readTls(value: unknown): TlsSettings | null {
   if (value === false || value === null) return null;
   if (value === true) return {};
   if (!isPlain(value)) throw new NotAccepted();
@@ -146,7 +157,7 @@ function readTls(value: unknown): RedisTlsSpec | null {
   return tls;
 }
 
-const tls = custom<boolean | RedisTlsSpec | Plain | null, RedisTlsSpec | null>("true, false, or an object of TLS options", readTls);
+const tls = custom<boolean | TlsSettings | Plain | null, TlsSettings | null>("true, false, or an object of TLS options", readTls);
 
 /** Transport options under kombu's own names (snake_case), whichever way they were written. */
 const transportOptions = custom<Plain, Plain>("an object (in the environment as JSON)", (value) => {

@@ -9,5 +9,13 @@ import { silentLogger } from "../shared/log.ts";
 export function memoryApp(options: LovageOptions & { readonly name?: string } = {}): Lovage {
   const { name = "test", ...rest } = options;
   const url = `memory://${newId()}`;
-  return new Lovage(name, { brokerUrl: url, resultBackend: url, logger: silentLogger, env: false, configFile: false, ...rest });
+  return new Lovage(name, {
+    brokerUrl: url,
+    resultBackend: url,
+    logger: silentLogger,
+    env: false,
+    configFile: false,
+    root: process.cwd(),
+    ...rest,
+  });
 }
