@@ -29,6 +29,17 @@ export {
 } from "./app/errors.ts";
 export { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";
 export type { ResultDocument } from "./protocol/result.ts";
+export {
+  ChordError,
+  MaxRetriesExceededError,
+  NotRegistered,
+  SoftTimeLimitExceeded,
+  TaskRevokedError,
+  TimeLimitExceeded,
+  WorkerLostError,
+} from "./protocol/celery-errors.ts";
+export { ProtocolError } from "./protocol/errors.ts";
+export { RemoteTaskError } from "./protocol/exception.ts";
 export { LovageError } from "./shared/errors.ts";
 export type { Duration } from "./shared/duration.ts";
 export type { Logger, LogFields } from "./shared/log.ts";

@@ -3,6 +3,7 @@
  * and Node's errors go out under the names that Python knows; what comes in becomes a class of ours where there is one.
  */
 import { LovageError } from "../shared/errors.ts";
+import { pythonRepr } from "./python-repr.ts";
 import { celeryError } from "./celery-errors.ts";
 import { PYTHON_NAMES, SYSTEM_ERRORS } from "./python-exceptions.ts";
 
@@ -64,9 +65,10 @@ function systemError(error: Error): WireException | undefined {
   return { type: known.type, module: "builtins", args: [typeof errno === "number" ? Math.abs(errno) : known.errno, error.message] };
 }
 
-/** What a JSON document can hold of a thing that was thrown. */
+/** What a JSON document can hold of a thing that was thrown; some things cannot even be turned into text. */
 function plain(value: unknown): unknown {
-  return value === null || ["string", "number", "boolean"].includes(typeof value) ? value : String(value);
+  if (value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)) return value;
+  return pythonRepr(value, 1000);
 }
 
 /** Reads an exception document of any shape; never throws. */

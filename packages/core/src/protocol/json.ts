@@ -10,90 +10,132 @@ import { Decimal, PlainDate, PlainTime, Uuid, WireDate } from "./json-values.ts"
 export interface EncodeJsonOptions {
   /** Dates, bytes, decimals and ids as kombu 5.3 and later know them; false: as plain text, for older peers. Default true. */
   readonly typed?: boolean;
+  /** Properties that are undefined: `refuse` them, or leave them out as JSON.stringify does. Default `refuse`. */
+  readonly undefinedProperties?: "refuse" | "drop";
   /** For errors: what is being written. */
   readonly where?: string;
 }
 
 const DEEPEST = 200;
 
-/** @throws ProtocolError with the path to a value that JSON cannot hold. */
-export function encodeJson(value: unknown, options: EncodeJsonOptions = {}): string {
-  return write(value, options.where ?? "value", options.typed !== false, 0);
+interface Writing {
+  readonly typed: boolean;
+  readonly dropsUndefined: boolean;
+  /** Names and indexes on the way to the value at hand; kept only when an error is to say where it is. */
+  readonly path: (string | number)[] | undefined;
 }
 
-function write(value: unknown, path: string, typed: boolean, depth: number): string {
+/** @throws ProtocolError with the path to a value that JSON cannot hold. */
+export function encodeJson(value: unknown, options: EncodeJsonOptions = {}): string {
+  const typed = options.typed !== false;
+  const dropsUndefined = options.undefinedProperties === "drop";
+  try {
+    return write(value, { typed, dropsUndefined, path: undefined }, 0);
+  } catch (error) {
+    if (!(error instanceof Unwritable)) throw error;
+    throw new ProtocolError("unsupported", whereIs(value, { typed, dropsUndefined, path: [] }, options.where ?? "value"), error.message);
+  }
+}
+
+/** Thrown and caught here: where the value stands is found only when it is needed. */
+class Unwritable extends Error {}
+
+/** Walks the same way again, to the value that could not be written. */
+function whereIs(value: unknown, writing: Writing & { readonly path: (string | number)[] }, where: string): string {
+  try {
+    write(value, writing, 0);
+  } catch {
+    // the path has stayed where it failed
+  }
+  const shown = writing.path.slice(0, 20).map((step) => (typeof step === "number" ? `[${step}]` : `.${step.slice(0, 50)}`));
+  return where + shown.join("") + (writing.path.length > shown.length ? "..." : "");
+}
+
+function write(value: unknown, writing: Writing, depth: number): string {
   switch (typeof value) {
     case "string":
       return quote(value);
     case "number":
-      if (!Number.isFinite(value)) throw new ProtocolError("unsupported", path, `${value} cannot be written as JSON`);
+      if (!Number.isFinite(value)) throw new Unwritable(`${value} cannot be written as JSON`);
       return Object.is(value, -0) ? "-0.0" : pythonNumber(value);
     case "boolean":
       return value ? "true" : "false";
     case "bigint":
       return value.toString();
     case "object":
-      return value === null ? "null" : writeObject(value, path, typed, depth + 1);
+      return value === null ? "null" : writeObject(value, writing, depth + 1);
+    case "undefined":
+      throw new Unwritable("undefined cannot be written as JSON: leave it out, or use null");
     default:
-      throw new ProtocolError("unsupported", path, `a value of type ${typeof value} cannot be written as JSON`);
+      throw new Unwritable(`a ${typeof value} cannot be written as JSON`);
   }
 }
 
+/** Two digits in an exponent, as Python has them. */
 function pythonNumber(value: number): string {
-  return String(value).replace(/e\+?(-?)(\d)$/, "e$10$2");
+  const text = String(value);
+  return text.includes("e") ? text.replace(/e\+?(-?)(\d)$/, "e$10$2") : text;
 }
 
-function writeObject(value: object, path: string, typed: boolean, depth: number): string {
-  if (depth > DEEPEST)
-    throw new ProtocolError("unsupported", path.slice(0, 200), `it is nested more than ${DEEPEST} deep, or holds itself`);
-  if (Array.isArray(value)) {
-    if (value.length === 0) return "[]";
-    let text = "[";
-    for (let i = 0; i < value.length; i++) text += (i === 0 ? "" : ", ") + write(value[i], `${path}[${i}]`, typed, depth);
-    return `${text}]`;
-  }
+function writeObject(value: object, writing: Writing, depth: number): string {
+  if (depth > DEEPEST) throw new Unwritable(`it is nested more than ${DEEPEST} deep, or holds itself`);
+  if (Array.isArray(value)) return writeArray(value, writing, depth);
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return writeInstance(value, path, typed, depth);
-  return writeMap(value as Record<string, unknown>, path, typed, depth);
+  if (prototype !== Object.prototype && prototype !== null) return writeInstance(value, writing, depth);
+  return writeMap(value as Record<string, unknown>, writing, depth);
 }
 
-function writeMap(map: Record<string, unknown>, path: string, typed: boolean, depth: number): string {
+function writeArray(list: readonly unknown[], writing: Writing, depth: number): string {
+  let text = "";
+  for (let i = 0; i < list.length; i++) {
+    writing.path?.push(i);
+    text += (i === 0 ? "" : ", ") + write(list[i], writing, depth);
+    writing.path?.pop();
+  }
+  return `[${text}]`;
+}
+
+function writeMap(map: Record<string, unknown>, writing: Writing, depth: number): string {
   let text = "";
   for (const key of Object.keys(map)) {
     const item = map[key];
-    if (item === undefined)
-      throw new ProtocolError("unsupported", `${path}.${key}`, "undefined cannot be written as JSON: leave the key out, or use null");
-    text += `${text === "" ? "" : ", "}${quote(key)}: ${write(item, `${path}.${key}`, typed, depth)}`;
+    if (item === undefined && writing.dropsUndefined) continue;
+    writing.path?.push(key);
+    text += `${text === "" ? "" : ", "}${quote(key)}: ${write(item, writing, depth)}`;
+    writing.path?.pop();
   }
   return `{${text}}`;
 }
 
-function writeInstance(value: object, path: string, typed: boolean, depth: number): string {
+function writeInstance(value: object, writing: Writing, depth: number): string {
+  const { typed } = writing;
   if (value instanceof Date) {
-    if (Number.isNaN(value.getTime())) throw new ProtocolError("unsupported", path, "an invalid Date cannot be written as JSON");
+    if (Number.isNaN(value.getTime())) throw new Unwritable("an invalid Date cannot be written as JSON");
     return typedText("datetime", value instanceof WireDate ? value.text : formatInstant(value.getTime()).text, typed);
   }
-  if (value instanceof Uint8Array) return writeBytes(value, path, typed);
+  if (value instanceof Uint8Array) return writeBytes(value, typed);
   if (value instanceof Decimal) return typedText("decimal", value.text, typed);
   if (value instanceof PlainDate) return typedText("date", value.text, typed);
   if (value instanceof PlainTime) return typedText("time", value.text, typed);
   if (value instanceof Uuid)
     return typed ? `{"__type__": "uuid", "__value__": {"hex": ${quote(value.text.replaceAll("-", ""))}}}` : quote(value.text);
   if (value instanceof Map || value instanceof Set)
-    throw new ProtocolError("unsupported", path, `a ${value.constructor.name} cannot be written as JSON: use an object or an array`);
-  if ("toJSON" in value && typeof value.toJSON === "function") return write(value.toJSON(), path, typed, depth);
-  return writeMap(value as Record<string, unknown>, path, typed, depth);
+    throw new Unwritable(`a ${value.constructor.name} cannot be written as JSON: use an object or an array`);
+  if (value instanceof Promise) throw new Unwritable("a promise cannot be written as JSON: await it first");
+  if ("toJSON" in value && typeof value.toJSON === "function") return write(value.toJSON(), writing, depth);
+  return writeMap(value as Record<string, unknown>, writing, depth);
 }
 
 function typedText(type: string, text: string, typed: boolean): string {
   return typed ? `{"__type__": "${type}", "__value__": ${quote(text)}}` : quote(text);
 }
 
-function writeBytes(bytes: Uint8Array, path: string, typed: boolean): string {
-  if (!typed) throw new ProtocolError("unsupported", path, "bytes cannot be written as plain JSON");
+function writeBytes(bytes: Uint8Array, typed: boolean): string {
+  if (!typed) throw new Unwritable("bytes cannot be written as plain JSON");
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = buffer.toString("utf8");
-  return Buffer.from(text, "utf8").equals(buffer) ? typedText("bytes", text, true) : typedText("base64", buffer.toString("base64"), true);
+  const isText = Buffer.from(text, "utf8").equals(buffer);
+  return isText ? typedText("bytes", text, true) : typedText("base64", buffer.toString("base64"), true);
 }
 
 const NOT_PLAIN = /[^\x20-\x7e]|["\\]/;
@@ -107,7 +149,8 @@ export function quote(text: string): string {
 
 // --- reading ---------------------------------------------------------------------------------------------------------
 
-const TYPED = /"__type__"/;
+/** The first is quick and nearly always says no; the second tells integers from the digits of a fraction. */
+const MANY_DIGITS = /\d{16}/;
 const LONG_INTEGER = /(?<![\d.])\d{16,}(?![\d.eE])/;
 
 /** @throws ProtocolError */
@@ -115,8 +158,8 @@ export function decodeJson(text: string, limits: DecodeLimits = DEFAULT_LIMITS, 
   if (text.length > limits.maxBytes)
     throw new ProtocolError("tooLarge", where, `${text.length} characters, more than the ${limits.maxBytes} accepted`);
   checkDepth(text, limits.maxDepth, where);
-  const value = LONG_INTEGER.test(text) ? parseSlowly(text, where) : parse(text, where);
-  return TYPED.test(text) ? revive(value, where) : value;
+  const value = MANY_DIGITS.test(text) && LONG_INTEGER.test(text) ? parseSlowly(text, where) : parse(text, where);
+  return text.includes("__type__") ? revive(value, where) : value;
 }
 
 function parse(text: string, where: string): unknown {

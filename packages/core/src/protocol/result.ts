@@ -45,7 +45,7 @@ export function encodeResult(
   if (options.serializer !== "json") return encodeBody(asMap(document, value, date), { serializer: options.serializer }).body;
   const typed = options.typed !== false;
   let text =
-    `{"status": ${quote(state)}, "result": ${value === undefined ? "null" : encodeJson(value, { typed, where: "result" })}, "traceback": ${traceback === null ? "null" : quote(traceback)}, ` +
+    `{"status": ${quote(state)}, "result": ${value === undefined ? "null" : encodeJson(value, { typed, where: "result", undefinedProperties: "drop" })}, "traceback": ${traceback === null ? "null" : quote(traceback)}, ` +
     `"children": ${children.length === 0 ? "[]" : encodeJson(children)}, "date_done": ${date === null ? "null" : `"${date}"`}`;
   if (groupId !== undefined) text += `, "group_id": ${quote(groupId)}`;
   if (parentId !== undefined) text += `, "parent_id": ${quote(parentId)}`;

@@ -10,7 +10,10 @@ export function nodeApp(options: LovageOptions) {
   const app = new Lovage("interop", { taskDefaultQueue: "node", acceptContent: ["json"], ...options });
 
   app.task("node.add", (x: number, y: number) => x + y);
-  app.task({ name: "node.echo", run: (ctx, value: unknown) => (Object.keys(ctx.kwargs).length > 0 ? { value, kwargs: ctx.kwargs } : value) });
+  app.task({
+    name: "node.echo",
+    run: (ctx, value: unknown) => (Object.keys(ctx.kwargs).length > 0 ? { value, kwargs: ctx.kwargs } : value),
+  });
   app.task("node.fail", (text: string) => {
     throw new RangeError(text);
   });
@@ -26,7 +29,10 @@ export function nodeApp(options: LovageOptions) {
     maxRetries: 5,
     defaultRetryDelay: "100ms",
     run(ctx, failures: number) {
-      if (ctx.retries < failures) throw ctx.retry({ error: Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED", errno: -111, syscall: "connect" }) });
+      if (ctx.retries < failures)
+        throw ctx.retry({
+          error: Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED", errno: -111, syscall: "connect" }),
+        });
       return { attempts: ctx.retries + 1 };
     },
   });
@@ -36,7 +42,7 @@ export function nodeApp(options: LovageOptions) {
     run: (ctx) => ({
       id: ctx.id,
       rootId: ctx.rootId,
-      parentId: ctx.parentId,
+      parentId: ctx.parentId ?? null,
       retries: ctx.retries,
       args: ctx.args,
       kwargs: ctx.kwargs,

@@ -1,8 +1,8 @@
 /** A Python producer's tasks on a Lovage worker, results read by Python. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Worker } from "lovage/worker";
-import { python, PythonPeer } from "../support/python.ts";
-import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { COMPRESSIONS, python, PythonPeer } from "../support/python.ts";
+import { RedisServer } from "../support/redis-server.ts";
 import { nodeApp } from "./node-app.ts";
 
 describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
@@ -12,11 +12,11 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
   let peer: PythonPeer;
 
   beforeAll(async () => {
-    redis = await startRedis();
-    app = nodeApp({ brokerUrl: `${redis.url}/0`, resultBackend: `${redis.url}/1`, acceptContent: ["json", "yaml", "msgpack"] });
-    worker = new Worker(app, { queues: ["node"], concurrency: 10, hostname: "node@interop" });
+    redis = await RedisServer.start();
+    app = nodeApp({ brokerUrl: redis.url, resultBackend: redis.url.replace(/0$/, "1"), acceptContent: ["json", "yaml", "msgpack"] });
+    worker = new Worker(app, { queues: ["node"], concurrency: 10, name: "node@interop" });
     await worker.start();
-    peer = new PythonPeer({ broker: `${redis.url}/0`, backend: `${redis.url}/1` });
+    peer = new PythonPeer({ broker: redis.url, backend: redis.url.replace(/0$/, "1") });
   });
 
   afterAll(async () => {
@@ -26,14 +26,18 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
     await redis?.stop();
   });
 
-  const run = async (task: string, args: unknown[] = [], options = {}, kwargs = {}) => peer.get(await peer.send(task, args, { queue: "node", ...options }, kwargs));
+  const run = async (task: string, args: unknown[] = [], options = {}, kwargs = {}) =>
+    peer.get(await peer.send(task, args, { queue: "node", ...options }, kwargs));
 
   test("a result comes back", async () => {
     expect(await run("node.add", [2, 3])).toEqual({ state: "SUCCESS", value: 5 });
   });
 
   test("keyword arguments reach the task", async () => {
-    expect(await run("node.echo", [1], {}, { colour: "green" })).toEqual({ state: "SUCCESS", value: { value: 1, kwargs: { colour: "green" } } });
+    expect(await run("node.echo", [1], {}, { colour: "green" })).toEqual({
+      state: "SUCCESS",
+      value: { value: 1, kwargs: { colour: "green" } },
+    });
   });
 
   test("an error is the Python exception of its kind, with a traceback", async () => {
@@ -43,7 +47,10 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
   });
 
   test("an error class of the application keeps its name", async () => {
-    expect(await run("node.fail_custom", ["card expired"])).toMatchObject({ state: "FAILURE", error: { type: "PaymentDeclined", args: ["card expired"] } });
+    expect(await run("node.fail_custom", ["card expired"])).toMatchObject({
+      state: "FAILURE",
+      error: { type: "PaymentDeclined", args: ["card expired"] },
+    });
   });
 
   test("a refused connection is a ConnectionRefusedError", async () => {
@@ -68,7 +75,10 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
   });
 
   test("what has expired is revoked", async () => {
-    expect(await run("node.add", [1, 1], { expires: -5 })).toMatchObject({ state: "REVOKED", error: { type: "TaskRevokedError", args: ["expired"] } });
+    expect(await run("node.add", [1, 1], { expires: -5 })).toMatchObject({
+      state: "REVOKED",
+      error: { type: "TaskRevokedError", args: ["expired"] },
+    });
   });
 
   test("identity, headers and the name for monitors travel", async () => {
@@ -93,7 +103,7 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
     });
   });
 
-  describe.each(["zlib", "gzip", "brotli", ...("zstdCompressSync" in (await import("node:zlib")) ? ["zstd"] : [])])("compression %s", (compression) => {
+  describe.each(COMPRESSIONS)("compression %s", (compression) => {
     test("arguments arrive", async () => {
       const value = "long ".repeat(500);
       expect((await run("node.echo", [value], { compression })).value).toBe(value);
@@ -127,7 +137,7 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
     const ids: string[] = [];
     for (const priority of [9, 6, 3, 0]) ids.push(await peer.send("node.note_priority", [priority], { queue: "ordered", priority }));
     expect((await broker.depth(["ordered"]))[0]?.ready).toBe(4);
-    const single = new Worker(app, { queues: ["ordered"], concurrency: 1, hostname: "single@interop" });
+    const single = new Worker(app, { queues: ["ordered"], concurrency: 1, name: "single@interop" });
     await single.start();
     for (const id of ids) await peer.get(id);
     await single.stop();

@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Worker } from "lovage/worker";
 import { python, PythonPeer, PythonWorker } from "../support/python.ts";
-import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { RedisServer } from "../support/redis-server.ts";
 import { nodeApp } from "./node-app.ts";
 
 describe.skipIf(python === undefined)("Lovage and Python workers on one queue", () => {
@@ -11,8 +11,8 @@ describe.skipIf(python === undefined)("Lovage and Python workers on one queue", 
   let urls: { broker: string; backend: string };
 
   beforeEach(async () => {
-    redis = await startRedis();
-    urls = { broker: `${redis.url}/0`, backend: `${redis.url}/1` };
+    redis = await RedisServer.start();
+    urls = { broker: redis.url, backend: redis.url.replace(/0$/, "1") };
   });
   afterEach(async () => redis.stop());
 
@@ -30,7 +30,7 @@ describe.skipIf(python === undefined)("Lovage and Python workers on one queue", 
     }
     const app = nodeApp({ brokerUrl: urls.broker, resultBackend: urls.backend, brokerTransportOptions: { visibility_timeout: 2 } });
     app.task("python.hold", (seconds: number) => seconds);
-    const worker = new Worker(app, { queues: ["shared"], concurrency: 2, hostname: "heir@interop" });
+    const worker = new Worker(app, { queues: ["shared"], concurrency: 2, name: "heir@interop" });
     await worker.start();
     expect(await peer.get(id, 30)).toEqual({ state: "SUCCESS", value: 600 });
     await worker.stop();
@@ -51,7 +51,7 @@ describe.skipIf(python === undefined)("Lovage and Python workers on one queue", 
       await finished;
       return starts;
     });
-    const worker = new Worker(app, { queues: ["shared"], concurrency: 2, hostname: "holder@interop" });
+    const worker = new Worker(app, { queues: ["shared"], concurrency: 2, name: "holder@interop" });
     await worker.start();
     const pending = await slow.applyAsync([], {}, { queue: "shared" });
     // A Python worker sweeps when it starts: three of them, one after the other, each with the loan older than the timeout.

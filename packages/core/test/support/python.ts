@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import * as zlib from "node:zlib";
 
 /** Undefined where there is no Python with Celery: the tests are then skipped by name, except in CI, where that fails. */
 export const python: string | undefined = process.env.LOVAGE_TEST_PYTHON;
@@ -45,7 +46,11 @@ export class PythonPeer implements AsyncDisposable {
   readonly #waiting: { resolve(answer: unknown): void; reject(error: Error): void }[] = [];
 
   constructor(options: PeerOptions) {
-    this.#child = spawn(python as string, ["-u", "peer.py"], { cwd: folder, env: environment(options), stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = spawn(python as string, ["-u", "peer.py"], {
+      cwd: folder,
+      env: environment(options),
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     this.#lines.on("line", (line) => {
       const answer = JSON.parse(line) as { ok?: unknown; failed?: string };
@@ -66,7 +71,12 @@ export class PythonPeer implements AsyncDisposable {
   }
 
   /** Options are Celery's (`countdown`, `queue`, ...), and `eta_in` in seconds. Resolves with the task's id. */
-  async send(task: string, args: unknown[] = [], options: Record<string, unknown> = {}, kwargs: Record<string, unknown> = {}): Promise<string> {
+  async send(
+    task: string,
+    args: unknown[] = [],
+    options: Record<string, unknown> = {},
+    kwargs: Record<string, unknown> = {},
+  ): Promise<string> {
     return (await this.#ask({ do: "send", task, args, kwargs, options })) as string;
   }
 
@@ -91,7 +101,17 @@ export class PythonWorker implements AsyncDisposable {
   readonly ready: Promise<void>;
 
   constructor(options: PeerOptions & { readonly arguments?: readonly string[] }) {
-    const args = ["-m", "celery", "-A", "peer_app", "worker", "--loglevel=INFO", "--pool=solo", "--hostname=python@%h", ...(options.arguments ?? [])];
+    const args = [
+      "-m",
+      "celery",
+      "-A",
+      "peer_app",
+      "worker",
+      "--loglevel=INFO",
+      "--pool=solo",
+      "--hostname=python@%h",
+      ...(options.arguments ?? []),
+    ];
     this.#child = spawn(python as string, args, { cwd: folder, env: environment(options), stdio: ["ignore", "pipe", "pipe"] });
     this.ready = new Promise((resolve, reject) => {
       const listen = (chunk: Buffer): void => {
@@ -127,3 +147,6 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await gone;
   clearTimeout(last);
 }
+
+/** Compressions that both sides have: zstd needs Node 22.15. */
+export const COMPRESSIONS: readonly string[] = ["zlib", "gzip", "brotli", ...("zstdCompressSync" in zlib ? ["zstd"] : [])];
