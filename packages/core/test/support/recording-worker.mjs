@@ -10,11 +10,16 @@ import { Worker } from "lovage/worker";
 
 const { TEST_BROKER, TEST_BACKEND, TEST_RECORD, TEST_CONCURRENCY, TEST_SETTINGS } = process.env;
 const record = openSync(TEST_RECORD, "a");
-const say =
-  (level) =>
-  (fields, message) =>
-    void process.send?.({ kind: "log", level, message, error: fields.err?.stack ?? fields.err?.message });
-const logger = { debug() {}, info() {}, warn: say("warn"), error: say("error"), child: () => logger, isLevelEnabled: (level) => level === "warn" || level === "error" };
+const say = (level) => (fields, message) =>
+  void process.send?.({ kind: "log", level, message, error: fields.err?.stack ?? fields.err?.message });
+const logger = {
+  debug() {},
+  info() {},
+  warn: say("warn"),
+  error: say("error"),
+  child: () => logger,
+  isLevelEnabled: (level) => level === "warn" || level === "error",
+};
 
 const app = new Lovage("recording", {
   brokerUrl: TEST_BROKER,
@@ -30,6 +35,13 @@ app.task("test.record", async (index, ms) => {
   if (ms > 0) await wait(ms);
   writeSync(record, `${index}\n`);
   return index;
+});
+
+/** Writes down that it began, too. */
+app.task("test.recordBoth", async (index, ms) => {
+  writeSync(record, `began ${index}\n`);
+  await wait(ms);
+  writeSync(record, `${index}\n`);
 });
 
 /** Keeps the event loop to itself. */

@@ -49,7 +49,10 @@ export class RecordingWorkers implements AsyncDisposable {
     };
     const worker = new RecordingWorker(fork(PROGRAM, [], { env, execArgv: [] }), (line) => this.log.push(line));
     this.#all.add(worker);
-    worker.gone.then(() => this.#all.delete(worker), () => undefined);
+    worker.gone.then(
+      () => this.#all.delete(worker),
+      () => undefined,
+    );
     await worker.said("ready");
     return worker;
   }
@@ -76,6 +79,11 @@ export class RecordingWorkers implements AsyncDisposable {
       if (performance.now() > deadline) throw new Error(`${seen.size} of ${count} tasks were executed\n${this.log.slice(-20).join("\n")}`);
       await wait(50);
     }
+  }
+
+  /** Resolves when a warning or an error of that kind was logged. */
+  async logged(pattern: RegExp): Promise<void> {
+    while (!this.log.some((line) => pattern.test(line))) await wait(20);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -118,6 +126,11 @@ export class RecordingWorker {
   async status(): Promise<WorkerStatus> {
     this.process.send("status");
     return (await this.said("status")).status;
+  }
+
+  /** Resolves when its status is as asked. */
+  async whenStatus(isAsAsked: (status: WorkerStatus) => boolean): Promise<void> {
+    while (!isAsAsked(await this.status())) await wait(20);
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {

@@ -1,4 +1,5 @@
 /** The stores that worker tests run on: each is made for one test and goes with it. */
+import { RedisServer } from "./redis-server.ts";
 import { temporaryDatabase } from "./sqlite.ts";
 
 export interface TemporaryStore extends AsyncDisposable {
@@ -12,7 +13,10 @@ export interface StoreKind {
 }
 
 export function temporaryStores(): StoreKind[] {
-  return [{ kind: "sqlite", open: openSqlite }];
+  return [
+    { kind: "sqlite", open: openSqlite },
+    { kind: "redis", open: () => RedisServer.start() },
+  ];
 }
 
 async function openSqlite(): Promise<TemporaryStore> {
