@@ -12,28 +12,18 @@ import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
 import { AsyncResult, type RevokeOptions } from "./async-result.ts";
 import { Calls } from "./calls.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
-import { readConfigFile } from "./config-file.ts";
-import {
-  backendSpec,
-  brokerSpec,
-  connectBackend,
-  connectBroker,
-  specLocation,
-  type BackendSpec,
-  type BrokerSpec,
-  type ConnectDeps,
-  type EmbeddedStore,
-} from "./connect.ts";
+import { Configuration } from "./configuration.ts";
+import type { BackendSpec, BrokerSpec } from "./connect.ts";
+import { Connections } from "./connections.ts";
 import { defaultLogger } from "./default-logger.ts";
 import { discover } from "./discover.ts";
-import { DEFAULT_NAMESPACE, processEnvironment, readEnvironment, type Environment } from "./environment.ts";
-import { AppClosedError, ConfigurationError, UnsupportedByBrokerError } from "./errors.ts";
+import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
+import { UnsupportedByBrokerError } from "./errors.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
-import { Producer } from "./producer.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
 import { ResultReader } from "./result-reader.ts";
-import { resolveSettings, type ResolvedSettings, type Settings, type SettingsInput, type SettingsLayer } from "./settings.ts";
+import { environmentName, type ResolvedSettings, type Settings, type SettingsInput } from "./settings.ts";
 import { RemoteTask, type AnyTask, type Task } from "./task.ts";
 import {
   storeDefinition,
@@ -79,18 +69,12 @@ export class Lovage implements AsyncDisposable {
   /** Reads and awaits results. */
   readonly results: ResultReader;
   readonly files: AppFiles;
+  /** Prefix of settings in the environment. */
+  readonly namespace: string;
   #logger: Logger;
-  readonly #namespace: string;
-  readonly #env: Environment;
-  #configFile: string | false | undefined;
-  readonly #layers: SettingsLayer[] = [];
-  readonly #overrides: SettingsLayer[] = [];
   readonly #patterns: string[] = [];
-  #resolved: ResolvedSettings | undefined;
-  #broker: Promise<Broker> | undefined;
-  #backend: Promise<ResultBackend | undefined> | undefined;
-  #producer: Producer | undefined;
-  #isClosed = false;
+  readonly #configuration: Configuration;
+  readonly #connections: Connections;
 
   constructor(name: string, options: LovageOptions = {}) {
     const {
@@ -109,12 +93,26 @@ export class Lovage implements AsyncDisposable {
     this.clock = clock;
     this.random = random;
     this.#logger = logger ?? defaultLogger();
-    this.#namespace = namespace;
-    this.#configFile = configFile;
-    this.#env = env === undefined ? processEnvironment() : env === false ? {} : env;
-    this.#layers.push({ origin: "the code", values: settings });
+    this.namespace = namespace;
+    const processEnv = env === undefined ? processEnvironment() : env === false ? {} : env;
+    this.#configuration = new Configuration(
+      { appName: name, root: this.files.root, namespace, env: processEnv, logger: () => this.logger },
+      configFile,
+    );
+    this.#configuration.add({ origin: "the code", values: settings });
+    this.#connections = new Connections({
+      appName: name,
+      root: this.files.root,
+      clock,
+      random,
+      isProduction: processEnv["NODE_ENV"] === "production",
+      brokerVariable: environmentName("brokerUrl", namespace),
+      logger: () => this.logger,
+      settings: () => this.settings,
+      declaredQueues: () => this.calls.routing.declared,
+    });
     this.tasks = new TaskRegistry(this);
-    this.calls = new Calls(this, clock, () => this.#produce());
+    this.calls = new Calls(this, clock, () => this.#connections.producer);
     this.results = new ResultReader({ backend: () => this.backend(), settings: () => this.settings, clock });
     if (setAsCurrent) processWide.currentApp = this;
   }
@@ -135,29 +133,24 @@ export class Lovage implements AsyncDisposable {
 
   /** The settings with where each came from. */
   get resolvedSettings(): ResolvedSettings {
-    return (this.#resolved ??= this.#resolve());
-  }
-
-  get namespace(): string {
-    return this.#namespace;
+    return this.#configuration.resolved;
   }
 
   /** Adds settings, as if they had been given to the constructor; later ones win. Only before the settings are first used. */
   configure(settings: SettingsInput | Readonly<Record<string, unknown>>, origin = "the code"): this {
-    this.#layers.unshift(this.#layer(settings, origin));
+    this.#configuration.add({ origin, values: settings });
     return this;
   }
 
   /** Settings that win even over the environment: for command lines. Only before the settings are first used. */
   override(settings: Readonly<Record<string, unknown>>, origin = "the command line", options: { readonly isText?: boolean } = {}): this {
-    this.#overrides.unshift({ ...this.#layer(settings, origin), ...options });
+    this.#configuration.override({ origin, values: settings, ...options });
     return this;
   }
 
   /** Reads this configuration file instead of any other; false reads none. For command lines. Only before the settings are first used. */
   useConfigFile(path: string | false): this {
-    this.#mustBeUnused();
-    this.#configFile = path;
+    this.#configuration.useFile(path);
     return this;
   }
 
@@ -235,31 +228,21 @@ export class Lovage implements AsyncDisposable {
 
   /** Opened on first use, shared by all that publish through this app. After a failure the next use tries again. */
   broker(): Promise<Broker> {
-    if (this.#isClosed) return Promise.reject(new AppClosedError(this.name));
-    return (this.#broker ??= this.#openBroker().catch((error: unknown) => {
-      this.#broker = undefined;
-      throw error;
-    }));
+    return this.#connections.broker();
   }
 
   /** undefined when no results are kept. */
   backend(): Promise<ResultBackend | undefined> {
-    if (this.#isClosed) return Promise.reject(new AppClosedError(this.name));
-    return (this.#backend ??= this.#openBackend().catch((error: unknown) => {
-      this.#backend = undefined;
-      throw error;
-    }));
+    return this.#connections.backend();
   }
 
   /** What a broker of this app is opened from: plain data, for other threads. @throws ConfigurationError */
   brokerSpec(part: "read" | "write" = "write"): BrokerSpec {
-    const { settings } = this;
-    if (settings.brokerUrl === null && settings.brokerReadUrl === null && settings.brokerWriteUrl === null) this.#allowEmbedded();
-    return brokerSpec(settings, this.#embedded(), part);
+    return this.#connections.brokerSpec(part);
   }
 
   backendSpec(): BackendSpec | undefined {
-    return backendSpec(this.settings, this.#embedded());
+    return this.#connections.backendSpec();
   }
 
   resolveOptions(definition: StoredDefinition): ResolvedTaskOptions {
@@ -285,86 +268,12 @@ export class Lovage implements AsyncDisposable {
 
   /** Waits for what is being published (at most `publishTimeout`), then closes the connections. Nothing keeps the process alive after it. */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    await this.#producer?.close();
-    this.#isClosed = true;
     if (processWide.currentApp === this) processWide.currentApp = undefined;
-    const opened = await Promise.allSettled([this.#broker, this.#backend]);
-    for (const each of opened) if (each.status === "fulfilled") await each.value?.[Symbol.asyncDispose]();
+    await this.#connections.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #resolve(): ResolvedSettings {
-    const { layer, foreign } = readEnvironment(this.#env, this.#namespace);
-    const named = this.#env[`${this.#namespace}_CONFIG_MODULE`];
-    const asked = this.#configFile || named || undefined;
-    const file =
-      this.#configFile === false
-        ? undefined
-        : readConfigFile(this.files.root, asked, this.#configFile ? "configFile" : `${this.#namespace}_CONFIG_MODULE`);
-    const resolved = resolveSettings([...this.#overrides, layer, ...(file ? [file] : []), ...this.#layers], this.#namespace);
-    for (const name of foreign) this.#logger.warn({ variable: name }, "this variable of the environment is no setting and is ignored");
-    for (const { name, why } of resolved.unused) this.#logger.debug({ setting: name }, `a setting without effect here: ${why}`);
-    return resolved;
-  }
-
-  #layer(settings: object, origin: string): SettingsLayer {
-    this.#mustBeUnused();
-    return { origin, values: settings as Readonly<Record<string, unknown>> };
-  }
-
-  #mustBeUnused(): void {
-    if (this.#resolved)
-      throw new ConfigurationError(`the settings of the app ${this.name} are in use already: configure it before its first call`);
-  }
-
-  #produce(): Producer {
-    if (this.#isClosed) throw new AppClosedError(this.name);
-    const { settings } = this;
-    return (this.#producer ??= new Producer({
-      appName: this.name,
-      broker: () => this.broker(),
-      location: () => specLocation(this.brokerSpec()),
-      clock: this.clock,
-      random: this.random,
-      publishTimeoutMs: settings.publishTimeoutMs,
-      retry: settings.taskPublishRetry ? settings.taskPublishRetryPolicy : null,
-      declared: this.calls.routing.declared,
-    }));
-  }
-
-  async #openBroker(): Promise<Broker> {
-    return connectBroker(this.brokerSpec(), this.#deps());
-  }
-
-  async #openBackend(): Promise<ResultBackend | undefined> {
-    const spec = this.backendSpec();
-    return spec && connectBackend(spec, this.#deps());
-  }
-
-  #deps(): ConnectDeps {
-    return { logger: this.#logger, clock: this.clock, random: this.random };
-  }
-
-  #embedded(): EmbeddedStore {
-    return { root: this.files.root, file: join(this.files.root, ".lovage", "lovage.db") };
-  }
-
-  #saidEmbedded = false;
-
-  #allowEmbedded(): void {
-    const variable = `${this.#namespace}_BROKER_URL`;
-    if (this.#env["NODE_ENV"] === "production") {
-      throw new ConfigurationError(
-        `${variable} is not set. In production the broker must be named, for example ${variable}=redis://127.0.0.1:6379/0`,
-      );
-    }
-    if (this.#saidEmbedded) return;
-    this.#saidEmbedded = true;
-    this.#logger.info({ file: this.#embedded().file }, `${variable} is not set: using the embedded broker`);
   }
 }
 

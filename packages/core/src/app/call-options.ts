@@ -3,7 +3,7 @@ import type { Duration } from "../shared/duration.ts";
 import { didYouMean } from "../shared/suggest.ts";
 import { CallError } from "./errors.ts";
 import type { Queue } from "./queues.ts";
-import type { PublishRetryPolicy } from "./settings-table.ts";
+import type { PublishRetryPolicy } from "./setting-values.ts";
 import type { DeliveryMode, ExchangeType } from "./task-options.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 

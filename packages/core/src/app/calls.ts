@@ -15,7 +15,7 @@ import type { Producer, Sending } from "./producer.ts";
 import { RoutingTable, type Destination } from "./routing.ts";
 import type { RunningTask } from "./running-task.ts";
 import { NotAccepted } from "./setting-kinds.ts";
-import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./settings-table.ts";
+import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./setting-values.ts";
 import type { RemoteTask, Task } from "./task.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";

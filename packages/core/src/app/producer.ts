@@ -11,7 +11,7 @@ import { sleep, type Clock, type Random, type Timer } from "../shared/clock.ts";
 import { LovageError } from "../shared/errors.ts";
 import { AppClosedError, ConfigurationError, PublishFailedError, PublishTimeoutError, type SentCall } from "./errors.ts";
 import type { DeclaredQueue } from "./queues.ts";
-import type { ResolvedPublishRetryPolicy } from "./settings-table.ts";
+import type { ResolvedPublishRetryPolicy } from "./setting-values.ts";
 
 /** Scripts and transactions stay small; more messages make more batches. */
 const MAX_MESSAGES = 1000;

@@ -3,18 +3,12 @@
  * all come from it. Names and units are Celery's; a default differs from Celery's only where that would lose work or
  * surprise, and then `celery` keeps Celery's own for `preset: "celery"`.
  */
-import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
-import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
-import { readRoutes, type Router, type RoutesInput } from "./routes.ts";
 import {
   anything,
-  custom,
   decimal,
   duration,
   flag,
   integer,
-  isPlain,
-  NotAccepted,
   oneOf,
   optional,
   optionalDuration,
@@ -23,8 +17,19 @@ import {
   textList,
   type InputOf,
   type Kind,
-  type Plain,
 } from "./setting-kinds.ts";
+import {
+  annotations,
+  deliveryMode,
+  exchangeType,
+  protocolVersion,
+  publishRetryPolicy,
+  queues,
+  rate,
+  routes,
+  tls,
+  transportOptions,
+} from "./setting-values.ts";
 
 export interface Setting<K extends AnyKind = AnyKind> {
   readonly kind: K;
@@ -59,119 +64,6 @@ function amqpOnly<K extends AnyKind>(kind: K, initial: NoInfer<InputOf<K>>, mean
 const PYTHON_ONLY = "Replaces a part of Celery by a Python class.";
 const DAEMON = "Processes are started by a service manager (systemd, Kubernetes), which does this.";
 
-const exchangeType = oneOf("direct", "topic", "fanout");
-const serializer = text;
-const rate = custom<string | number, string | number>('a number per second, or a text such as "10/s", "100/m" or "5/h"', (value) => {
-  if (typeof value === "number" && value >= 0) return value;
-  if (typeof value === "string" && /^\d+(\.\d+)?(\/[smh])?$/.test(value)) return value;
-  throw new NotAccepted();
-});
-
-export interface PublishRetryPolicy {
-  /** Retries after the first try; null until `publishTimeout`. Default 3. */
-  readonly maxRetries?: number | null;
-  /** Seconds before the first retry. Default 0. */
-  readonly intervalStart?: number;
-  /** Seconds added for each further one. Default 0.2. */
-  readonly intervalStep?: number;
-  /** Seconds at most between two. Default 1. */
-  readonly intervalMax?: number;
-}
-
-export interface ResolvedPublishRetryPolicy {
-  readonly maxRetries: number | null;
-  readonly intervalStartMs: number;
-  readonly intervalStepMs: number;
-  readonly intervalMaxMs: number;
-}
-
-/** `retry_errors` is Celery's list of Python exceptions: which errors are worth a retry is decided here. */
-const POLICY_KEYS: ReadonlySet<string> = new Set([
-  "maxRetries", "intervalStart", "intervalStep", "intervalMax", "max_retries", "interval_start", "interval_step", "interval_max", "retry_errors", "retryErrors",
-]); // prettier-ignore
-
-/** Also reads the `retryPolicy` of a single call. @throws NotAccepted */
-export function readPublishRetryPolicy(value: unknown): ResolvedPublishRetryPolicy {
-  if (!isPlain(value)) throw new NotAccepted();
-  for (const key of Object.keys(value)) {
-    if (!POLICY_KEYS.has(key))
-      throw new NotAccepted(`it has an unknown key "${key}"; known are maxRetries, intervalStart, intervalStep and intervalMax`);
-  }
-  const read = (camel: string, snake: string, initial: number): number => {
-    const part = value[camel] ?? value[snake] ?? initial;
-    if (typeof part !== "number" || !(part >= 0)) throw new NotAccepted(`${camel} is not a number from 0`);
-    return part;
-  };
-  const isForever = value["maxRetries"] === null || value["max_retries"] === null;
-  return {
-    maxRetries: isForever ? null : read("maxRetries", "max_retries", 3),
-    intervalStartMs: read("intervalStart", "interval_start", 0) * 1000,
-    intervalStepMs: read("intervalStep", "interval_step", 0.2) * 1000,
-    intervalMaxMs: read("intervalMax", "interval_max", 1) * 1000,
-  };
-}
-
-export interface TlsSettings {
-  /** Certificates and keys are files, or texts in PEM format. */
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly servername?: string;
-  /** Default true: the server's certificate is checked. */
-  readonly rejectUnauthorized?: boolean;
-  /** Default true: the certificate must name the host. */
-  readonly checkHostname?: boolean;
-}
-
-const TLS_NAMES: Readonly<Record<string, keyof TlsSettings>> = {
-  ca: "ca",
-  ssl_ca_certs: "ca",
-  cert: "cert",
-  ssl_certfile: "cert",
-  key: "key",
-  ssl_keyfile: "key",
-  servername: "servername",
-  server_hostname: "servername",
-  rejectUnauthorized: "rejectUnauthorized",
-  checkHostname: "checkHostname",
-  ssl_check_hostname: "checkHostname",
-};
-
-/** false is null; true is TLS with the system's certificates. Python's spelling (`ssl_cert_reqs`, ...) is understood. */
-function readTls(value: unknown): TlsSettings | null {
-  if (value === false || value === null) return null;
-  if (value === true) return {};
-  if (!isPlain(value)) throw new NotAccepted();
-  const tls: Record<string, unknown> = {};
-  for (const [name, part] of Object.entries(value)) {
-    if (name === "ssl_cert_reqs") {
-      tls["rejectUnauthorized"] = !(part === 0 || /none$/i.test(String(part)));
-      continue;
-    }
-    const known = TLS_NAMES[name];
-    if (known === undefined) throw new NotAccepted(`it has an unknown key "${name}"`);
-    const wants = known === "rejectUnauthorized" || known === "checkHostname" ? "boolean" : "string";
-    if (typeof part !== wants) throw new NotAccepted(`"${name}" is not a ${wants}`);
-    tls[known] = part;
-  }
-  return tls;
-}
-
-const tls = custom<boolean | TlsSettings | Plain | null, TlsSettings | null>("true, false, or an object of TLS options", readTls);
-
-/** Transport options under kombu's own names (snake_case), whichever way they were written. */
-const transportOptions = custom<Plain, Plain>("an object (in the environment as JSON)", (value) => {
-  if (!isPlain(value)) throw new NotAccepted();
-  const options = Object.fromEntries(
-    Object.entries(value).map(([key, part]) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), part]),
-  );
-  const visibility = options["visibility_timeout"];
-  if (visibility !== undefined && (!Number.isSafeInteger(visibility) || (visibility as number) <= 0)) {
-    throw new NotAccepted("visibility_timeout is a whole number of seconds above 0");
-  }
-  return Object.freeze(options);
-});
-
 export const SETTINGS_TABLE = {
   // General
   preset: setting(
@@ -183,7 +75,7 @@ export const SETTINGS_TABLE = {
   acceptContent: setting(textList, ["json"], "Serializers (names or content types) whose messages are read. Others are refused."),
   resultAcceptContent: setting(optional(textList), null, "The same for results. Null: as `acceptContent`."),
   enableUtc: setting(flag, true, "Times in messages are UTC.", {
-    note: "Times are always written in UTC here; only true makes a difference to nobody.",
+    note: "Times are written in UTC whatever it says.",
   }),
   timezone: setting(text, "UTC", "IANA name of the zone in which schedules are meant."),
   imports: setting(textList, [], "Modules that the worker loads at its start, relative to the app's module."),
@@ -191,32 +83,12 @@ export const SETTINGS_TABLE = {
   shutdownGrace: setting(duration, 25, "How long a worker that was told to stop lets tasks finish.", { scope: "ours" }),
 
   // Tasks
-  taskAnnotations: setting(
-    optional(
-      custom<AnnotationsInput, readonly Annotation[]>(
-        "an object of task names (or globs) and options, a function, or a list of both",
-        readAnnotations,
-      ),
-    ),
-    null,
-    "Overrides options of tasks by name.",
-  ),
+  taskAnnotations: setting(optional(annotations), null, "Overrides options of tasks by name."),
   taskCompression: setting(optional(text), null, "Compression of messages: gzip, zlib, brotli or zstd."),
-  taskSerializer: setting(serializer, "json", "Serializer of messages: json, yaml, msgpack, or a registered one."),
-  taskProtocol: setting(
-    custom<1 | 2, 2>("2 (version 1 is read, never written)", (value) => (value === 2 ? 2 : refuse())),
-    2,
-    "Version of the message protocol that is written.",
-  ),
+  taskSerializer: setting(text, "json", "Serializer of messages: json, yaml, msgpack, or a registered one."),
+  taskProtocol: setting(protocolVersion, 2, "Version of the message protocol that is written."),
   taskPublishRetry: setting(flag, true, "Try again when the broker does not take a message."),
-  taskPublishRetryPolicy: setting(
-    custom<PublishRetryPolicy | Plain, ResolvedPublishRetryPolicy>(
-      "an object with maxRetries, intervalStart, intervalStep and intervalMax",
-      readPublishRetryPolicy,
-    ),
-    {},
-    "How often and how far apart. All within `publishTimeout`.",
-  ),
+  taskPublishRetryPolicy: setting(publishRetryPolicy, {}, "How often and how far apart. All within `publishTimeout`."),
   publishTimeout: setting(duration, 5, "A message that the broker has not taken by then is reported as failed.", { scope: "ours" }),
   taskAlwaysEager: setting(flag, false, "Run tasks in the caller's process, without a broker: for tests."),
   taskEagerPropagates: setting(flag, false, "Eager tasks throw their errors at the caller."),
@@ -258,23 +130,8 @@ export const SETTINGS_TABLE = {
   ),
 
   // Routing
-  taskQueues: setting(
-    optional(
-      custom<QueuesInput, readonly QueueDeclaration[]>(
-        "a list of queues (names, objects or Queue), or an object of names and options",
-        readQueues,
-      ),
-    ),
-    null,
-    "Queues a worker consumes unless it is told others with -Q, and how they are bound.",
-  ),
-  taskRoutes: setting(
-    optional(
-      custom<RoutesInput, readonly Router[]>("an object of task names (or globs) and routes, a function, or a list of those", readRoutes),
-    ),
-    null,
-    "Where tasks go, by name.",
-  ),
+  taskQueues: setting(optional(queues), null, "Queues a worker consumes unless it is told others with -Q, and how they are bound."),
+  taskRoutes: setting(optional(routes), null, "Where tasks go, by name."),
   taskCreateMissingQueues: setting(flag, true, "A queue that is not declared may be used; else it is an error."),
   taskCreateMissingQueueType: amqpOnly(oneOf("classic", "quorum"), "classic", "Type of queues that are created on the fly."),
   taskCreateMissingQueueExchangeType: setting(
@@ -287,13 +144,7 @@ export const SETTINGS_TABLE = {
   taskDefaultExchange: setting(optional(text), null, "Exchange of the default queue. Null: named as the queue."),
   taskDefaultExchangeType: setting(exchangeType, "direct", "Type of exchanges that name none."),
   taskDefaultRoutingKey: setting(optional(text), null, "Routing key of the default queue. Null: named as the queue."),
-  taskDefaultDeliveryMode: setting(
-    custom<"persistent" | "transient" | 1 | 2, 1 | 2>('"persistent" (2) or "transient" (1)', (value) =>
-      value === 2 || value === "persistent" ? 2 : value === 1 || value === "transient" ? 1 : refuse(),
-    ),
-    2,
-    "Whether messages survive a restart of RabbitMQ.",
-  ),
+  taskDefaultDeliveryMode: setting(deliveryMode, 2, "Whether messages survive a restart of RabbitMQ."),
   taskQueueMaxPriority: amqpOnly(optional(integer(0, 255)), null, "x-max-priority of queues."),
   taskSendSentEvent: setting(flag, false, "Publish a task-sent event for each message."),
   taskAllowErrorCbOnChordHeader: setting(flag, false, "An error callback of a chord is called for its header's tasks too."),
@@ -353,7 +204,7 @@ export const SETTINGS_TABLE = {
   resultBackendBaseSleepBetweenRetriesMs: setting(integer(), 10, "First delay between tries, in milliseconds."),
   resultBackendMaxSleepBetweenRetriesMs: setting(integer(), 10_000, "Longest delay between tries, in milliseconds."),
   resultBackendThreadSafe: unused("Threads of Python."),
-  resultSerializer: setting(serializer, "json", "Serializer of results."),
+  resultSerializer: setting(text, "json", "Serializer of results."),
   resultCompression: setting(optional(text), null, "Compression of results."),
   resultExtended: setting(flag, false, "Store name, arguments, worker, retries and queue with a result."),
   resultExpires: setting(optionalDuration, 86_400, "Results are deleted after this time; null or 0 keeps them for ever."),
@@ -445,7 +296,7 @@ export const SETTINGS_TABLE = {
   eventQueuePrefix: setting(text, "celeryev", "Names of monitors' queues begin so."),
   eventQueueExclusive: amqpOnly(flag, false, "Queues of monitors are exclusive."),
   eventQueueDurable: amqpOnly(flag, false, "Queues of monitors survive a restart."),
-  eventSerializer: setting(serializer, "json", "Serializer of events."),
+  eventSerializer: setting(text, "json", "Serializer of events."),
   eventExchange: setting(text, "celeryev", "Exchange of events."),
   controlQueueTtl: amqpOnly(duration, 300, "Commands that nobody fetched are dropped after this time."),
   controlQueueExpires: amqpOnly(duration, 10, "Control queues of workers that are gone are deleted after this time."),
@@ -502,7 +353,3 @@ export const REFUSED_FAMILIES: readonly { readonly pattern: RegExp; readonly sto
   { pattern: /^consul_/, store: "Consul" },
   { pattern: /^riak_/, store: "Riak" },
 ];
-
-function refuse(): never {
-  throw new NotAccepted();
-}
