@@ -18,6 +18,8 @@ export interface AppTarget {
 }
 
 const EXTENSIONS = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
+/** In a hint, at most. */
+const MODULES_NAMED = 5;
 /** Files that a directory stands for. */
 const INDEX_NAMES = ["app", "index", "celery"];
 
@@ -65,13 +67,16 @@ function notFound(path: string, directory: string): AppNotFoundError {
     return new AppNotFoundError(`there is no app module in the directory ${shown}`, `name the file itself: -A ${join(shown, "app.ts")}`);
   if (!existsSync(parent))
     return new AppNotFoundError(`there is no app module ${shown}: the directory ${relative(directory, parent) || parent} does not exist`);
-  const modules = readdirSync(parent).filter((name) => EXTENSIONS.some((extension) => name.endsWith(extension)));
-  const near = nearestName(basename(base), modules) ?? nearestName(basename(base), modules.map(withoutEnding));
+  const modules = readdirSync(parent).filter((name) => EXTENSIONS.some((extension) => name.endsWith(extension)) && !name.endsWith(".d.ts"));
+  const near = nearestName(basename(base), [...modules, ...modules.map(withoutEnding)]);
+  const there = modules.slice(0, MODULES_NAMED).map((name) => relative(directory, join(parent, name)));
   return new AppNotFoundError(
     `there is no app module ${shown} (tried it as it is, and with ${EXTENSIONS.join(", ")})`,
-    near === undefined
-      ? "-A takes the path of the module that makes the app, such as ./src/app.ts"
-      : `did you mean ${relative(directory, join(parent, near))}?`,
+    near !== undefined
+      ? `did you mean ${relative(directory, join(parent, near))}?`
+      : there.length > 0
+        ? `there is ${there.join(", ")}`
+        : "-A takes the path of the module that makes the app, such as ./src/app.ts",
   );
 }
 

@@ -1,12 +1,12 @@
 /** What the app and its drivers say while a short command runs: remarks and warnings among the command's own. */
-import { errorText } from "../shared/errors.ts";
 import type { LogFields, Logger } from "../shared/log.ts";
+import { withCause } from "./error-report.ts";
 import type { Output } from "./output.ts";
 
 export function commandLogger(output: Output, bound: LogFields = {}): Logger {
   const sentence = (fields: LogFields, message: string): string => {
     const shown = Object.entries({ ...bound, ...fields }).map(
-      ([name, value]) => `${name}=${name === "err" ? errorText(value) : String(value)}`,
+      ([name, value]) => `${name}=${value instanceof Error ? withCause(value) : String(value)}`,
     );
     return shown.length === 0 ? message : `${message} (${shown.join(", ")})`;
   };

@@ -62,7 +62,7 @@ export function reportError(error: unknown): ErrorReport {
 }
 
 /** `cannot reach the broker at redis://db:6379/0` is half of what one needs to know; `getaddrinfo ENOTFOUND db` the other. */
-function withCause(error: Error): string {
+export function withCause(error: Error): string {
   const reason = rootReason(error.cause);
   return reason === "" || error.message.includes(reason) ? error.message : `${error.message}: ${reason}`;
 }

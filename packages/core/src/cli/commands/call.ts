@@ -1,7 +1,6 @@
 /** `lovage call`: sends a task by its name, whether or not a worker is there. */
 import type { CallOptions } from "../../app/call-options.ts";
 import { defineCommand } from "../command.ts";
-import { UsageError } from "../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { durationMs, flag, json, readDate, readWhen, text, wholeNumber } from "../option-kinds.ts";
 
@@ -30,8 +29,7 @@ export const call = defineCommand({
   ],
   async run(context, options, [task]) {
     const app = await context.openApp();
-    if (options.wait && app.backendSpec() === undefined)
-      throw new UsageError("--wait needs results, and this app keeps none", "--result-backend names a place to keep them");
+    if (options.wait) await (await import("../reach.ts")).reachBackend(app); // before anything is sent
     const { args, kwargs, countdownMs, eta, expires, wait, timeoutMs, ...rest } = options;
     const callOptions: Record<string, unknown> = {
       ...rest,

@@ -2,6 +2,7 @@
 import { createInterface } from "node:readline/promises";
 import { defineCommand, type CommandContext } from "../command.ts";
 import { chooseQueues } from "../choose-queues.ts";
+import { reachBroker } from "../reach.ts";
 import { InterruptedError, UsageError } from "../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { flag, names } from "../option-kinds.ts";
@@ -21,7 +22,7 @@ export const purge = defineCommand({
       options.queues,
       options.exclude,
     );
-    const broker = await app.broker();
+    const broker = await reachBroker(app);
     if (!options.force && !(await isConfirmed(context, chosen, broker.location))) return EXIT.failure;
     const counts: { queue: string; purged: number }[] = [];
     for (const queue of chosen) counts.push({ queue, purged: await broker.purge(queue) });

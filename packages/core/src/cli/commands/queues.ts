@@ -1,6 +1,7 @@
 /** `lovage queues`: how many messages wait, are put aside until their time, are being worked on, or are dead. */
 import type { QueueDepth } from "../../brokers/broker.ts";
 import { chooseQueues } from "../choose-queues.ts";
+import { reachBroker } from "../reach.ts";
 import { defineCommand } from "../command.ts";
 import { names } from "../option-kinds.ts";
 import { tableLines, type Column } from "../table.ts";
@@ -15,7 +16,7 @@ export const queues = defineCommand({
   async run({ openApp, output }, options) {
     const app = await openApp();
     const declared = app.calls.routing.declared.map((queue) => queue.name);
-    const broker = await app.broker();
+    const broker = await reachBroker(app);
     const depths = await broker.depth(chooseQueues(declared, options.queues, options.exclude));
     const document = depths.map(({ queue, ready, parked, onLoan, dead }) => ({ queue, ready, parked, onLoan: onLoan ?? null, dead }));
     output.answer(document, (colors) => tableLines(depths, COLUMNS, colors));

@@ -5,7 +5,9 @@ import { maskUrl } from "../../app/secrets.ts";
 import { errorText } from "../../shared/errors.ts";
 import { lovageVersion } from "../version.ts";
 import { defineCommand } from "../command.ts";
+import { reportError } from "../error-report.ts";
 import { packageVersion } from "../package-versions.ts";
+import { reachBroker } from "../reach.ts";
 import { settingRows } from "../setting-rows.ts";
 
 export const report = defineCommand({
@@ -46,15 +48,10 @@ async function describeBroker(app: Lovage): Promise<string> {
   try {
     const spec = app.brokerSpec();
     if (spec.kind !== "redis") return whereIs(spec);
-    return await app.broker().then(
-      async (broker) => {
-        await broker.depth([app.settings.taskDefaultQueue]);
-        return `${broker.location} (answers)`;
-      },
-      (error: unknown) => `${whereIs(spec)} (${errorText(error)})`,
-    );
+    const broker = await reachBroker(app);
+    return `${broker.location} (answers)`;
   } catch (error) {
-    return errorText(error);
+    return reportError(error).message;
   }
 }
 

@@ -15,6 +15,8 @@ export const result = defineCommand({
   ],
   async run(context, { timeoutMs }, [id]) {
     const app = await context.openApp();
+    const { reachBackend } = await import("../reach.ts");
+    await reachBackend(app);
     if (timeoutMs !== 0) await sayThatItWaits(context, app, id);
     const { printResult } = await import("../print-result.ts");
     return printResult(context, app, app.result(id), timeoutMs);
@@ -22,8 +24,9 @@ export const result = defineCommand({
 });
 
 /** A wrong id looks like a task that has not begun: who waits should know that he may wait in vain. */
-async function sayThatItWaits({ output }: CommandContext, app: Lovage, id: string): Promise<void> {
+async function sayThatItWaits({ output, signal }: CommandContext, app: Lovage, id: string): Promise<void> {
   const state = await app.result(id).state();
   if (isReady(state)) return;
+  signal.throwIfAborted();
   output.note(`waiting, its state is ${state}${state === "PENDING" ? ": not begun, or no such task" : ""} (Ctrl+C ends this)`);
 }
