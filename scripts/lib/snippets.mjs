@@ -1,13 +1,15 @@
 /** Blocks in the docs that show a file: `<!-- file: path -->`, or `path#region`, before a fenced block. */
 export function snippetsOf(page) {
-  return [...page.matchAll(/<!-- file: (\S+?)(?:#(\S+))? -->\n+```(\w+)\n([\s\S]*?)```/g)].map(([block, file, region, language, shown]) => ({
-    block,
-    file,
-    region,
-    language,
-    shown,
-    mark: region ? `${file}#${region}` : file,
-  }));
+  return [...page.matchAll(/<!-- file: (\S+?)(?:#(\S+))? -->\n+```(\w+)\n([\s\S]*?)```/g)].map(
+    ([block, file, region, language, shown]) => ({
+      block,
+      file,
+      region,
+      language,
+      shown,
+      mark: region ? `${file}#${region}` : file,
+    }),
+  );
 }
 
 /** The whole text, or what stands between `// #region name` and `// #endregion` (`#` in Python), unindented. */
