@@ -19,7 +19,7 @@ const DEMO_ORDERS = [
 ];
 
 const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => stop.abort());
 
 const children = new Children(stop.signal, (problem) => {
   console.error(`\n${problem}: the shop closes.`);
@@ -32,7 +32,7 @@ try {
   const page = await children.startServer("The web process", "src/web.ts");
   children.startWorker("The worker for payments", ["-Q", "celery", "-n", "payments@%h", "-l", "warning"]);
   children.startWorker("The worker for reports", ["-Q", "long", "-n", "reports@%h", "-c", "2", "-l", "warning"]);
-  console.log(`\nThe shop is open: ${page}\nIts tasks go through ${(await app.broker()).location}\n`);
+  console.log(`\nThe shop is open: ${page}\n`);
 
   await Promise.all([reportOnSample(page), ...DEMO_ORDERS.map((order) => placeOrder(page, order))]);
 

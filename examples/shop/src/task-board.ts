@@ -1,4 +1,5 @@
 /** Follows tasks by their results and tells listeners how each of them is doing. Runs in the web process; the tasks run elsewhere. */
+import { setMaxListeners } from "node:events";
 import type { ResultDocument } from "lovage";
 import { app } from "./app.ts";
 
@@ -26,6 +27,10 @@ export class TaskBoard {
   readonly #views = new Map<string, TaskView>();
   readonly #listeners = new Set<(view: TaskView) => void>();
   readonly #closing = new AbortController();
+
+  constructor() {
+    setMaxListeners(MOST_TASKS, this.#closing.signal); // one for each task that is followed
+  }
 
   /** Oldest first. */
   get views(): readonly TaskView[] {
