@@ -1,21 +1,53 @@
 import { test } from "vitest";
 import { openSqliteBroker } from "../../src/brokers/sqlite/index.ts";
-import { systemRandom } from "../../src/shared/clock.ts";
+import { MessageRows } from "../../src/brokers/sqlite/message-rows.ts";
+import { SqliteBroker } from "../../src/brokers/sqlite/sqlite-broker.ts";
+import { openSqliteBackend } from "../../src/results/sqlite/index.ts";
+import { systemClock, systemRandom } from "../../src/shared/clock.ts";
 import { silentLogger } from "../../src/shared/log.ts";
+import { openUnshared } from "../../src/stores/sqlite/open.ts";
 import { sqliteSpec } from "../../src/stores/sqlite/spec.ts";
 import { FakeClock } from "../../src/testing/fake-clock.ts";
+import { Kept } from "../support/kept.ts";
 import { temporaryDatabase } from "../support/sqlite.ts";
+import { brokerConformance } from "./broker.ts";
 import { checkAgainstModel } from "./broker-model.ts";
+
+const deps = { clock: systemClock, random: systemRandom, logger: silentLogger };
+
+for (const { name, shared } of [
+  { name: "sqlite, all in one process", shared: true },
+  { name: "sqlite, each by a connection of its own", shared: false },
+]) {
+  brokerConformance(name, async () => {
+    const kept = new Kept();
+    const { path } = kept.keep(await temporaryDatabase());
+    const spec = sqliteSpec(path);
+    let isFirst = true;
+    return {
+      open: async () => {
+        const lease = !shared && !isFirst ? await openUnshared(spec, deps) : undefined;
+        isFirst = false;
+        return kept.keep(lease === undefined ? await openSqliteBroker(spec, deps) : new SqliteBroker(spec, lease, deps));
+      },
+      openBackend: async () => kept.keep(await openSqliteBackend(spec, deps)),
+      inject: async (queue, raw) => {
+        await using lease = await openUnshared(spec, deps);
+        const rows = new MessageRows(lease.file);
+        await lease.file.write(() => rows.post([{ text: raw, exchange: "", routingKey: queue, step: 0 }]), spec);
+        lease.file.bell.ring("ready");
+      },
+      [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),
+    };
+  });
+}
 
 test("sqlite: each message is in one place after any history", { timeout: 60_000 }, async () => {
   await checkAgainstModel(async () => {
-    const database = await temporaryDatabase();
+    const kept = new Kept();
+    const { path } = kept.keep(await temporaryDatabase());
     const clock = new FakeClock();
-    const broker = await openSqliteBroker(sqliteSpec(database.path), { clock, random: systemRandom, logger: silentLogger });
-    const close = async (): Promise<void> => {
-      await broker[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
-    };
-    return { broker, clock, [Symbol.asyncDispose]: close };
+    const broker = kept.keep(await openSqliteBroker(sqliteSpec(path), { ...deps, clock }));
+    return { broker, clock, [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose]() };
   }, 100);
 });

@@ -9,8 +9,8 @@ import type { Clock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterPage, DeadLetterRecord, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
-  Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, QueueDepth, QueueSpec, SettleAnswer,
+  Broadcast, Broker, ConsumeOptions, DeadLetterPage, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
+  Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, SettleAnswer,
   SettleOptions, Settlement, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
 import { BrokerRefusedError, PublishError } from "../errors.ts";
@@ -76,7 +76,8 @@ export class MemoryBroker implements Broker {
     };
   }
 
-  async publish(messages: readonly Outgoing[]): Promise<void> {
+  async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
+    if (signal?.aborted) throw new PublishError(this.location, messages.map(() => "refused"), signal.reason); // prettier-ignore
     const fates = messages.map((outgoing): PublishFate => (this.#put(outgoing) ? "held" : "refused"));
     if (!fates.includes("refused")) return;
     const { exchange, routingKey } = messages[fates.indexOf("refused")] as Outgoing;
@@ -113,6 +114,7 @@ export class MemoryBroker implements Broker {
 
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
     const stored: Promise<void>[] = [];
+    const toFront: Entry[] = []; // together, so that they keep their order
     const answers = settlements.map(({ delivery, end, results, publish }): SettleAnswer => {
       const entry = this.#store.endLoan(delivery.loan);
       if (entry === undefined) return "lost";
@@ -124,10 +126,11 @@ export class MemoryBroker implements Broker {
           break;
         case "requeue":
           entry.raw = redelivered(entry.raw);
-          this.#store.putBack(entry, end.to);
+          if (end.to === "front") toFront.push(entry);
+          else this.#store.toBack(entry);
           break;
         case "putBack":
-          this.#store.putBack(entry, "front");
+          toFront.push(entry);
           break;
         case "park":
           if (end.message !== undefined) entry.raw = replaced(entry.raw, end.message);
@@ -139,6 +142,7 @@ export class MemoryBroker implements Broker {
       }
       return "settled";
     });
+    this.#store.toFront(toFront);
     await Promise.all(stored);
     return answers;
   }
@@ -196,16 +200,12 @@ export class MemoryBroker implements Broker {
     });
   }
 
-  /**
-   * A name is unique among live workers, so what another open broker left under it is a dead predecessor's: it keeps
-   * its loans under a name of its own, its lease ended, for the sweep to find.
-   */
+  /** A name is unique among live workers, so what another open broker left under it is a dead predecessor's: it is lost. */
   #enter(worker: string): void {
     const { consumer, leaseEnds } = this.#store.worker(worker);
     if (consumer !== undefined && consumer !== this) {
-      const retired = `${worker} (number ${this.#store.nextNumber()})`;
-      this.#store.rename(worker, retired);
-      this.#store.worker(retired).leaseEnds = -Infinity;
+      this.#lose(worker, Infinity);
+      this.#store.forgetWorker(worker);
       this.#store.worker(worker).leaseEnds = leaseEnds;
     }
     this.#store.worker(worker).consumer = this;
@@ -226,30 +226,36 @@ export class MemoryBroker implements Broker {
       if (state.leaseEnds === undefined || state.leaseEnds > this.#clock.monotonic()) continue;
       state.leaseEnds = undefined;
       state.lost = true;
+      const { returned, deadLettered } = this.#lose(name, maxDeliveries);
+      report.returned += returned;
+      report.deadLettered += deadLettered;
       report.workers.push(name);
-      for (const entry of this.#store.endLoans(state).toReversed()) {
-        entry.losses++;
-        if (entry.losses >= maxDeliveries) {
-          this.#store.bury(entry, poisonRecord(entry.raw, entry.losses, name, this.#clock.now()), this.#keep);
-          report.deadLettered++;
-        } else {
-          entry.raw = redelivered(entry.raw);
-          this.#store.putBack(entry, "front");
-          report.returned++;
-        }
-      }
     }
     return report;
   }
 
+  #lose(worker: string, maxDeliveries: number): { returned: number; deadLettered: number } {
+    const entries = this.#store.endLoans(this.#store.worker(worker));
+    for (const entry of entries) entry.losses++;
+    const poison = entries.filter(({ losses }) => losses >= maxDeliveries);
+    const returned = entries.filter(({ losses }) => losses < maxDeliveries);
+    for (const entry of poison) {
+      this.#store.bury(entry, poisonRecord(entry.raw, entry.losses, worker, this.#clock.now()), this.#keep);
+    }
+    this.#giveBack(returned);
+    return { returned: returned.length, deadLettered: poison.length };
+  }
+
   #release(worker: string): number {
     const entries = this.#store.endLoans(this.#store.worker(worker));
-    this.#store.rename(worker, undefined);
-    for (const entry of entries.toReversed()) {
-      entry.raw = redelivered(entry.raw);
-      this.#store.putBack(entry, "front");
-    }
+    this.#store.forgetWorker(worker);
+    this.#giveBack(entries);
     return entries.length;
+  }
+
+  #giveBack(entries: readonly Entry[]): void {
+    for (const entry of entries) entry.raw = redelivered(entry.raw);
+    this.#store.toFront(entries);
   }
 
   #leases(): LeaseInfo[] {
@@ -276,20 +282,20 @@ export class MemoryBroker implements Broker {
     return inbox;
   }
 
-  #deadPage(queue: string, options: { readonly limit: number; readonly cursor?: string }): DeadLetterPage {
-    const newestFirst = [...this.#store.dead(queue).values()].toReversed();
-    const after = options.cursor === undefined ? -1 : newestFirst.findIndex(({ id }) => id === options.cursor);
-    const entries = newestFirst.slice(after + 1, after + 1 + options.limit);
-    const more = after + 1 + entries.length < newestFirst.length;
-    return { entries, cursor: more ? entries.at(-1)?.id : undefined };
+  /** The cursor is the number of the last entry of the page before. */
+  #deadPage(queue: string, { limit, cursor }: { readonly limit: number; readonly cursor?: string }): DeadLetterPage {
+    const before = cursor === undefined ? Infinity : Number(cursor);
+    const rest = [...this.#store.dead(queue)].toReversed().filter(([number]) => number < before);
+    const page = rest.slice(0, limit);
+    return { entries: page.map(([, letter]) => letter), cursor: rest.length > limit ? String(page.at(-1)?.[0]) : undefined };
   }
 
   #restore(queue: string, id: string): boolean {
     const dead = this.#store.dead(queue);
-    const letter = dead.get(id);
-    if (letter === undefined) return false;
-    dead.delete(id);
-    this.#store.add(queue, letter.raw, priorityOf(letter.raw));
+    const found = [...dead].findLast(([, letter]) => letter.id === id);
+    if (found === undefined) return false;
+    dead.delete(found[0]);
+    this.#store.add(queue, found[1].raw, priorityOf(found[1].raw));
     return true;
   }
 }

@@ -17,6 +17,8 @@ export interface Entry {
   readonly step: PriorityStep;
   raw: string | Uint8Array;
   losses: number;
+  /** The number of its last loan. */
+  lent: number;
 }
 
 export interface Loan {
@@ -29,8 +31,8 @@ interface Queue {
   readonly ready: Readonly<Record<PriorityStep, Deque<Entry>>>;
   /** By due time; equal times keep their order. */
   readonly parked: Parked[];
-  /** Oldest first. */
-  readonly dead: Map<string, DeadLetter>;
+  /** By number; oldest first. */
+  readonly dead: Map<number, DeadLetter>;
 }
 
 interface Parked {
@@ -85,7 +87,7 @@ export class MemoryStore {
   }
 
   add(queue: string, raw: string | Uint8Array, priority: number): void {
-    this.#return({ queue, step: priorityStep(priority), raw, losses: 0 }, "back");
+    this.#return({ queue, step: priorityStep(priority), raw, losses: 0, lent: 0 }, "back");
   }
 
   /**
@@ -101,7 +103,8 @@ export class MemoryStore {
         if (entry === undefined || (batch.length > 0 && bytes + entry.raw.length > maxBytes)) return taken;
         list.takeFront();
         bytes += entry.raw.length;
-        const loan = { id: String(this.nextNumber()), entry, worker };
+        entry.lent = this.nextNumber();
+        const loan = { id: String(entry.lent), entry, worker };
         this.#loans.set(loan.id, loan);
         worker.loans.add(loan);
         batch.push(loan);
@@ -133,8 +136,13 @@ export class MemoryStore {
     });
   }
 
-  putBack(entry: Entry, to: "front" | "back"): void {
-    this.#return(entry, to);
+  /** The first lent becomes the first again. */
+  toFront(entries: readonly Entry[]): void {
+    for (const entry of entries.toSorted((a, b) => a.lent - b.lent).toReversed()) this.#return(entry, "front");
+  }
+
+  toBack(entry: Entry): void {
+    this.#return(entry, "back");
   }
 
   park(entry: Entry, dueAt: number): void {
@@ -167,15 +175,14 @@ export class MemoryStore {
 
   bury(entry: Entry, record: DeadLetterRecord, keep: number): void {
     const { dead } = this.#queue(entry.queue);
-    dead.delete(record.id);
-    dead.set(record.id, { ...record, queue: entry.queue, raw: entry.raw });
+    dead.set(this.nextNumber(), { ...record, queue: entry.queue, raw: entry.raw });
     for (const oldest of dead.keys()) {
       if (dead.size <= keep) break;
       dead.delete(oldest);
     }
   }
 
-  dead(queue: string): Map<string, DeadLetter> {
+  dead(queue: string): Map<number, DeadLetter> {
     return this.#queue(queue).dead;
   }
 
@@ -210,11 +217,8 @@ export class MemoryStore {
     return this.#workers.entries();
   }
 
-  /** Gives a worker another name; undefined forgets it. */
-  rename(name: string, to: string | undefined): void {
-    const state = this.#workers.get(name);
+  forgetWorker(name: string): void {
     this.#workers.delete(name);
-    if (state !== undefined && to !== undefined) this.#workers.set(to, state);
   }
 
   nextNumber(): number {

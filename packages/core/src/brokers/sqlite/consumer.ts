@@ -6,7 +6,8 @@ import { sleep } from "../../shared/clock.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { ConsumeOptions, Delivery } from "../broker.ts";
 import { SqliteDelivery } from "./delivery.ts";
-import { LeaseRows } from "./lease-rows.ts";
+import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
+import { loseLoans } from "./losses.ts";
 import { MessageRows } from "./message-rows.ts";
 
 export interface ConsumerOptions extends ConsumeOptions {
@@ -15,6 +16,7 @@ export interface ConsumerOptions extends ConsumeOptions {
   /** Tells this open broker from all others. */
   readonly consumer: string;
   readonly timeoutMs: number;
+  readonly deadLetterMax: number;
   /** Numbers a reserve; never twice for one holder. */
   readonly nextTake: () => number;
 }
@@ -78,9 +80,9 @@ export class SqliteConsumer {
   }
 
   async #reserve(): Promise<readonly Delivery[]> {
-    const { file, queues, worker, credit, consumer, nextTake, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
+    const { file, queues, worker, credit, nextTake, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
     if (!this.#entered) {
-      await file.write(() => this.#workers.consume(worker, consumer), this.#options);
+      await file.write(() => this.#enter(), this.#options);
       this.#entered = true;
     } else if (!(await file.read(() => this.#hasAny(), this.#options))) {
       return [];
@@ -88,14 +90,20 @@ export class SqliteConsumer {
     const want = Math.min(credit.free(), BATCH_MAX);
     if (want <= 0) return [];
     return file.write(() => {
-      const row = this.#workers.find(worker);
-      if (row === undefined) this.#workers.consume(worker, consumer);
-      if (row?.lost === 1) return []; // lent again once the guard has renewed the lease, and so knows
-      const holder = (row ?? this.#workers.find(worker))?.holder as number;
+      const { holder, lost } = this.#workers.find(worker) ?? this.#enter();
+      if (lost === 1) return []; // lent again once the guard has renewed the lease, and so knows
       const take = nextTake();
       const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++ });
       return lent.map((message) => new SqliteDelivery(holder, take, message));
     }, this.#options);
+  }
+
+  /** In a transaction. The loans of a predecessor of the same name return, as lost. */
+  #enter(): WorkerRow {
+    const { file, worker, consumer, deadLetterMax } = this.#options;
+    const predecessor = this.#workers.consume(worker, consumer);
+    if (predecessor !== undefined) loseLoans(file, predecessor, { maxDeliveries: Infinity, deadLetterMax });
+    return this.#workers.find(worker) as WorkerRow; // just made
   }
 
   /** Without a write transaction, which an idle worker would take from a busy one. */

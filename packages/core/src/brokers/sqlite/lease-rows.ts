@@ -40,20 +40,17 @@ export class LeaseRows {
   }
 
   /**
-   * Makes `consumer` the one that consumes as `name`. A name is unique among live workers, so what another consumer
-   * left under it is a dead predecessor's: it keeps its loans under a number of its own, for the sweep to find.
+   * Makes `consumer` the one that consumes as `name`, under a number of its own. A name is unique among live workers, so
+   * what another consumer left under it is a dead predecessor's, which is answered: its loans are lost.
    */
-  consume(name: string, consumer: string): void {
-    const now = this.#file.clock.monotonic();
+  consume(name: string, consumer: string): WorkerRow | undefined {
     const before = this.find(name);
-    if (before !== undefined && before.consumer !== null && before.consumer !== consumer) {
-      this.#file.sql("lease.retire").run(name, now);
-      this.#file.sql("lease.add").run(name, consumer, Math.max(before.ends, now + before.duration), before.duration);
-    } else if (before === undefined) {
-      this.#file.sql("lease.add").run(name, consumer, now + FIRST_LEASE_MS, FIRST_LEASE_MS);
-    } else {
-      this.#file.sql("lease.consume").run(name, consumer);
-    }
+    if (before?.consumer === consumer) return undefined;
+    const fresh = { ends: this.#file.clock.monotonic() + FIRST_LEASE_MS, duration: FIRST_LEASE_MS };
+    const { ends, duration } = before ?? fresh;
+    if (before !== undefined) this.remove(name);
+    this.#file.sql("lease.add").run(name, consumer, ends, duration);
+    return before;
   }
 
   ended(): readonly WorkerRow[] {
@@ -70,10 +67,9 @@ export class LeaseRows {
     this.#file.sql("lease.remove").run(name);
   }
 
-  /** Ends all loans of a worker and hands them over, in the order of their places. */
+  /** Ends all loans of a worker and hands them over, in no order. */
   takeLoans(holder: number): readonly MessageRow[] {
-    const rows = this.#file.sql("lease.takeLoans").all(holder) as MessageRow[];
-    return rows.toSorted((a, b) => a.queue - b.queue || a.step - b.step || a.place - b.place);
+    return this.#file.sql("lease.takeLoans").all(holder) as MessageRow[];
   }
 
   list(): readonly { readonly name: string; readonly ends: number; readonly loans: number }[] {

@@ -1,9 +1,9 @@
 /** Leases over the database: who holds one, and what becomes of the loans of who lost it. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { LeaseInfo, Leases, LeaseState, SweepOptions, SweepReport } from "../broker.ts";
-import { poisonRecord, redelivered } from "../envelope-edits.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
-import { MessageRows, type MessageRow } from "./message-rows.ts";
+import { loseLoans } from "./losses.ts";
+import { MessageRows } from "./message-rows.ts";
 
 export interface SqliteLeasesOptions {
   readonly file: SqliteFile;
@@ -59,8 +59,8 @@ export class SqliteLeases implements Leases {
       if (row === undefined) return 0;
       const loans = this.#workers.takeLoans(row.holder);
       this.#workers.remove(worker);
-      for (const { message } of loans) this.#markRedelivered(message);
-      this.#messages.toFront(loans);
+      for (const { message } of loans) this.#messages.markRedelivered(message);
+      this.#messages.returned(loans);
       return loans.length;
     }, this.#options);
     if (count > 0) this.#file.bell.ring("ready");
@@ -86,22 +86,8 @@ export class SqliteLeases implements Leases {
   }
 
   #sweepWorker(worker: WorkerRow, maxDeliveries: number) {
-    const loans = this.#workers.takeLoans(worker.holder).map((row) => ({ ...row, losses: row.losses + 1 }));
-    const poison = loans.filter(({ losses }) => losses >= maxDeliveries);
-    const returned = loans.filter(({ losses }) => losses < maxDeliveries);
-    for (const row of poison) this.#buryPoison(row, worker.name);
-    for (const { message } of returned) this.#markRedelivered(message);
-    this.#messages.toFront(returned);
+    const lost = loseLoans(this.#file, worker, { maxDeliveries, deadLetterMax: this.#options.deadLetterMax });
     this.#workers.lose(worker);
-    return { worker, returned: returned.length, buried: poison.length };
-  }
-
-  #buryPoison(row: MessageRow, worker: string): void {
-    const record = poisonRecord(this.#messages.envelope(row.message), row.losses, worker, this.#file.clock.now());
-    this.#messages.bury(row, record, this.#options.deadLetterMax);
-  }
-
-  #markRedelivered(message: number): void {
-    this.#messages.rewrite(message, redelivered(this.#messages.envelope(message)));
+    return { worker, ...lost };
   }
 }

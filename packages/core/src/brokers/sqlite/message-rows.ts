@@ -2,7 +2,7 @@
  * The moves of messages between their places: ready, on loan, parked, dead, gone. All synchronous, and all to be called
  * in a write transaction of the file: a move is a row that leaves one table and enters another.
  */
-import type { Envelope } from "../envelope-edits.ts";
+import { redelivered, type Envelope } from "../envelope-edits.ts";
 import { takeFairly } from "../fair-take.ts";
 import { PRIORITY_STEPS, type PriorityStep } from "../priority.ts";
 import { boundQueues, type Binding } from "../topic.ts";
@@ -12,7 +12,7 @@ import { parseLoan } from "./delivery.ts";
 
 /** A message with its address, encoded. */
 export interface Posted {
-  readonly text: string;
+  readonly text: Envelope;
   readonly exchange: string;
   readonly routingKey: string;
   readonly step: PriorityStep;
@@ -48,7 +48,7 @@ export interface Reserve {
 interface Lane {
   readonly queue: string;
   readonly step: PriorityStep;
-  readonly texts: string[];
+  readonly texts: Envelope[];
 }
 
 export class MessageRows {
@@ -113,6 +113,11 @@ export class MessageRows {
     return this.#file.sql("reserve.steps").get(queue) as Readonly<Record<PriorityStep, number>>; // columns named after the steps
   }
 
+  /** To the front of their queues, in the order of their places. */
+  returned(rows: readonly MessageRow[]): void {
+    this.toFront(rows.toSorted((a, b) => a.place - b.place));
+  }
+
   /** To the front of their queues, the first of them foremost. */
   toFront(rows: readonly MessageRow[]): void {
     for (const { queue, step, place, message, losses, bytes } of rows.toReversed()) {
@@ -129,7 +134,7 @@ export class MessageRows {
       const { holder, take, message } = parseLoan(loan);
       return end.get(holder, take, message) as MessageRow | undefined;
     });
-    this.toFront(rows.filter((row) => row !== undefined));
+    this.returned(rows.filter((row) => row !== undefined));
   }
 
   /** To the back of its queue, as a message of a new number. */
@@ -143,15 +148,14 @@ export class MessageRows {
     this.#file.sql("park.park").run(dueAt, message, queue, step, place, losses, bytes);
   }
 
-  /** Among the dead letters of its queue, of which the newest `keep` stay. An older one of the same id goes. */
+  /** Among the dead letters of its queue, of which the newest `keep` stay. */
   bury({ message, queue, step, bytes }: MessageRow, record: DeadLetterRecord, keep: number): void {
-    this.exhume(queue, record.id, (older) => this.drop(older.message));
     const { id, task = null, reason, error, worker, at, losses, retries } = record;
     this.#file.sql("dead.bury").run(queue, id, message, step, bytes, task, reason, error, worker, at, losses, retries);
     for (const row of this.#file.sql("dead.cut").all(queue, keep)) this.drop((row as MessageRow).message);
   }
 
-  /** Takes one out of the dead letters and hands it on. False when it is not there. */
+  /** Takes the newest of that id out of the dead letters and hands it on. False when there is none. */
   exhume(queue: number, id: string, to: (row: Omit<MessageRow, "place" | "losses" | "queue">) => void): boolean {
     const row = this.#file.sql("dead.exhume").get(queue, id) as MessageRow | undefined;
     if (row !== undefined) to(row);
@@ -168,6 +172,10 @@ export class MessageRows {
 
   rewrite(message: number, envelope: Envelope): void {
     this.#file.sql("settle.rewrite").run(message, envelope);
+  }
+
+  markRedelivered(message: number): void {
+    this.rewrite(message, redelivered(this.envelope(message)));
   }
 
   /** A queue's number, which is made on first use. */

@@ -88,15 +88,15 @@ export class SqliteBroker implements Broker {
 
   consume(queues: readonly string[], options: ConsumeOptions): AsyncIterable<readonly Delivery[]> {
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
-    const { timeoutMs } = this.#spec;
-    const nextTake = (): number => this.#take++;
-    return new SqliteConsumer({ ...options, signal, queues, file: this.#file, consumer: this.#consumer, timeoutMs, nextTake }).batches();
+    const { timeoutMs, deadLetterMax } = this.#spec;
+    const own = { file: this.#file, consumer: this.#consumer, nextTake: () => this.#take++, timeoutMs, deadLetterMax };
+    return new SqliteConsumer({ ...options, ...own, signal, queues }).batches();
   }
 
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
     if (settlements.length === 0) return [];
     const prepared = settlements.map(prepare);
-    const answers = await this.#file.write(() => prepared.map((settlement) => this.#settleOne(settlement)), {
+    const answers = await this.#file.write(() => this.#settleAll(prepared), {
       signal: options.signal,
       timeoutMs: Infinity,
     });
@@ -145,8 +145,16 @@ export class SqliteBroker implements Broker {
     await this.#lease[Symbol.asyncDispose]();
   }
 
-  /** In a transaction. The end of the loan is the fence: when there was none, nothing else is done. */
-  #settleOne({ delivery, end, results, posted, envelope }: Prepared): SettleAnswer {
+  /** In a transaction. What goes back to the front goes together, so that it keeps its order. */
+  #settleAll(settlements: readonly Prepared[]): readonly SettleAnswer[] {
+    const toFront: MessageRow[] = [];
+    const answers = settlements.map((settlement) => this.#settleOne(settlement, toFront));
+    if (toFront.length > 0) this.#messages.returned(toFront);
+    return answers;
+  }
+
+  /** The end of the loan is the fence: when there was none, nothing else is done. */
+  #settleOne({ delivery, end, results, posted, envelope }: Prepared, toFront: MessageRow[]): SettleAnswer {
     const { holder, take, message } = parseLoan(delivery.loan);
     if (end.kind === "ack") {
       if (this.#file.sql("settle.end").run(holder, take, message).changes === 0) return "lost";
@@ -158,7 +166,7 @@ export class SqliteBroker implements Broker {
       if (end.kind === "park") this.#messages.park(end.dueAt, row);
       else if (end.kind === "deadLetter") this.#messages.bury(row, end.record, this.#spec.deadLetterMax);
       else if (end.kind === "requeue" && end.to === "back") this.#messages.toBack(row);
-      else this.#messages.toFront([row]);
+      else toFront.push(row);
     }
     if (results !== undefined) storeResults(this.#file, results, this.#file.clock.now());
     this.#postFollowUps(posted, delivery.queue);

@@ -56,10 +56,10 @@ export function refuseNetwork(path: string): void {
   throw new SqliteFileError(path, `is on ${network}: its processes could not lock each other out; put it on a local disk`);
 }
 
-/** The name of a network file system, or undefined for a local one. `mountType` is asked only for FUSE. */
-export function networkName(magic: number, mountType: () => string | undefined): string | undefined {
+/** The name of a network file system, or undefined for a local one. `typeOf` gives the type of the mount and is asked only for FUSE. */
+export function networkName(magic: number, typeOf: () => string | undefined): string | undefined {
   if (magic !== FUSE) return NETWORK[magic];
-  const type = mountType() ?? "an unknown file system in user space (FUSE)";
+  const type = typeOf() ?? "an unknown file system in user space (FUSE)";
   return LOCAL_FUSE.test(type) ? undefined : type;
 }
 

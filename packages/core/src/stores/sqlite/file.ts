@@ -69,7 +69,9 @@ export class SqliteFile {
     return this.#insist(work, options);
   }
 
+  /** May be called again. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.bell.close();
     this.#database.close();

@@ -72,6 +72,15 @@ export async function openSqliteFile(spec: SqliteSpec, deps: SqliteDeps): Promis
   }
 }
 
+/**
+ * Opens a file by a connection of its own, as another process would: what it commits, the shared one hears of by the
+ * doorbell. For tests. @throws SqliteFileError, SqliteMissingError
+ */
+export async function openUnshared(spec: SqliteSpec, deps: SqliteDeps): Promise<SqliteLease> {
+  const { file } = await openFile(canonicalPath(spec.path), spec, deps);
+  return { file, [Symbol.asyncDispose]: async () => file.close() };
+}
+
 async function openFile(path: string, spec: SqliteSpec, deps: SqliteDeps): Promise<Opened> {
   const DatabaseSync = await loadSqlite();
   refuseNetwork(path);

@@ -67,10 +67,10 @@ CREATE TABLE dead (
   worker  TEXT NOT NULL,
   at      REAL NOT NULL,
   losses  INTEGER NOT NULL,
-  retries INTEGER NOT NULL,
-  UNIQUE (queue, id)
+  retries INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX dead_by_queue ON dead (queue); -- and by number within it
+CREATE INDEX dead_by_id ON dead (queue, id);
 
 -- A worker and its lease. A holder's number is never given twice: a worker that lost its lease gets a new one, so that
 -- nothing it still holds can be settled. `ends` is by the machine's monotonic clock, in ms, which no change of the wall

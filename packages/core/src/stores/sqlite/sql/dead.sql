@@ -4,8 +4,9 @@
 INSERT INTO dead (queue, id, message, step, bytes, task, reason, error, worker, at, losses, retries)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 
+-- The newest of that id.
 -- name: exhume
-DELETE FROM dead WHERE queue = ?1 AND id = ?2 RETURNING message, step, bytes
+DELETE FROM dead WHERE number = (SELECT max(number) FROM dead WHERE queue = ?1 AND id = ?2) RETURNING message, step, bytes
 
 -- All but the newest ?2 of a queue.
 -- name: cut
