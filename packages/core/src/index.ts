@@ -8,6 +8,7 @@ export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/tas
 export { Task, RemoteTask } from "./app/task.ts";
 export { sharedTask, SharedTask } from "./app/shared-task.ts";
 export { currentApp, currentTask } from "./app/process-wide.ts";
+export { taskLogger } from "./app/task-logger.ts";
 export { Ignore, NonRetryableError, Reject, Retry } from "./app/task-signals.ts";
 export { Exchange, Queue, type QueueOptions } from "./app/queues.ts";
 export type { Route, RouterFunction, RoutesInput } from "./app/routes.ts";
@@ -27,6 +28,7 @@ export {
   UnsupportedByBrokerError,
   WaitInsideTaskError,
 } from "./app/errors.ts";
+export { BackendRefusedError, BackendUnavailableError } from "./results/errors.ts";
 export { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";
 export type { ResultDocument } from "./protocol/result.ts";
 export {
@@ -40,6 +42,8 @@ export {
 } from "./protocol/celery-errors.ts";
 export { ProtocolError } from "./protocol/errors.ts";
 export { RemoteTaskError } from "./protocol/exception.ts";
+export { Decimal, PlainDate, PlainTime, Uuid } from "./protocol/json-values.ts";
+export { registerSerializer, type Serializer } from "./protocol/serializers.ts";
 export { LovageError } from "./shared/errors.ts";
 export type { Duration } from "./shared/duration.ts";
 export type { Logger, LogFields } from "./shared/log.ts";

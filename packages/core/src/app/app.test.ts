@@ -7,7 +7,7 @@ import { contentTypesFor } from "../protocol/serializers.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { RemoteTaskError } from "../protocol/exception.ts";
-import { silentLogger, type Logger } from "../shared/log.ts";
+import { silentLogger, type LogFields, type Logger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import { isLovage, Lovage } from "./app.ts";
@@ -24,6 +24,7 @@ import {
 import { currentApp, currentTask, processWide, runAsTask } from "./process-wide.ts";
 import { RunningTask } from "./running-task.ts";
 import { sharedTask } from "./shared-task.ts";
+import { taskLogger } from "./task-logger.ts";
 import type { TaskRequest } from "./task-context.ts";
 import type { AnyTask } from "./task.ts";
 
@@ -209,6 +210,43 @@ test("a call inside of a task carries on its workflow and is recorded as its chi
   });
   const tasks = await taken(app, "celery");
   expect(tasks.map((task) => `${task.parentId} of ${task.rootId} at ${task.message.properties.priority}`).toSorted()).toEqual(["parent-1 of root-1 at 1", "parent-1 of root-1 at 7"]); // prettier-ignore
+});
+
+test("the log below a task carries its name and id, wherever it is used", async () => {
+  const lines: string[] = [];
+  const logger = (bound: LogFields): Logger => ({ ...silentLogger, info: (fields, message) => void lines.push(`${message} ${JSON.stringify({ ...bound, ...fields })}`), child: (more) => logger({ ...bound, ...more }) }); // prettier-ignore
+  await using app = memoryApp({ logger: logger({}) });
+  const task = app.task("t", async () => {
+    await Promise.resolve();
+    taskLogger.info({ n: 1 }, "inside");
+  });
+  await task.apply([], null, { taskId: "id-1" });
+  taskLogger.info({}, "outside");
+  expect(lines).toEqual(['inside {"task":"t","taskId":"id-1","n":1}', "outside {}"]);
+});
+
+test("progress is stored, merged when it comes faster than the store takes it", async () => {
+  await using app = memoryApp();
+  const task = app.task("t", () => {}) as unknown as AnyTask;
+  const stored: unknown[] = [];
+  let release = (): void => {};
+  const ctx = new RunningTask({ id: "id-1", task: "t" } as TaskRequest, {
+    app,
+    options: task.options,
+    clock: app.clock,
+    random: () => 0,
+    signal: () => new AbortController().signal,
+    storeState: (state, meta) => {
+      stored.push([state, meta]);
+      return new Promise((resolve) => void (release = resolve));
+    },
+  });
+  const all = [ctx.progress(1, 10), ctx.progress(2, 10), ctx.progress(3, 10, { note: "x" })];
+  release();
+  await new Promise((resolve) => setImmediate(resolve));
+  release();
+  await Promise.all(all);
+  expect(stored).toEqual([["PROGRESS", { current: 1, total: 10 }], ["PROGRESS", { current: 3, total: 10, note: "x" }]]); // prettier-ignore
 });
 
 test("get() waits for the document that is ready, and tells of those before", async () => {

@@ -34,7 +34,7 @@ export function readEnvironment(env: Environment, namespace: string): FromEnviro
   const values: Record<string, unknown> = {};
   const foreign: string[] = [];
   for (const [name, value] of Object.entries(env)) {
-    if (value === undefined || !name.startsWith(prefix)) continue;
+    if (!value || !name.startsWith(prefix)) continue; // set to nothing is not set: compose files do that
     const bare = name.slice(prefix.length);
     if (NOT_SETTINGS.has(bare)) continue;
     const isMeant =

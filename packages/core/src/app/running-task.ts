@@ -69,6 +69,7 @@ export class RunningTask implements TaskContext {
     const progress: { waiting: unknown; sending: Promise<void> } = { waiting: document, sending: Promise.resolve() };
     this.#progress = progress;
     progress.sending = this.#sendProgress(progress);
+    progress.sending.catch(() => {}); // progress that nobody awaits must not end the process
     return progress.sending;
   }
 

@@ -32,7 +32,7 @@ export type ValueOf<K> = K extends Kind<unknown, infer Value> ? Value : never;
 
 const TRUE = /^(?:true|yes|on|1)$/i;
 const FALSE = /^(?:false|no|off|0)$/i;
-const NONE = /^(?:none|null|)$/i;
+const NONE = /^(?:none|null)$/i;
 
 export const flag: Kind<boolean, boolean> = {
   accepts: "true or false",
@@ -61,7 +61,7 @@ export const duration: Kind<Duration, number> & { readonly isDuration: true } = 
   isDuration: true,
 };
 
-/** A kind that also takes null (`None`, `null` or empty in the environment). */
+/** A kind that also takes null (`None` or `null` in the environment). */
 export function optional<Input, Value>(kind: Kind<Input, Value>): Kind<Input | null, Value | null> {
   return {
     ...kind,
@@ -77,8 +77,8 @@ export const optionalDuration: Kind<Duration | null, number | null> & { readonly
 };
 
 export const text: Kind<string, string> = {
-  accepts: "a text",
-  read: (value) => (typeof value === "string" ? value : fail()),
+  accepts: "a text that is not empty",
+  read: (value) => (typeof value === "string" && value !== "" ? value : fail()),
   fromText: (written) => written,
 };
 

@@ -20,6 +20,19 @@ export const routes = custom<RoutesInput, readonly Router[]>(
   readRoutes,
 );
 
+export const timeZone = custom<string, string>('an IANA name such as "Europe/London"', (value) => {
+  if (typeof value !== "string" || !isTimeZone(value)) throw new NotAccepted();
+  return value;
+});
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
+  }
+}
+
 export const protocolVersion = custom<1 | 2, 2>("2 (version 1 is read, never written)", (value) => {
   if (value === 2) return value;
   throw new NotAccepted();

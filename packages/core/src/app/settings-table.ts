@@ -27,6 +27,7 @@ import {
   queues,
   rate,
   routes,
+  timeZone,
   tls,
   transportOptions,
 } from "./setting-values.ts";
@@ -77,7 +78,7 @@ export const SETTINGS_TABLE = {
   enableUtc: setting(flag, true, "Times in messages are UTC.", {
     note: "Times are written in UTC whatever it says.",
   }),
-  timezone: setting(text, "UTC", "IANA name of the zone in which schedules are meant."),
+  timezone: setting(timeZone, "UTC", "IANA name of the zone in which schedules are meant."),
   imports: setting(textList, [], "Modules that the worker loads at its start, relative to the app's module."),
   include: setting(textList, [], "More of the same, for what is added on top of `imports`."),
   shutdownGrace: setting(duration, 25, "How long a worker that was told to stop lets tasks finish.", { scope: "ours" }),

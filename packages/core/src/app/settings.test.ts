@@ -126,6 +126,8 @@ test.each([
     'taskTimeLimit in the code is "soon", which is not accepted: it takes a number of seconds, or a text such as "250ms"',
   ],
   [{ taskAcksLate: "yes" }, "it takes true or false"],
+  [{ timezone: "Mars/Olympus" }, 'it takes an IANA name such as "Europe/London"'],
+  [{ taskDefaultQueue: "" }, "it takes a text that is not empty"],
   [{ workerConcurrency: 0 }, "it takes a whole number from 1 to 100000, or null"],
   [{ taskDefaultExchangeType: "headers" }, 'it takes one of "direct", "topic", "fanout"'],
   [{ brokerTransportOptions: { visibility_timeout: 1.5 } }, "visibility_timeout is a whole number of seconds above 0"],
@@ -156,6 +158,10 @@ test("a setting that is given twice in one place is refused", () => {
 test("settings without effect here are accepted and reported", () => {
   const { unused } = resolveSettings([code({ workerHijackRootLogger: false, workerLogfile: "/var/log/x" })], "CELERY");
   expect(unused.map((each) => each.name)).toEqual(["workerHijackRootLogger", "workerLogfile"]);
+});
+
+test("a variable that is set to nothing is not set", () => {
+  expect(fromEnv({ CELERY_BROKER_URL: "", CELERY_TASK_DEFAULT_QUEUE: "" })).toMatchObject({ brokerUrl: null, taskDefaultQueue: "celery" });
 });
 
 test("another namespace", () => {
