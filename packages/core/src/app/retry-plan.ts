@@ -2,7 +2,6 @@
 import type { Random } from "../shared/clock.ts";
 import type { ErrorMatcher, ResolvedBackoff, ResolvedRetry } from "./task-options.ts";
 import { NonRetryableError } from "./task-signals.ts";
-import { TaskArgumentsError } from "./errors.ts";
 
 /** Whether the task's options ask for this error to be retried without the task saying so. The limit is not looked at. */
 export function retriesByItself(error: unknown, retry: ResolvedRetry): boolean {
@@ -31,12 +30,11 @@ export function matchesError(error: unknown, matcher: ErrorMatcher): boolean {
   return matcher(error);
 }
 
-/** Failing again is certain, so trying again is pointless. */
+/** Failing again is certain, so trying again is pointless. By name and code, because the error may come from another copy of these classes. */
 function isFinal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
   return (
-    error instanceof NonRetryableError ||
-    error instanceof TaskArgumentsError ||
-    (error instanceof Error && error.name === "NonRetryableError")
+    error instanceof NonRetryableError || error.name === "NonRetryableError" || (error as { code?: unknown }).code === "TASK_ARGUMENTS"
   );
 }
 

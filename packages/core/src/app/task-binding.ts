@@ -60,7 +60,7 @@ async function check(
   return values;
 }
 
-/** The schema's own words and the place; schemas do not quote values there. */
+/** The place, and the schema's own words. */
 function issueText(issue: StandardSchemaV1.Issue, argument: number | undefined): string {
   const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part));
   if (argument !== undefined) path.unshift(`argument ${argument}`);
