@@ -13,6 +13,10 @@ interface Stored {
   readonly expiresAt: number;
 }
 
+interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
 /** What all backends of one name share. */
 export class MemoryResults {
   readonly documents = new Map<string, Stored>();
@@ -34,7 +38,8 @@ export class MemoryBackend implements ResultBackend {
     this.#clock = clock;
   }
 
-  async store(writes: readonly ResultWrite[]): Promise<void> {
+  async store(writes: readonly ResultWrite[], { signal }: CallOptions = {}): Promise<void> {
+    signal?.throwIfAborted();
     for (const { taskId, state, document, expiresMs } of writes) {
       if (this.#live(taskId)?.state === "SUCCESS") continue;
       const expiresAt = expiresMs === undefined ? Infinity : this.#clock.now() + expiresMs;
@@ -43,7 +48,8 @@ export class MemoryBackend implements ResultBackend {
     }
   }
 
-  async fetch(taskIds: readonly string[]): Promise<readonly (ResultText | undefined)[]> {
+  async fetch(taskIds: readonly string[], { signal }: CallOptions = {}): Promise<readonly (ResultText | undefined)[]> {
+    signal?.throwIfAborted();
     return taskIds.map((taskId) => this.#live(taskId)?.document);
   }
 

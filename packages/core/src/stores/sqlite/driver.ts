@@ -40,7 +40,7 @@ export async function loadSqlite(): Promise<DatabaseConstructor> {
   if (builtin !== undefined) return builtin;
   try {
     const shim = await import("@photostructure/sqlite");
-    return shim.DatabaseSync as unknown as DatabaseConstructor; // its types are wider than what we use
+    return shim.DatabaseSync;
   } catch (error) {
     throw new SqliteMissingError(error);
   }
@@ -58,6 +58,7 @@ export function isUnsafeVersion(version: string): boolean {
 
 /** Node 22 warns that SQLite is experimental: that one warning is kept from the users of Lovage, no other. */
 function builtinSqlite(): DatabaseConstructor | undefined {
+  // oxlint-disable-next-line typescript/unbound-method -- called on the process, and put back as it was
   const emitWarning = process.emitWarning;
   const filtered = (warning: string | Error, ...rest: readonly unknown[]): void => {
     const [type] = rest;
