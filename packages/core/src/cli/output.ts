@@ -28,10 +28,10 @@ export class Output {
   readonly colors: Colors;
   /** For what goes to the standard error. */
   readonly errorColors: Colors;
-  private readonly options: OutputOptions;
+  readonly #options: OutputOptions;
 
   constructor(options: OutputOptions) {
-    this.options = options;
+    this.#options = options;
     this.json = options.json;
     this.colors = pc.createColors(!options.json && wantsColor(options.stdout, options));
     this.errorColors = pc.createColors(wantsColor(options.stderr, options));
@@ -40,36 +40,41 @@ export class Output {
   /** The command's answer: `document` as JSON when that was asked for, else the lines that `human` makes. */
   answer(document: unknown, human: (colors: Colors) => string | readonly string[]): void {
     if (this.json) {
-      this.options.stdout.write(`${JSON.stringify(document, plainJson, 2)}\n`);
+      this.#options.stdout.write(`${JSON.stringify(document, plainJson, 2)}\n`);
       return;
     }
     const text = human(this.colors);
     const lines = typeof text === "string" ? [text] : text;
-    if (lines.length > 0) this.options.stdout.write(`${lines.join("\n")}\n`);
+    if (lines.length > 0) this.#options.stdout.write(`${lines.join("\n")}\n`);
   }
 
   /** A remark that no program needs. Not said with `--quiet`. */
   note(text: string): void {
-    if (!this.options.quiet) this.options.stderr.write(`${text}\n`);
+    if (!this.#options.quiet) this.#remark("note", text, text);
   }
 
   warn(text: string): void {
-    this.options.stderr.write(`${this.errorColors.yellow("warning:")} ${text}\n`);
+    this.#remark("warning", `${this.errorColors.yellow("warning:")} ${text}`, text);
   }
 
   /** What went wrong with the thing asked about, where the command itself did its work. */
   problem(text: string): void {
-    this.options.stderr.write(`${this.errorColors.red("error:")} ${text}\n`);
+    this.#remark("error", `${this.errorColors.red("error:")} ${text}`, text);
+  }
+
+  /** With `--json` each line of the standard error is JSON too. */
+  #remark(kind: string, line: string, text: string): void {
+    this.#options.stderr.write(this.json ? `${JSON.stringify({ [kind]: text })}\n` : `${line}\n`);
   }
 
   /** Both ends of the conversation are a person's terminal. */
   isInteractive(stdin: { readonly isTTY?: boolean | undefined }): boolean {
-    return stdin.isTTY === true && this.options.stderr.isTTY === true;
+    return stdin.isTTY === true && this.#options.stderr.isTTY === true;
   }
 
   /** Columns of the terminal; undefined when the standard output is none. */
   get width(): number | undefined {
-    return this.options.stdout.isTTY ? this.options.stdout.columns : undefined;
+    return this.#options.stdout.isTTY ? this.#options.stdout.columns : undefined;
   }
 }
 

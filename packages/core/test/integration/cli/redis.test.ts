@@ -36,7 +36,7 @@ test("with Redis away, call and queues name the host and exit with 69; report st
   expect(sent.stderr).toContain(`127.0.0.1:${port}`);
   const queues = await project.run(["-b", url, "queues", "--json"]);
   expect(queues.code).toBe(69);
-  expect(JSON.parse(queues.stderr)).toMatchObject({
+  expect(JSON.parse(queues.stderr.trim().split("\n").at(-1) ?? "")).toMatchObject({
     error: { message: expect.stringContaining(`127.0.0.1:${port}`), hint: expect.stringContaining("-b") },
   });
   const result = await project.run(["--result-backend", url, "result", "some-id"]);
