@@ -4,7 +4,6 @@
  */
 import type { Lovage } from "../app/app.ts";
 import type { BrokerSpec } from "../app/connect.ts";
-import type { AnyTask } from "../app/task.ts";
 import type { Broker } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
@@ -75,7 +74,7 @@ export class Engine {
       resultExpiresMs: settings.resultExpiresMs || undefined,
       codec: { serializer: settings.taskSerializer },
     };
-    const observers = new Observers(setup.observers);
+    const observers = new Observers(setup.observers, logger);
     const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;
     const prefetch = settings.workerDisablePrefetch ? 1 : settings.workerPrefetchMultiplier || LOANS_PER_SLOT;
     this.#credit = new LoanCredit({
@@ -128,7 +127,9 @@ export class Engine {
         parkThresholdMs: settings.parkThresholdMs,
         etaMax: settings.workerEtaTaskLimit ?? ETA_MAX,
         suspectsMax: pool.slots,
+        ignoresRateLimits: settings.workerDisableRateLimits,
       },
+      hasSucceeded: backend && settings.workerDeduplicateSuccessfulTasks ? (taskId) => hasSucceeded(app, taskId) : undefined,
       findTask: (name) => app.tasks.get(name),
       suggestTask: (name) => app.tasks.suggestion(name),
       brokerNow,
@@ -263,6 +264,10 @@ export class Engine {
     this.#intake.stop();
     this.#dispatcher.leaseLost();
   }
+}
+
+async function hasSucceeded(app: Lovage, taskId: string): Promise<boolean> {
+  return (await app.result(taskId).state()) === "SUCCESS";
 }
 
 /** kombu's: an hour unless the transport options say otherwise. */

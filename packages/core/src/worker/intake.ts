@@ -14,6 +14,7 @@ import type { Dispatcher } from "./dispatcher.ts";
 import { DueHeap } from "./eta.ts";
 import type { TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
+import { RateLimiter } from "./rate-limit.ts";
 import { Request } from "./request.ts";
 import type { RevokedTasks } from "./revoked.ts";
 import type { SettlementOwner, Settler } from "./settle.ts";
@@ -35,8 +36,10 @@ export interface IntakeDeps {
   findTask(name: string): AnyTask | undefined;
   /** For a log line about a task that is not here. */
   suggestTask(name: string): string;
+  /** undefined: redelivered messages run again, whatever became of their first run. */
+  readonly hasSucceeded: ((taskId: string) => Promise<boolean>) | undefined;
   /** ms since 1970, by the broker's clock. */
-  brokerNow(): number;
+  readonly brokerNow: () => number;
   /** A message was parked until then: the guard returns it. */
   noteParked(dueAt: number): void;
 }
@@ -51,6 +54,7 @@ export interface IntakeLimits {
   readonly etaMax: number;
   /** Messages that were lost with a worker before and wait here for their turn at most; further ones are parked for a moment, so that other workers take some. */
   readonly suspectsMax: number;
+  readonly ignoresRateLimits: boolean;
 }
 
 const SUSPECT_PARKED_MS = 2000;
@@ -61,6 +65,10 @@ const NOTHING: readonly never[] = [];
 export class Intake {
   readonly #deps: IntakeDeps;
   readonly #waiting: DueHeap<Request>;
+  /** Ready, but its task's rate limit says not yet. It keeps its loan, so that no more are taken than may wait, and needs no slot. */
+  readonly #throttled: DueHeap<Request>;
+  readonly #rates = new RateLimiter();
+  readonly #warnedOfWorkflow = new Set<string>();
   /** Only where the broker cannot park: what is to be settled later, when it is due. */
   readonly #held: DueHeap<Settlement>;
   readonly #loan: SettlementOwner;
@@ -69,6 +77,7 @@ export class Intake {
     this.#deps = deps;
     const { clock, credit } = deps;
     this.#waiting = new DueHeap(clock, deps.brokerNow, (due) => this.#resume(due));
+    this.#throttled = new DueHeap(clock, deps.brokerNow, (due) => this.#unthrottle(due));
     this.#held = new DueHeap(clock, deps.brokerNow, (due) => {
       for (const settlement of due) deps.settler.add(settlement, this.#loan);
     });
@@ -93,7 +102,7 @@ export class Intake {
     const { credit, dispatcher, settler } = this.#deps;
     const requests = this.#waiting.clear();
     for (const _ of requests) credit.wantLoan();
-    dispatcher.putBack(requests);
+    dispatcher.putBack([...this.#throttled.clear(), ...requests]);
     for (const settlement of this.#held.clear())
       settler.add({ ...settlement, end: { kind: "requeue", to: "back" }, publish: NOTHING }, this.#loan);
   }
@@ -119,17 +128,59 @@ export class Intake {
       return this.#park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
     }
     this.#deps.observers.received(request);
+    if (received.info.redelivered && this.#deps.hasSucceeded) void this.#admitUnlessDone(request, this.#deps.hasSucceeded);
+    else this.#admit(request);
+  }
+
+  /** `workerDeduplicateSuccessfulTasks`. When the backend cannot tell, the task runs: twice is better than never. */
+  async #admitUnlessDone(request: Request, hasSucceeded: (taskId: string) => Promise<boolean>): Promise<void> {
+    const { logger, dispatcher } = this.#deps;
+    const { task, id } = request.received;
+    const isDone = await hasSucceeded(id).catch((error: unknown) => {
+      logger.warn(
+        { err: error, task, taskId: id },
+        `whether ${task}[${id}] was done before cannot be read, so it runs: ${errorText(error)}`,
+      );
+      return false;
+    });
+    if (isDone) return dispatcher.endUnrun(request, { kind: "ignored" });
     this.#admit(request);
+    dispatcher.pump();
   }
 
   /** Its arguments are decoded now: what is parked or waits for long is not kept in memory twice. */
   #admit(request: Request): void {
     try {
-      request.received.body();
+      const { callbacks, errbacks, chain, chord } = request.received.body().embed;
+      if (chord !== null || callbacks?.length || errbacks?.length || chain?.length) this.#warnOfWorkflow(request);
     } catch (error) {
       return this.#refuseBody(request, error);
     }
-    this.#deps.dispatcher.add(request);
+    const { ratePerSecond } = request.options;
+    if (ratePerSecond === undefined || this.#deps.limits.ignoresRateLimits) return this.#deps.dispatcher.add(request);
+    const now = this.#deps.brokerNow();
+    const startAt = this.#rates.reserve(request.received.task, ratePerSecond, now);
+    if (startAt <= now) return this.#deps.dispatcher.add(request);
+    this.#deps.credit.freeSlot();
+    this.#throttled.add(startAt, request);
+  }
+
+  #unthrottle(due: readonly Request[]): void {
+    const { credit, dispatcher } = this.#deps;
+    for (const request of due) {
+      credit.wantSlot();
+      dispatcher.add(request);
+    }
+    dispatcher.pump();
+  }
+
+  #warnOfWorkflow({ received: { task, id } }: Request): void {
+    if (this.#warnedOfWorkflow.has(task)) return;
+    this.#warnedOfWorkflow.add(task);
+    this.#deps.logger.warn(
+      { task, taskId: id },
+      `${task}[${id}] is part of a workflow (callbacks, a chain or a chord): this version runs the task itself and not what follows from it`,
+    );
   }
 
   #discard(request: Request, outcome: Outcome): void {

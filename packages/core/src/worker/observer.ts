@@ -5,6 +5,8 @@
  * A life: received -> (revoked or expired: ended) -> started -> ended. A task that waits for its ETA or a slot is
  * between received and started. One that is put back or parked just goes: `setAside`.
  */
+import { errorText } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Request } from "./request.ts";
 
@@ -21,35 +23,47 @@ export interface TaskObserver {
   setAside?(request: Request, why: "parked" | "putBack"): void;
 }
 
-/** Calls each in turn. */
+/** Tells each in turn. One that throws after all is logged and disturbs nobody. */
 export class Observers implements TaskObserver {
   readonly #all: readonly TaskObserver[];
+  readonly #logger: Logger;
 
-  constructor(all: readonly TaskObserver[]) {
+  constructor(all: readonly TaskObserver[], logger: Logger) {
     this.#all = all;
+    this.#logger = logger;
   }
 
   received(request: Request): void {
-    for (const one of this.#all) one.received?.(request);
+    this.#tell((one) => one.received?.(request));
   }
 
   started(request: Request): void {
-    for (const one of this.#all) one.started?.(request);
+    this.#tell((one) => one.started?.(request));
   }
 
   softLimitReached(request: Request, limitMs: number): void {
-    for (const one of this.#all) one.softLimitReached?.(request, limitMs);
+    this.#tell((one) => one.softLimitReached?.(request, limitMs));
   }
 
   ended(request: Request, outcome: Outcome, runtimeMs: number | undefined): void {
-    for (const one of this.#all) one.ended?.(request, outcome, runtimeMs);
+    this.#tell((one) => one.ended?.(request, outcome, runtimeMs));
   }
 
   lost(request: Request): void {
-    for (const one of this.#all) one.lost?.(request);
+    this.#tell((one) => one.lost?.(request));
   }
 
   setAside(request: Request, why: "parked" | "putBack"): void {
-    for (const one of this.#all) one.setAside?.(request, why);
+    this.#tell((one) => one.setAside?.(request, why));
+  }
+
+  #tell(tell: (one: TaskObserver) => void): void {
+    for (const one of this.#all) {
+      try {
+        tell(one);
+      } catch (error) {
+        this.#logger.error({ err: error }, `an observer of tasks failed: ${errorText(error)}`);
+      }
+    }
   }
 }

@@ -36,7 +36,7 @@ function run(options: Partial<ResolvedTaskOptions> = {}, isAcked = false, task: 
 
 function plan(outcome: Outcome, of: EndedRun): { end: string; states: string[]; published: number } {
   const settlement = planSettlement(outcome, of, rules, NOW);
-  const end = settlement.delivery === undefined ? "none" : endText((settlement as Settlement).end);
+  const end = settlement.delivery === undefined ? "none" : endText(settlement.end);
   return { end, states: (settlement.results ?? []).map((result) => result.state), published: settlement.publish?.length ?? 0 };
 }
 

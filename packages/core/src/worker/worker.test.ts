@@ -388,6 +388,84 @@ test("early acks: the message is gone before the body begins", async () => {
   await stop(running);
 });
 
+test("a rate limit spaces the starts of its task, and holds up no other", async () => {
+  const { app, clock, worker, stop } = room();
+  const at: number[] = [];
+  const limited = app.task("shop.limited", { rateLimit: "2/s" }, () => void at.push(clock.monotonic()));
+  const free = app.task("shop.free", () => clock.monotonic());
+  const running = await worker({ concurrency: 4 });
+  for (let i = 0; i < 5; i++) await limited.delay();
+  const other = await free.delay();
+  await clock.advance(100);
+  expect(await document(app, other.id)).toMatchObject({ status: "SUCCESS", result: 0 });
+  await clock.advance(3000);
+  expect(at).toEqual([0, 500, 1000, 1500, 2000]);
+  expect(running.status().onLoan).toBe(0);
+  await stop(running);
+});
+
+test("a redelivered message whose task has succeeded is not run again when that is asked for", async () => {
+  const { app, clock, broker, worker, stop } = room({ workerDeduplicateSuccessfulTasks: true });
+  let runs = 0;
+  const count = app.task("shop.count", () => ++runs);
+  const memory = await broker();
+  const result = await count.delay();
+  const dead = new AbortController();
+  const credit = { free: () => 1, whenFree: async () => undefined };
+  for await (const _ of memory.consume(["celery"], { worker: "dead", credit, signal: dead.signal })) {
+    dead.abort();
+    break;
+  }
+  const stored = { taskId: result.id, state: "SUCCESS", document: '{"status": "SUCCESS", "result": 1}', expiresMs: undefined };
+  await (await app.backend())?.store([stored]); // its first worker died between the two steps
+  await memory.leases.renew("dead", 1);
+  await clock.advance(2);
+  const running = await worker();
+  await clock.advance(10_000);
+  expect(runs).toBe(0);
+  expect(await memory.depth(["celery"])).toMatchObject([{ ready: 0, onLoan: 0 }]);
+  expect(running.status().onLoan).toBe(0);
+  await stop(running);
+});
+
+test("a worker has a queue of its own when that is asked for", async () => {
+  const { app, clock, worker, stop } = room({ workerDirect: true });
+  app.task("shop.here", () => "here");
+  const running = await worker();
+  const result = await app.sendTask("shop.here", [], null, { queue: "w@test.dq2" });
+  await clock.advance(0);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: "here" });
+  await stop(running);
+});
+
+test("what follows from a task in a workflow is not run yet, and that is said once", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const first = app.task("shop.first", () => 1);
+  const running = await worker();
+  const link = { task: "shop.next", args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+  for (let i = 0; i < 2; i++) await first.applyAsync([], null, { link });
+  await clock.advance(0);
+  expect(log.filter((line) => line.includes("part of a workflow"))).toHaveLength(1);
+  await stop(running);
+});
+
+test("an observer that throws disturbs nobody", async () => {
+  const { app, clock, log, worker, stop } = room();
+  const add = app.task("shop.add", () => 1);
+  const ended: string[] = [];
+  const bad = {
+    ended: () => {
+      throw new Error("observer");
+    },
+  };
+  const running = await worker({ observers: [bad, { ended: (_, outcome) => ended.push(outcome.kind) }] });
+  await add.delay();
+  await clock.advance(0);
+  expect(ended).toEqual(["succeeded"]);
+  expect(log).toContain("error an observer of tasks failed: observer");
+  await stop(running);
+});
+
 // --- limits -----------------------------------------------------------------------------------------------------------------
 
 test("the soft limit aborts the signal; a task that heeds it can still succeed", async () => {
@@ -620,7 +698,7 @@ test("a worker whose lease was lost tells its tasks, keeps nothing of them, and 
   const result = await work.delay();
   await clock.advance(0);
   const memory = await broker();
-  const [{ worker: owner = "" } = {}] = await memory.leases.list();
+  const owner = (await memory.leases.list())[0]?.worker ?? "";
   await memory.leases.renew(owner, 1); // as if it had been stopped for longer than its lease
   await clock.advance(2);
   blocked = false;

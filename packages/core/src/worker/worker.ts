@@ -89,6 +89,7 @@ export class Worker implements AsyncDisposable {
   #startup: Promise<void> | undefined;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
+  #hooksBegun = false;
   #failure: unknown;
   #finish!: { readonly resolve: () => void; readonly reject: (reason: unknown) => void };
   #bannerOf: { readonly transport: string; readonly results: string | undefined } | undefined;
@@ -100,7 +101,7 @@ export class Worker implements AsyncDisposable {
     this.#logger = options.logger ?? app.logger;
     this.name = nodeName(options.name ?? "celery@%h", hostname());
     this.#owner = `${this.name}/${newId().slice(0, 8)}`;
-    this.#queues = chooseQueues(app, options);
+    this.#queues = chooseQueues(app, options, this.name);
     this.#pool = makePool(app, options);
     this.finished = new Promise((resolve, reject) => (this.#finish = { resolve, reject }));
     this.finished.catch(() => undefined); // told to whoever asks; nobody has to
@@ -184,6 +185,7 @@ export class Worker implements AsyncDisposable {
     this.#bannerOf = { transport: broker.location, results: backend?.location };
     await this.#connect(() => broker.bind(this.#queues.flatMap((queue) => queue.bindings)));
     if (this.#options.purge) for (const queue of this.#queues) await broker.purge(queue.name);
+    this.#hooksBegun = true;
     await app.hooks.run("workerStart");
     await app.hooks.run("childStart");
     await this.#pool.start();
@@ -258,8 +260,10 @@ export class Worker implements AsyncDisposable {
       await engine.end(Math.max(SETTLE_GRACE_MS, leftMs));
     }
     await this.#pool.stop();
-    await this.#runHooks(() => hooks.run("childStop"));
-    await this.#runHooks(() => hooks.run("workerStop"));
+    if (this.#hooksBegun) {
+      await this.#runHooks(() => hooks.run("childStop"));
+      await this.#runHooks(() => hooks.run("workerStop"));
+    }
     await this.#ownBroker?.[Symbol.asyncDispose]();
     this.#state = "stopped";
     this.#logger.info({ worker: this.name }, `${this.name} has stopped`);
@@ -294,13 +298,19 @@ export class WorkerStoppedWhileStarting extends LovageError {
   }
 }
 
-function chooseQueues(app: Lovage, options: WorkerOptions): readonly DeclaredQueue[] {
+function chooseQueues(app: Lovage, options: WorkerOptions, worker: string): readonly DeclaredQueue[] {
   const { routing } = app.calls;
   const chosen = options.queues ? options.queues.map((name) => routing.queue(name)) : routing.declared;
   const excluded = new Set(options.excludeQueues);
   const left = chosen.filter((queue) => !excluded.has(queue.name));
   if (left.length === 0) throw new ConfigurationError("the worker has no queue to consume from: all are excluded");
-  return left;
+  return app.settings.workerDirect ? [...left, directQueue(worker)] : left;
+}
+
+/** A queue of this worker's own, as Celery names it (celery/utils/nodenames.py, `worker_direct`). */
+function directQueue(worker: string): DeclaredQueue {
+  const name = `${worker}.dq2`;
+  return { name, bindings: [{ name, exchange: "C.dq2", exchangeType: "direct", routingKey: worker }], queueArguments: {} };
 }
 
 /** Celery's names of pools are understood where something here does what they did. */

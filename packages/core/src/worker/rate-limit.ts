@@ -1,0 +1,12 @@
+/** Spaces the starts of a task evenly: so many a second in this worker, whatever came before (a token bucket that holds one token, as Celery's). */
+export class RateLimiter {
+  /** Task name -> when the next one may start, ms by the caller's clock. */
+  readonly #nextAt = new Map<string, number>();
+
+  /** When a message of this task that came now may start; that time is then taken. */
+  reserve(task: string, perSecond: number, now: number): number {
+    const startAt = Math.max(now, this.#nextAt.get(task) ?? now);
+    this.#nextAt.set(task, startAt + 1000 / perSecond);
+    return startAt;
+  }
+}
