@@ -77,10 +77,12 @@ class RunningWorkers {
   readonly ended: Promise<ExitCode>;
   readonly #supervisor: Supervisor;
   readonly #children = new Set<ChildProcess>();
+  readonly #logger: Logger;
   #isFirst = true;
   #permanent: ExitCode | undefined;
 
   constructor(plan: WorkerPlan, logger: Logger) {
+    this.#logger = logger;
     this.#supervisor = new Supervisor({
       processes: plan.processes,
       spawn: (index) => this.#spawn(plan, index),
@@ -115,7 +117,13 @@ class RunningWorkers {
   }
 
   #kill(): void {
-    for (const child of this.#children) child.kill("SIGKILL");
+    for (const child of this.#children) {
+      this.#logger.warn(
+        { pid: child.pid },
+        "a worker process did not stop: a task keeps its event loop busy. It is killed; its messages run again once its lease is over",
+      );
+      child.kill("SIGKILL");
+    }
   }
 }
 

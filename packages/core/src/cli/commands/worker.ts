@@ -57,7 +57,7 @@ export const worker = defineCommand({
       purge: options.purge,
       processes: options.processes ?? 1,
       log: {
-        format: options.logFormat ?? fromEnvironment<LogFormat>(env, "LOVAGE_LOG_FORMAT", FORMATS) ?? "human",
+        format: options.logFormat ?? fromEnvironment<LogFormat>(env, "LOVAGE_LOG_FORMAT", FORMATS) ?? (globals.json ? "json" : "human"),
         level: options.level ?? fromEnvironment<LogLevelName>(env, "LOVAGE_LOG_LEVEL", LOG_LEVELS) ?? "info",
         file: options.logfile,
         color: globals.color,

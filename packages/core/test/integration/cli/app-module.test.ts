@@ -1,4 +1,6 @@
 /** `-A`: how the app is found, and what is said when it is not. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Project } from "./project.ts";
 
@@ -75,4 +77,12 @@ test("what is wrong with a module is said in a line with its path, and nothing i
     }
   }
   expect((await project.run(["-A", "src/throws", "worker", "--traceback"])).stderr).toMatch(/^ +at .*throws\.ts/m);
+});
+
+test("a command installed elsewhere hands over to the project's own copy", async () => {
+  await using project = new Project();
+  rmSync(join(project.directory, "node_modules/lovage"));
+  project.write("node_modules/lovage/package.json", JSON.stringify({ name: "lovage", version: "0.0.1", type: "module" }));
+  project.write("node_modules/lovage/dist/cli/main.js", 'console.log("the project\'s own copy", process.argv.slice(2).join(" "));\n');
+  expect(await project.run(["worker", "-c", "3"])).toMatchObject({ code: 0, stdout: "the project's own copy worker -c 3\n" });
 });

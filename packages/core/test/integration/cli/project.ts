@@ -21,6 +21,7 @@ export const boom = app.task("shop.boom", () => { throw new TypeError("no such t
 export const nap = app.task("shop.nap", async (seconds: number) => { await sleep(seconds * 1000); return "rested"; });
 export const forget = app.task("shop.forget", () => { void Promise.reject(new Error("nobody waits for me")); return "done"; });
 export const crash = app.task("shop.crash", async () => { setTimeout(() => { throw new Error("outside of any task"); }); await sleep(60_000); });
+export const spin = app.task("shop.spin", () => { for (;;); });
 export const whoami = app.task("shop.whoami", () => ({ pid: process.pid, plan: process.env["LOVAGE_WORKER_PLAN"] ?? null }));
 `;
 

@@ -79,6 +79,16 @@ test.skipIf(onWindows)("QUIT puts back what runs at once", async () => {
   expect(await ready(project)).toBe(1);
 });
 
+test.skipIf(onWindows)("a task that keeps the event loop busy cannot hold up a cold stop", async () => {
+  await using project = new Project();
+  const worker = await project.worker();
+  await project.run(["-A", "src/app", "call", "shop.spin"]);
+  await worker.says(/Task shop\.spin\[\S+\] received/);
+  worker.signal("SIGQUIT");
+  const ended = await worker.finished;
+  expect(ended.stderr).toMatch(/WARNING\/Supervisor\] a worker process did not stop/);
+});
+
 test("a process that is killed is started again, and its message runs", async () => {
   await using project = new Project();
   const worker = await project.worker();
