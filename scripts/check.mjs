@@ -12,6 +12,8 @@ const steps = [
   ["lint", bin("oxlint"), ["--type-aware", "--deny-warnings"]],
   ["rooms", process.execPath, [join(root, "scripts/check-rooms.mjs")]],
   ["types", bin("tsc"), ["-p", join(root, "packages/core/tsconfig.test.json")]],
+  ["types of the examples", bin("tsc"), ["-p", join(root, "examples")]],
+  ["types of the shop", bin("tsc"), ["-p", join(root, "examples/shop"), "--noEmit"]],
 ];
 
 const failed = [];
