@@ -5,7 +5,6 @@
  * broker confirmed that; of messages that were lost with a worker before, one at a time runs here, so that the one that
  * kills workers is told from those that only stood beside it; every request ends in exactly one settlement.
  */
-import { backoffDelayMs, hasRetryLeft, retriesByItself } from "../app/retry-plan.ts";
 import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
 import type { LoanEnd } from "../brokers/broker.ts";
@@ -23,6 +22,7 @@ import type { Request, RequestHome } from "./request.ts";
 import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
 import { planSettlement, type SettlementRules, writeOfState } from "./settlement.ts";
 import type { StateWriter } from "./state-writer.ts";
+import { finalOutcome } from "./verdict.ts";
 
 export interface DispatcherDeps {
   readonly app: Lovage;
@@ -150,8 +150,7 @@ export class Dispatcher implements RequestHome {
 
   #start(request: Request, now: number): void {
     const { expires } = request.received;
-    if (expires !== undefined && expires !== null && expires.at < this.#deps.brokerNow())
-      return this.endUnrun(request, { kind: "revoked", how: "expired" });
+    if (expires !== undefined && expires.at < this.#deps.brokerNow()) return this.endUnrun(request, { kind: "revoked", how: "expired" });
     this.#running.add(request);
     if (request.options.acksLate) return this.#run(request, now);
     this.#deps.settler.add({ delivery: request.delivery, end: ACK, results: NOTHING, publish: NOTHING }, new EarlyAck(request, this));
@@ -189,9 +188,10 @@ export class Dispatcher implements RequestHome {
   ended(request: Request, reported: Outcome): void {
     if (request.outcome !== undefined) return; // interrupted or given up before: what it does afterwards counts for nothing
     request.endedAt = this.clock.monotonic();
-    request.outcome = this.#judge(request, reported);
-    if (hasEndHooks(request.options.hooks) && request.startedAt !== undefined) {
-      void this.#endWithHooks(request, request.outcome);
+    const { verdict, received, options } = request;
+    request.outcome = finalOutcome(reported, verdict, received.retries, options.retry, this.random);
+    if (hasEndHooks(options.hooks) && request.startedAt !== undefined) {
+      void this.#endWithHooks(request);
       return;
     }
     this.#settle(request);
@@ -203,18 +203,6 @@ export class Dispatcher implements RequestHome {
     request.outcome = outcome;
     this.#settle(request);
     this.#leaveSlot(request);
-  }
-
-  #judge(request: Request, reported: Outcome): Outcome {
-    const { verdict, options, received } = request;
-    if (verdict?.kind === "leaseLost") return verdict;
-    if (reported.kind !== "failed") return reported;
-    if (verdict !== undefined) return verdict;
-    const { retry } = options;
-    const { error } = reported;
-    if (!retriesByItself(error, retry) || !hasRetryLeft(received.retries, retry.maxRetries)) return reported;
-    const delayMs = backoffDelayMs(retry.backoff, received.retries, this.random);
-    return { kind: "retry", plan: { delayMs, etaAt: undefined, retries: received.retries + 1, error, changes: {} } };
   }
 
   #settle(request: Request): void {
@@ -244,8 +232,9 @@ export class Dispatcher implements RequestHome {
   }
 
   /** Its result is stored, then its hooks run, then its loan ends: a crash in between runs it again, hooks included. */
-  async #endWithHooks(request: Request, outcome: Outcome): Promise<void> {
+  async #endWithHooks(request: Request): Promise<void> {
     const settlement = this.#plan(request);
+    const outcome = request.outcome as Outcome;
     const { results = NOTHING } = settlement;
     await request.pendingState;
     if (results.length > 0) await this.#settled({ delivery: undefined, results, publish: NOTHING });

@@ -43,7 +43,7 @@ const ETA_MAX = 1000;
 /** Loans per slot, while settlements are on the way. */
 const LOANS_PER_SLOT = 2;
 /** Giving the lease back must not hold up an exit when the broker is away: it runs out by itself. */
-const RELEASE_DEADLINE_MS = 1000;
+const RELEASE_DEADLINE_MS = 500;
 const VISIBILITY_TIMEOUT_MS = 3_600_000;
 
 export class Engine {

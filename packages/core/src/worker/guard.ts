@@ -43,7 +43,7 @@ export function makeGuard(setup: GuardSetup): Guard {
 const THREAD_FILE = new URL(`./guard-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 const RESTART = { baseMs: 500, maxMs: 10_000 };
 /** A thread that has not ended by then is terminated: its broker may be away. */
-const STOP_DEADLINE_MS = 1000;
+const STOP_DEADLINE_MS = 300;
 
 class ThreadGuard implements Guard {
   readonly lease: Lease;

@@ -58,6 +58,7 @@ export interface IntakeLimits {
 }
 
 const SUSPECT_PARKED_MS = 2000;
+const KEPT_FOR_LATER_MS = 60_000;
 
 const ACK: LoanEnd = { kind: "ack" };
 const NOTHING: readonly never[] = [];
@@ -118,7 +119,12 @@ export class Intake {
     }
     const task = this.#deps.findTask(received.task);
     if (task === undefined) return this.#takeUnknown(delivery, received);
-    const request = new Request(delivery, received, task, dispatcher);
+    let request: Request;
+    try {
+      request = new Request(delivery, received, task, dispatcher);
+    } catch (error) {
+      return this.#keepForLater(delivery, received, error);
+    }
     const now = this.#deps.brokerNow();
     const { expires, eta } = received;
     if (expires && expires.at < now) return this.#discard(request, { kind: "revoked", how: "expired" });
@@ -232,12 +238,9 @@ export class Intake {
     const step = planUnknownTask(received.message, now, limits.unknownTaskTtlMs);
     const facts = { task: received.task, taskId: received.id, queue: delivery.queue };
     if (step.kind === "deadLetter") {
-      logger.error(
-        facts,
-        `no worker knew the task ${received.task}[${received.id}] for ${Math.round((now - step.firstSeenAt) / 1000)} s: it is put with the dead letters.${this.#deps.suggestTask(received.task)}`,
-      );
-      settler.add(planRefusal("unknownTask", new NotRegistered(received.task), delivery, received, rules, now), this.#loan);
-      return;
+      const error = new NotRegistered(received.task);
+      this.#deps.observers.refused({ reason: "unknownTask", error, delivery, received });
+      return settler.add(planRefusal("unknownTask", error, delivery, received, rules, now), this.#loan);
     }
     if (step.message !== received.message)
       logger.error(
@@ -264,13 +267,10 @@ export class Intake {
   }
 
   #refuseUndecodable(delivery: Delivery, error: unknown): void {
-    const { rules, logger, settler, credit } = this.#deps;
-    const reason = errorText(error).split("\n", 1)[0] as string;
-    logger.error(
-      { err: error, queue: delivery.queue },
-      `a message in ${delivery.queue} cannot be read and is put with the dead letters: ${reason}`,
-    );
+    const { rules, settler, credit } = this.#deps;
+    this.#deps.observers.refused({ reason: "undecodable", error, delivery, received: undefined });
     credit.freeSlot();
+    const reason = errorText(error).split("\n", 1)[0] as string;
     const record = deadLetterRecord("undecodable", reason, delivery, undefined, rules.worker, this.#deps.brokerNow());
     settler.add(
       { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results: NOTHING, publish: NOTHING },
@@ -279,14 +279,22 @@ export class Intake {
   }
 
   /** The headers could be read, the arguments cannot: whoever waits for the result is told. */
-  #refuseBody(request: Request, error: unknown): void {
-    const { rules, logger, settler, credit } = this.#deps;
-    const { task, id } = request.received;
-    logger.error(
-      { err: error, task, taskId: id, queue: request.delivery.queue },
-      `the arguments of the task ${task}[${id}] cannot be read; it is put with the dead letters: ${errorText(error)}`,
-    );
+  #refuseBody({ delivery, received }: Request, error: unknown): void {
+    const { rules, settler, credit } = this.#deps;
+    this.#deps.observers.refused({ reason: "undecodable", error, delivery, received });
     credit.freeSlot();
-    settler.add(planRefusal("undecodable", error, request.delivery, request.received, rules, this.#deps.brokerNow()), this.#loan);
+    settler.add(planRefusal("undecodable", error, delivery, received, rules, this.#deps.brokerNow()), this.#loan);
+  }
+
+  /** Its task was defined with options that are not accepted, after the worker had started: kept until someone mends it. */
+  #keepForLater(delivery: Delivery, received: ReceivedTask, error: unknown): void {
+    const { logger, settler, credit, broker } = this.#deps;
+    const { task, id } = received;
+    logger.error({ err: error, task, taskId: id }, `the task ${task}[${id}] cannot be run as it is defined: ${errorText(error)}`);
+    credit.freeSlot();
+    const end: LoanEnd = broker.delayed
+      ? { kind: "park", dueAt: this.#deps.brokerNow() + KEPT_FOR_LATER_MS }
+      : { kind: "requeue", to: "back" };
+    settler.add({ delivery, end, results: NOTHING, publish: NOTHING }, this.#loan);
   }
 }

@@ -5,6 +5,8 @@
  * A life: received -> (revoked or expired: ended) -> started -> ended. A task that waits for its ETA or a slot is
  * between received and started. One that is put back or parked just goes: `setAside`.
  */
+import type { Delivery } from "../brokers/broker.ts";
+import type { ReceivedTask } from "../protocol/task-message.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Outcome } from "./outcome.ts";
@@ -19,8 +21,18 @@ export interface TaskObserver {
   ended?(request: Request, outcome: Outcome, runtimeMs: number | undefined): void;
   /** It ran, or was to run, but the loan was gone: another worker runs it, and nothing of this run was kept. */
   lost?(request: Request): void;
+  /** It cannot be run here or anywhere: it goes to the dead letters. */
+  refused?(refusal: Refusal): void;
   /** Back in the broker without having run. */
   setAside?(request: Request, why: "parked" | "putBack"): void;
+}
+
+export interface Refusal {
+  readonly reason: "undecodable" | "unknownTask";
+  readonly error: unknown;
+  readonly delivery: Delivery;
+  /** undefined when not even its headers could be read. */
+  readonly received: ReceivedTask | undefined;
 }
 
 /** Tells each in turn. One that throws after all is logged and disturbs nobody. */
@@ -51,6 +63,10 @@ export class Observers implements TaskObserver {
 
   lost(request: Request): void {
     this.#tell((one) => one.lost?.(request));
+  }
+
+  refused(refusal: Refusal): void {
+    this.#tell((one) => one.refused?.(refusal));
   }
 
   setAside(request: Request, why: "parked" | "putBack"): void {

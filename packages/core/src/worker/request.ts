@@ -36,7 +36,7 @@ export class Request implements EndedRun, PoolJob, SettlementOwner {
   /** By the monotonic clock; undefined before its body began. */
   startedAt: number | undefined;
   endedAt = 0;
-  /** Overrides what the body says of itself: its message is another's, or goes back. */
+  /** What the worker decided while it ran; `verdict.ts` weighs it against what the body says of itself. */
   verdict: Outcome | undefined;
   /** How it ended; set once. */
   outcome: Outcome | undefined;

@@ -5,8 +5,9 @@
 import { matchesError } from "../app/retry-plan.ts";
 import { toWireException } from "../protocol/exception.ts";
 import { pythonRepr } from "../protocol/python-repr.ts";
+import { errorText } from "../shared/errors.ts";
 import type { Logger, LogLevel } from "../shared/log.ts";
-import type { TaskObserver } from "./observer.ts";
+import type { Refusal, TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Request } from "./request.ts";
 
@@ -19,6 +20,15 @@ export class TaskLog implements TaskObserver {
 
   received(request: Request): void {
     if (this.#isOn("info")) this.#logger.info(facts(request), `Task ${label(request)} received`);
+  }
+
+  refused({ error, delivery, received }: Refusal): void {
+    const what = received === undefined ? `a message in ${delivery.queue}` : `Task ${received.task}[${received.id}]`;
+    const more = received === undefined ? {} : { task: received.task, taskId: received.id };
+    this.#logger.error(
+      { ...more, queue: delivery.queue, err: error },
+      `${what} cannot be run and is put with the dead letters: ${firstLine(error)}`,
+    );
   }
 
   setAside(request: Request, why: "parked" | "putBack"): void {
@@ -83,6 +93,10 @@ export class TaskLog implements TaskObserver {
   #isOn(level: LogLevel): boolean {
     return this.#logger.isLevelEnabled?.(level) ?? true;
   }
+}
+
+function firstLine(error: unknown): string {
+  return errorText(error).split("\n", 1)[0] ?? "";
 }
 
 /** To the microsecond. */

@@ -4,6 +4,7 @@ import type { Lovage, LovageOptions } from "../app/app.ts";
 import { currentTask } from "../app/process-wide.ts";
 import type { MemoryBroker } from "../brokers/memory/index.ts";
 import { SoftTimeLimitExceeded } from "../protocol/celery-errors.ts";
+import { encodeTaskMessage } from "../protocol/task-message.ts";
 import type { LogFields, Logger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
@@ -463,6 +464,23 @@ test("an observer that throws disturbs nobody", async () => {
   await clock.advance(0);
   expect(ended).toEqual(["succeeded"]);
   expect(log).toContain("error an observer of tasks failed: observer");
+  await stop(running);
+});
+
+test("a task that is defined wrongly after the start is kept for later, and the worker goes on", async () => {
+  const { app, clock, broker, log, worker, stop } = room();
+  const fine = app.task("shop.fine", () => "fine");
+  const running = await worker();
+  const options = { retry: { maxRetries: 1 }, retryBackoff: true };
+  app.task("shop.wrong", options, () => 0);
+  const wrong = "11111111-2222-4333-8444-666666666666";
+  const message = encodeTaskMessage({ id: wrong, task: "shop.wrong", args: [], kwargs: {} }, { serializer: "json", now: clock.now() });
+  await (await broker()).publish([{ message, exchange: "", routingKey: "celery" }]);
+  const result = await fine.delay();
+  await clock.advance(100);
+  expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS" });
+  expect(log.some((line) => line.includes(`shop.wrong[${wrong}] cannot be run as it is defined`))).toBe(true);
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ parked: 1, onLoan: 0, dead: 0 }]);
   await stop(running);
 });
 

@@ -1,0 +1,50 @@
+import { expect, test } from "vitest";
+
+import type { ResolvedRetry } from "../app/task-options.ts";
+import type { Outcome } from "./outcome.ts";
+import { finalOutcome } from "./verdict.ts";
+
+const NEVER: ResolvedRetry = {
+  maxRetries: 3,
+  matches: "none",
+  except: [],
+  backoff: { kind: "exponential", baseMs: 1000, maxMs: 60_000, jitter: "none" },
+  defaultDelayMs: 180_000,
+};
+const ALL: ResolvedRetry = { ...NEVER, matches: "all" };
+const failed: Outcome = { kind: "failed", error: new Error("no") };
+const succeeded: Outcome = { kind: "succeeded", value: 1 };
+const leaseLost: Outcome = { kind: "leaseLost" };
+const interrupted: Outcome = { kind: "interrupted" };
+
+const final = (reported: Outcome, told: Outcome | undefined, retries: number, retry: ResolvedRetry): string =>
+  finalOutcome(reported, told, retries, retry, () => 0.5).kind;
+
+test.each<[string, Outcome, Outcome | undefined, string]>([
+  ["success stays", succeeded, undefined, "succeeded"],
+  ["success counts even if it was told to stop", succeeded, interrupted, "succeeded"],
+  ["failure of a task that was told to stop is that", failed, interrupted, "interrupted"],
+  ["nothing counts once the lease is lost", succeeded, leaseLost, "leaseLost"],
+  ["a failure stays when nothing retries it", failed, undefined, "failed"],
+])("%s", (_, reported, told, kind) => {
+  expect(final(reported, told, 0, NEVER)).toBe(kind);
+});
+
+test("errors that are retried become retries until none is left; one that was told to stop is not a retry", () => {
+  expect(finalOutcome(failed, undefined, 2, ALL, () => 0.5)).toMatchObject({ kind: "retry", plan: { delayMs: 4000, retries: 3 } });
+  expect(final(failed, undefined, 3, ALL)).toBe("failed");
+  expect(final(failed, interrupted, 0, ALL)).toBe("interrupted");
+});
+
+test("a matcher that throws is the failure, instead of taking the worker with it", () => {
+  const broken = new Error("matcher");
+  const retry: ResolvedRetry = {
+    ...NEVER,
+    matches: [
+      () => {
+        throw broken;
+      },
+    ],
+  };
+  expect(finalOutcome(failed, undefined, 0, retry, () => 0.5)).toEqual({ kind: "failed", error: broken });
+});
