@@ -34,7 +34,9 @@ test.skipIf(python === undefined)("reject and sweep of kombu end within a second
 
   const { rejects, sweeps } = JSON.parse((await answer).value as string) as { rejects: number[]; sweeps: number[] };
   const p99 = (sorted: number[]): number => sorted[Math.floor(sorted.length * 0.99)] as number;
-  console.log(`beside ${sent} tasks: ${rejects.length} taken by Python; p99 of reject ${(p99(rejects) * 1000).toFixed(1)} ms, of sweep ${(p99(sweeps) * 1000).toFixed(1)} ms`); // oxlint-disable-line no-console -- a figure for whoever reads the run
+  console.log(
+    `beside ${sent} tasks: ${rejects.length} taken by Python; p99 of reject ${(p99(rejects) * 1000).toFixed(1)} ms, of sweep ${(p99(sweeps) * 1000).toFixed(1)} ms`,
+  ); // oxlint-disable-line no-console -- a figure for whoever reads the run
   expect(rejects.length).toBe(REJECTS);
   expect(p99(rejects)).toBeLessThan(1);
   expect(p99(sweeps)).toBeLessThan(1);
