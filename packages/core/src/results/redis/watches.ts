@@ -8,6 +8,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
 import type { RedisLink } from "../../stores/redis/link.ts";
 import { Subscriber } from "../../stores/redis/subscriber.ts";
+import { BackendRefusedError } from "../errors.ts";
 import type { ResultText } from "../result-backend.ts";
 import { asDocument } from "./redis-backend.ts";
 
@@ -19,15 +20,20 @@ interface Watched {
   /** Resolves when the first read has been told. */
   readonly inForce: Promise<void>;
   readonly begin: () => void;
+  readonly fail: (error: unknown) => void;
 }
+
+const RETRY_MS = 1000;
 
 export class Watches {
   readonly #watched = new Map<string, Watched>();
   readonly #subscriber: Subscriber;
   readonly #read: Read;
+  readonly #clock: Clock;
 
   constructor(read: Read, clock: Clock, makeLink: (onOpen: (connection: RedisConnection) => Promise<void>) => RedisLink) {
     this.#read = read;
+    this.#clock = clock;
     const events = {
       message: (key: string, _channel: string, payload: Buffer): void => this.#tell(key, asDocument(payload)),
       subscribed: (keys: readonly string[]): void => void this.#readNow(keys),
@@ -84,16 +90,27 @@ export class Watches {
     try {
       const documents = await this.#read(keys);
       keys.forEach((key, i) => this.#tell(key, documents[i]));
-    } catch {
-      // Redis went away again: the next subscription reads again.
-      return;
+      for (const each of began) each?.begin();
+    } catch (error) {
+      if (error instanceof BackendRefusedError && !error.transient) for (const each of began) each?.fail(error);
+      // The subscription may have outlived the trouble, so that nothing else would read again.
+      this.#clock.timer(RETRY_MS, () => void this.#readAgain(keys), { background: true });
     }
-    for (const each of began) each?.begin();
+  }
+
+  async #readAgain(keys: readonly string[]): Promise<void> {
+    const still = keys.filter((key) => this.#watched.has(key));
+    if (still.length > 0) await this.#readNow(still);
   }
 }
 
 function newWatched(): Watched {
   let begin = (): void => undefined;
-  const inForce = new Promise<void>((resolve) => (begin = resolve));
-  return { listeners: new Set(), inForce, begin };
+  let fail = (_error: unknown): void => undefined;
+  const inForce = new Promise<void>((resolve, reject) => {
+    begin = resolve;
+    fail = reject;
+  });
+  inForce.catch(() => undefined); // whoever watches awaits it
+  return { listeners: new Set(), inForce, begin, fail };
 }

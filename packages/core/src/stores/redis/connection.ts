@@ -146,9 +146,12 @@ export class RedisConnection {
     }
   }
 
-  #translate(error: unknown): Error {
+  #translate(error: unknown): unknown {
     if (error instanceof Error && error.name === "ReplyError") return new RedisAnswerError(error.message);
-    const reason = this.closed.aborted && this.closed.reason instanceof Error ? this.closed.reason : error;
+    if (error instanceof TypeError || error instanceof RangeError) return error; // ours, not the connection's
+    const reason = this.closed.aborted ? this.closed.reason : error;
+    // A socket that takes no more bytes is told to be closed a little later: whoever tries again must find that out now.
+    this.destroy(new RedisGoneError("the connection broke", { sent: true, cause: reason }));
     return new RedisGoneError("the connection ended before the answer came", { sent: true, cause: reason });
   }
 

@@ -5,6 +5,8 @@
  * States: idle -> connecting -> open -> (broken) connecting ... -> closed. A server that refuses us before it ever let us in
  * is an error for whoever asked, and the link is idle again; one that refuses us later is tried on, as if it were away.
  */
+import { setMaxListeners } from "node:events";
+
 import { type Clock, type Random, sleep } from "../../shared/clock.ts";
 import type { Logger } from "../../shared/log.ts";
 import type { RedisAddress } from "./address.ts";
@@ -121,6 +123,7 @@ export class RedisLink {
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return await promise;
   signal.throwIfAborted();
+  setMaxListeners(0, signal); // many may wait with one deadline
   return await new Promise<T>((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
