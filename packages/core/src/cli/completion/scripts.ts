@@ -63,9 +63,12 @@ function bashWords(options: readonly CompletedOption[], words: readonly string[]
   return [...words, ...options.flatMap(spellings)].join(" ");
 }
 
+/** The lone colon ends the options of `_arguments` itself, which would take our -A for one of its own. */
 export function zshScript(model: CompletionModel): string {
   const commands = model.commands.map(({ name, summary }) => `    ${quote(`${name}:${summary}`)}`);
-  const cases = model.commands.map((command) => `      ${command.name})\n        _arguments -S ${zshCommand(command, model)}\n        ;;`);
+  const cases = model.commands.map(
+    (command) => `      ${command.name})\n        _arguments -S : ${zshCommand(command, model)}\n        ;;`,
+  );
   return `#compdef lovage
 _lovage() {
   local context state state_descr line
@@ -73,7 +76,7 @@ _lovage() {
   local -a commands=(
 ${commands.join("\n")}
   )
-  _arguments -C -S ${model.globals.flatMap(zshOption).join(" ")} '1: :->command' '*:: :->rest'
+  _arguments -C -S : ${model.globals.flatMap(zshOption).join(" ")} '1: :->command' '*:: :->rest'
   case $state in
     command) _describe command commands ;;
     rest)
