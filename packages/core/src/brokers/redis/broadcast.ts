@@ -8,7 +8,7 @@ import type { Broadcast } from "../broker.ts";
 import { Inbox } from "../inbox.ts";
 import { topicMatches } from "../topic.ts";
 import type { RedisContext } from "./context.ts";
-import { brokerError } from "./failures.ts";
+import { asking } from "./failures.ts";
 
 interface Listener {
   /** The exchange's channel, without a routing key. */
@@ -35,16 +35,12 @@ export class RedisBroadcast implements Broadcast {
   }
 
   async publish(message: Message, exchange: string, routingKey: string): Promise<void> {
-    const { shard, options, commands, location } = this.#context;
-    try {
-      const connection = await commands.connection();
-      await connection.command("PUBLISH", [
-        fanoutChannel(shard, options, exchange, routingKey),
-        encodeEnvelope(message, { exchange, routingKey }, newId()),
-      ]);
-    } catch (error) {
-      throw brokerError(location, error);
-    }
+    const { shard, options } = this.#context;
+    const envelope = encodeEnvelope(message, { exchange, routingKey }, newId());
+    await asking(
+      this.#context,
+      async (connection) => await connection.command("PUBLISH", [fanoutChannel(shard, options, exchange, routingKey), envelope]),
+    );
   }
 
   subscribe(exchange: string, pattern: string, signal: AbortSignal): AsyncIterable<Message> {

@@ -6,7 +6,7 @@ import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DeadLetter, DeadLetterPage, DeadLetterRecord, DeadLetters } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
 import { splitEntry } from "./delivery.ts";
-import { brokerError } from "./failures.ts";
+import { asking } from "./failures.ts";
 
 const restoreScript = loadScript("restore-dead");
 
@@ -19,7 +19,7 @@ export class RedisDeadLetters implements DeadLetters {
 
   async page(queue: string, options: { readonly limit: number; readonly cursor?: string }): Promise<DeadLetterPage> {
     const { shard } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const before = options.cursor === undefined ? "+inf" : `(${options.cursor}`;
       const listed = asPairs(
         await connection.command("ZREVRANGEBYSCORE", [deadIndexKey(shard, queue), before, "-inf", "WITHSCORES", "LIMIT", 0, options.limit]),
@@ -39,7 +39,7 @@ export class RedisDeadLetters implements DeadLetters {
 
   async restore(queue: string, id: string): Promise<boolean> {
     const { shard } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const stored = await connection.command("HGET", [deadKey(shard, queue), id]);
       if (!Buffer.isBuffer(stored)) return false;
       const { record, list } = readLetter(queue, id, stored);
@@ -50,20 +50,11 @@ export class RedisDeadLetters implements DeadLetters {
 
   async purge(queue: string): Promise<number> {
     const { shard } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const count = asNumber(await connection.command("HLEN", [deadKey(shard, queue)]));
       await connection.command("UNLINK", [deadKey(shard, queue), deadIndexKey(shard, queue)]);
       return count;
     });
-  }
-
-  async #asking<T>(ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
-    const { commands, location } = this.#context;
-    try {
-      return await ask(await commands.connection());
-    } catch (error) {
-      throw brokerError(location, error);
-    }
   }
 }
 

@@ -5,7 +5,7 @@ import { dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DelayedQueue } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
-import { brokerError } from "./failures.ts";
+import { asking } from "./failures.ts";
 
 const unparkScript = loadScript("unpark");
 
@@ -22,7 +22,7 @@ export class RedisDelayed implements DelayedQueue {
 
   async unpark(): Promise<{ readonly moved: number; readonly nextDueAt: number | undefined }> {
     const { shard } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       // An idle worker asks this every few seconds, so it is one command.
       const first = await this.#nextDueAt(connection);
       if (first === undefined) return { moved: 0, nextDueAt: undefined };
@@ -37,7 +37,7 @@ export class RedisDelayed implements DelayedQueue {
   }
 
   async flush(queue?: string): Promise<number> {
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const queues = queue === undefined ? asTexts(await connection.command("ZRANGE", [dueKey(this.#context.shard), 0, -1])) : [queue];
       let moved = 0;
       for (const each of queues) moved += await this.#unparkQueue(connection, each, true);
@@ -64,15 +64,6 @@ export class RedisDelayed implements DelayedQueue {
       );
       moved += asNumber(answer[0]);
       if (asNumber(answer[1]) === 0 || asText(answer[0]) === "0") return moved;
-    }
-  }
-
-  async #asking<T>(ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
-    const { commands, location } = this.#context;
-    try {
-      return await ask(await commands.connection());
-    } catch (error) {
-      throw brokerError(location, error);
     }
   }
 }

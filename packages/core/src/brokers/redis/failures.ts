@@ -1,6 +1,8 @@
 /** The store's errors in the words of a broker. */
+import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisClosedError, RedisGoneError, RedisRefusedError } from "../../stores/redis/errors.ts";
 import { BrokerRefusedError, BrokerUnavailableError } from "../errors.ts";
+import type { RedisContext } from "./context.ts";
 
 export function brokerError(location: string, error: unknown): unknown {
   if (error instanceof RedisGoneError || error instanceof RedisClosedError) return new BrokerUnavailableError(location, error);
@@ -8,4 +10,25 @@ export function brokerError(location: string, error: unknown): unknown {
     return new BrokerRefusedError(location, error.message, { transient: error.transient, cause: error });
   if (error instanceof RedisRefusedError) return new BrokerRefusedError(location, error.message, { cause: error });
   return error;
+}
+
+/** How long a question waits for a connection; an answer that does not come breaks the connection by itself. */
+const CONNECTION_WAIT_MS = 5000;
+
+/**
+ * Asks Redis something over the connection of commands.
+ * @throws BrokerUnavailableError when there is no connection for a few seconds, BrokerRefusedError
+ */
+export async function asking<T>(context: RedisContext, ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
+  const { clock, commands, location } = context;
+  const open = commands.current;
+  try {
+    if (open) return await ask(open);
+    const late = new AbortController();
+    const timer = clock.timer(CONNECTION_WAIT_MS, () => late.abort(new BrokerUnavailableError(location, commands.lastFailure)));
+    const connection = await commands.connection(late.signal).finally(() => timer.cancel());
+    return await ask(connection);
+  } catch (error) {
+    throw brokerError(location, error);
+  }
 }

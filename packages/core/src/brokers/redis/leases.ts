@@ -13,7 +13,7 @@ import { gravesKey, inboxesKey, inboxKey, loansKey, sweepLockKey, sweptKey, unac
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { LeaseInfo, Leases, LeaseState, SweepOptions, SweepReport } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
-import { brokerError } from "./failures.ts";
+import { asking } from "./failures.ts";
 import type { KombuSweep } from "./kombu-sweep.ts";
 import { returnLoans } from "./take-back.ts";
 import { BLOCK_MS } from "./waiter.ts";
@@ -55,7 +55,7 @@ export class RedisLeases implements Leases {
 
   async renew(worker: string, durationMs: number): Promise<LeaseState> {
     const { clock, shard, options } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const keys = [workersKey(shard), sweptKey(shard, worker), gravesKey(shard), unackedKey(shard, options.unackedIndexKey)];
       const sentAt = clock.now();
       const answer = asList(await connection.script(renewScript, keys, [worker, durationMs, this.#renewed.has(worker) ? "1" : ""]));
@@ -69,7 +69,7 @@ export class RedisLeases implements Leases {
 
   async sweep(options: SweepOptions): Promise<SweepReport> {
     const { clock } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const isFresh = this.#view?.connection === connection && clock.monotonic() - this.#view.seenAt <= options.leaseMs / 2;
       const view = isFresh ? (this.#view as View) : await this.#lookNow(connection);
       const ripe = view.runOut.map(([worker]) => worker).filter((worker) => this.#isRipe(worker, connection, options.leaseMs));
@@ -86,7 +86,7 @@ export class RedisLeases implements Leases {
   }
 
   async release(worker: string): Promise<number> {
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const done = await this.#takeAll(connection, worker, { why: "released" });
       this.#renewed.delete(worker);
       return done.returned;
@@ -95,7 +95,7 @@ export class RedisLeases implements Leases {
 
   async list(): Promise<readonly LeaseInfo[]> {
     const { shard } = this.#context;
-    return await this.#asking(async (connection) => {
+    return await asking(this.#context, async (connection) => {
       const leases = asPairs(await connection.command("ZRANGE", [workersKey(shard), 0, -1, "WITHSCORES"]));
       return await Promise.all(
         leases.map(async ([worker, endsAt]) => {
@@ -214,14 +214,5 @@ export class RedisLeases implements Leases {
       ...lists.flatMap((list) => [inboxKey(shard, worker, list), list]),
     ];
     return asNumber(await connection.script(buryScript, keys, [worker, why, GRAVE_MS]));
-  }
-
-  async #asking<T>(ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
-    const { commands, location } = this.#context;
-    try {
-      return await ask(await commands.connection());
-    } catch (error) {
-      throw brokerError(location, error);
-    }
   }
 }

@@ -9,7 +9,6 @@ import type { ResultBackend } from "../../results/result-backend.ts";
 import { newId } from "../../shared/ids.ts";
 import { asNumber } from "../../stores/redis/answers.ts";
 import type { RedisAddress } from "../../stores/redis/address.ts";
-import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
 import { deadKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
@@ -37,7 +36,7 @@ import type { RedisContext } from "./context.ts";
 import { RedisDeadLetters } from "./dead-letters.ts";
 import { RedisDelayed } from "./delayed.ts";
 import { RedisDelivery } from "./delivery.ts";
-import { brokerError } from "./failures.ts";
+import { asking, brokerError } from "./failures.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
 import { QueueLists } from "./lists.ts";
@@ -150,12 +149,13 @@ export class RedisBroker implements Broker {
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {
-    await this.#asking(async (connection) => await this.#router.declare(connection, queues));
+    await asking(this.#context, async (connection) => await this.#router.declare(connection, queues));
   }
 
   async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
     const { shard } = this.#context;
-    return await this.#asking(
+    return await asking(
+      this.#context,
       async (connection) =>
         await Promise.all(
           queues.map(async (queue) => {
@@ -178,7 +178,7 @@ export class RedisBroker implements Broker {
   async purge(queue: string): Promise<number> {
     const { shard } = this.#context;
     const keys = [parkedKey(shard, queue), dueKey(shard), ...this.#listsOf(queue)];
-    return await this.#asking(async (connection) => asNumber(await connection.script(purgeScript, keys, [queue])));
+    return await asking(this.#context, async (connection) => asNumber(await connection.script(purgeScript, keys, [queue])));
   }
 
   settlesWith(backend: ResultBackend): boolean {
@@ -273,14 +273,6 @@ export class RedisBroker implements Broker {
 
   #listsOf(queue: string): readonly string[] {
     return this.#context.options.prioritySteps.map((step) => listKey(this.#context.shard, queue, step));
-  }
-
-  async #asking<T>(ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
-    try {
-      return await ask(await this.#context.commands.connection());
-    } catch (error) {
-      throw brokerError(this.location, error);
-    }
   }
 }
 
