@@ -222,10 +222,12 @@ export class Engine {
     this.#settler.abandon();
     this.#statesEnd.abort(new Error("the worker has stopped"));
     await this.#guard.stop();
-    await within(clock, RELEASE_DEADLINE_MS, this.#release(broker, owner));
+    const late = new AbortController();
+    await within(clock, RELEASE_DEADLINE_MS, this.#release(broker, owner, late.signal));
+    late.abort();
   }
 
-  async #release(broker: Broker, owner: string): Promise<void> {
+  async #release(broker: Broker, owner: string, late: AbortSignal): Promise<void> {
     const { logger, queues } = this.#setup;
     try {
       const returned = (await broker.leases?.release(owner)) ?? 0;
@@ -234,7 +236,7 @@ export class Engine {
       const parked = (await broker.depth(queues)).reduce((sum, queue) => sum + queue.parked, 0);
       if (parked > 0) logger.warn({ parked }, `${parked} messages stay parked until their time, and no worker is left to return them then`);
     } catch (error) {
-      logger.warn({ err: error }, `the lease could not be given back, it runs out by itself: ${errorText(error)}`);
+      if (!late.aborted) logger.warn({ err: error }, `the lease could not be given back, it runs out by itself: ${errorText(error)}`);
     }
   }
 

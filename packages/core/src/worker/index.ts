@@ -3,5 +3,5 @@ export { Worker, WorkerStoppedWhileStarting } from "./worker.ts";
 export type { WorkerOptions, WorkerState, WorkerStatus } from "./worker.ts";
 export { LeaseLostError, WorkerStoppedError } from "./outcome.ts";
 export type { Outcome } from "./outcome.ts";
-export type { TaskObserver } from "./observer.ts";
+export type { Refusal, TaskObserver } from "./observer.ts";
 export type { Request } from "./request.ts";

@@ -484,6 +484,44 @@ test("a task that is defined wrongly after the start is kept for later, and the 
   await stop(running);
 });
 
+test("early acks: a message that is another worker's by then is not run", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  let runs = 0;
+  const early = app.task("shop.early", { acksLate: false }, () => void runs++);
+  const running = await worker();
+  const memory = await broker();
+  const settle = memory.settle.bind(memory);
+  memory.settle = async (settlements) => settlements.map(() => "lost");
+  await early.delay();
+  await clock.advance(0);
+  expect(runs).toBe(0);
+  expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
+  memory.settle = settle;
+  await early.delay();
+  await clock.advance(0);
+  expect(runs).toBe(1);
+  await stop(running);
+});
+
+test("while the lease is not sure no body starts; when the broker answers again they do", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  const at: number[] = [];
+  const note = app.task("shop.note", () => void at.push(clock.monotonic()));
+  const running = await worker();
+  const memory = await broker();
+  const renew = memory.leases.renew.bind(memory.leases);
+  Object.assign(memory.leases, { renew: () => Promise.reject(new Error("away")), sweep: () => Promise.reject(new Error("away")) });
+  await clock.advance(9000);
+  await note.delay();
+  await clock.advance(5000);
+  expect(running.status()).toMatchObject({ waiting: 1, running: 0 });
+  expect(at).toEqual([]);
+  Object.assign(memory.leases, { renew });
+  await clock.advance(2500);
+  expect(at).toHaveLength(1);
+  await stop(running);
+});
+
 // --- limits -----------------------------------------------------------------------------------------------------------------
 
 test("the soft limit aborts the signal; a task that heeds it can still succeed", async () => {

@@ -10,8 +10,9 @@ import { Worker } from "lovage/worker";
 
 const { TEST_BROKER, TEST_BACKEND, TEST_RECORD, TEST_CONCURRENCY, TEST_SETTINGS } = process.env;
 const record = openSync(TEST_RECORD, "a");
+const note = (...words) => writeSync(record, `${words.join(" ")}\n`);
 const say = (level) => (fields, message) =>
-  void process.send?.({ kind: "log", level, message, error: fields.err?.stack ?? fields.err?.message });
+  void (process.connected && process.send({ kind: "log", level, message, error: fields.err?.stack ?? fields.err?.message }));
 const logger = {
   debug() {},
   info() {},
@@ -33,22 +34,22 @@ const app = new Lovage("recording", {
 
 app.task("test.record", async (index, ms) => {
   if (ms > 0) await wait(ms);
-  writeSync(record, `${index}\n`);
+  note(index);
   return index;
 });
 
 /** Writes down that it began, too. */
 app.task("test.recordBoth", async (index, ms) => {
-  writeSync(record, `began ${index}\n`);
+  note("began", index);
   await wait(ms);
-  writeSync(record, `${index}\n`);
+  note(index);
 });
 
 /** Keeps the event loop to itself. */
 app.task("test.block", (index, ms) => {
   const end = performance.now() + ms;
   while (performance.now() < end);
-  writeSync(record, `${index}\n`);
+  note(index);
   return process.pid;
 });
 
@@ -57,7 +58,7 @@ app.task({
   async run(ctx, index) {
     process.send?.({ kind: "running", index });
     await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve, { once: true }));
-    writeSync(record, `${index} ${ctx.signal.reason.name}\n`);
+    note(index, ctx.signal.reason.name);
     return process.pid;
   },
 });
