@@ -40,15 +40,20 @@ export class LeaseRows {
   }
 
   /**
-   * Makes `consumer` the one that consumes as `name`, under a number of its own. A name is unique among live workers, so
-   * what another consumer left under it is a dead predecessor's, which is answered: its loans are lost.
+   * Makes `consumer` the one that consumes as `name`. A name is unique among live workers, so
+   * what another consumer left under it is a dead predecessor's, which is answered: its loans are lost,
+   * and the name gets a new number.
    */
   consume(name: string, consumer: string): WorkerRow | undefined {
     const before = this.find(name);
-    if (before?.consumer === consumer) return undefined;
-    const fresh = { ends: this.#file.clock.monotonic() + FIRST_LEASE_MS, duration: FIRST_LEASE_MS };
-    const { ends, duration } = before ?? fresh;
-    if (before !== undefined) this.remove(name);
+    const isOthers = before !== undefined && before.consumer !== null && before.consumer !== consumer;
+    if (before !== undefined && !isOthers) {
+      this.#file.sql("lease.consume").run(name, consumer);
+      return undefined;
+    }
+    const first = { ends: this.#file.clock.monotonic() + FIRST_LEASE_MS, duration: FIRST_LEASE_MS };
+    const { ends, duration } = before ?? first;
+    this.remove(name);
     this.#file.sql("lease.add").run(name, consumer, ends, duration);
     return before;
   }

@@ -3,7 +3,7 @@
  * `message-rows.ts` and `lease-rows.ts`; here each call becomes one transaction, and errors become a broker's.
  */
 import { encodeEnvelope } from "../../protocol/envelope.ts";
-import type { ResultBackend } from "../../results/result-backend.ts";
+import type { ResultBackend, ResultWrite } from "../../results/result-backend.ts";
 import { newId } from "../../shared/ids.ts";
 import type { Logger } from "../../shared/log.ts";
 import { SqliteBusyError } from "../../stores/sqlite/errors.ts";
@@ -148,13 +148,15 @@ export class SqliteBroker implements Broker {
   /** In a transaction. What goes back to the front goes together, so that it keeps its order. */
   #settleAll(settlements: readonly Prepared[]): readonly SettleAnswer[] {
     const toFront: MessageRow[] = [];
-    const answers = settlements.map((settlement) => this.#settleOne(settlement, toFront));
-    if (toFront.length > 0) this.#messages.returned(toFront);
+    const results: ResultWrite[] = [];
+    const answers = settlements.map((settlement) => this.#settleOne(settlement, toFront, results));
+    this.#messages.returned(toFront);
+    storeResults(this.#file, results, this.#file.clock.now());
     return answers;
   }
 
   /** The end of the loan is the fence: when there was none, nothing else is done. */
-  #settleOne({ delivery, end, results, posted, envelope }: Prepared, toFront: MessageRow[]): SettleAnswer {
+  #settleOne({ delivery, end, results, posted, envelope }: Prepared, toFront: MessageRow[], toStore: ResultWrite[]): SettleAnswer {
     const { holder, take, message } = parseLoan(delivery.loan);
     if (end.kind === "ack") {
       if (this.#file.sql("settle.end").run(holder, take, message).changes === 0) return "lost";
@@ -168,8 +170,8 @@ export class SqliteBroker implements Broker {
       else if (end.kind === "requeue" && end.to === "back") this.#messages.toBack(row);
       else toFront.push(row);
     }
-    if (results !== undefined) storeResults(this.#file, results, this.#file.clock.now());
-    this.#postFollowUps(posted, delivery.queue);
+    if (results !== undefined) toStore.push(...results);
+    if (posted.length > 0) this.#postFollowUps(posted, delivery.queue);
     return "settled";
   }
 

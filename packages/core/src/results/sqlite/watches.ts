@@ -74,6 +74,6 @@ export class Watches {
   }
 
   #newest(): number {
-    return (this.#file.sql("result.last").get() as { number: number } | undefined)?.number ?? 0;
+    return (this.#file.sql("result.last").get() as { last: number }).last;
   }
 }

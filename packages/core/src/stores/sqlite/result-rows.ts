@@ -13,8 +13,11 @@ export interface ResultRow {
 
 /** To be called in a transaction. */
 export function storeResults(file: SqliteFile, rows: readonly ResultRow[], now: number): void {
+  if (rows.length === 0) return;
+  const { last } = file.sql("result.takeNumbers").get(rows.length) as { last: number };
   const store = file.sql("result.store");
+  let number = last - rows.length;
   for (const { taskId, state, document, expiresMs } of rows) {
-    store.run(taskId, state, document, expiresMs === undefined ? null : now + expiresMs, now);
+    store.run(++number, taskId, state, document, expiresMs === undefined ? null : now + expiresMs, now);
   }
 }

@@ -8,10 +8,10 @@ CREATE TABLE queues (
   name TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- The envelope as text or, from a foreign producer, as bytes. AUTOINCREMENT: a number is never given twice, because
--- it is also the place at the back of a queue.
+-- The envelope as text or, from a foreign producer, as bytes. A new number is above all there are, and so is a place
+-- at the back of a queue: no place is above its message's number.
 CREATE TABLE messages (
-  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  id       INTEGER PRIMARY KEY,
   envelope ANY NOT NULL
 ) STRICT;
 
@@ -103,10 +103,16 @@ CREATE TABLE broadcasts (
 
 -- One row a task. Each store gives the row a new number, so that a watcher finds what is new above the last it saw.
 CREATE TABLE results (
-  number   INTEGER PRIMARY KEY AUTOINCREMENT,
+  number   INTEGER PRIMARY KEY,
   task     TEXT NOT NULL UNIQUE,
   state    TEXT NOT NULL,
   document ANY NOT NULL,
   expires  REAL
 ) STRICT;
 CREATE INDEX results_by_expiry ON results (expires) WHERE expires IS NOT NULL;
+
+-- The last number that a result was given. Counted here, because the row that has it may be gone.
+CREATE TABLE result_numbers (
+  last INTEGER NOT NULL
+) STRICT;
+INSERT INTO result_numbers (last) VALUES (0);

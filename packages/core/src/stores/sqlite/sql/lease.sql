@@ -9,6 +9,9 @@ INSERT INTO workers (name, consumer, ends, duration, lost) VALUES (?1, ?2, ?3, ?
 -- name: renew
 UPDATE workers SET ends = ?2, duration = ?3, lost = 0 WHERE name = ?1
 
+-- name: consume
+UPDATE workers SET consumer = ?2 WHERE name = ?1
+
 -- Ended at ?1, or from before the machine's last start.
 -- name: ended
 SELECT holder, name, consumer, ends, duration FROM workers WHERE lost = 0 AND (ends <= ?1 OR ends > ?1 + duration)

@@ -1,9 +1,14 @@
 -- Results of tasks. A stored SUCCESS that has not expired stays (celery-protocol 6.1).
 
+-- ?1 more numbers; answers the last of them.
+-- name: takeNumbers
+UPDATE result_numbers SET last = last + ?1 RETURNING last
+
 -- name: store
-INSERT OR REPLACE INTO results (task, state, document, expires)
-SELECT ?1, ?2, ?3, ?4
-WHERE NOT EXISTS (SELECT 1 FROM results WHERE task = ?1 AND state = 'SUCCESS' AND (expires IS NULL OR expires > ?5))
+INSERT INTO results (number, task, state, document, expires) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (task) DO UPDATE
+SET number = excluded.number, state = excluded.state, document = excluded.document, expires = excluded.expires
+WHERE state <> 'SUCCESS' OR expires <= ?6
 
 -- name: fetch
 SELECT document FROM results WHERE task = ?1 AND (expires IS NULL OR expires > ?2)
@@ -16,7 +21,7 @@ DELETE FROM results WHERE number IN (SELECT number FROM results WHERE expires <=
 
 -- The number of the last store.
 -- name: last
-SELECT seq AS number FROM sqlite_sequence WHERE name = 'results'
+SELECT last FROM result_numbers
 
 -- name: after
 SELECT number, task FROM results WHERE number > ?1 ORDER BY number
