@@ -15,9 +15,9 @@ let folder: string;
 
 beforeAll(() => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), "lovage-packed-")));
-  const [{ filename }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--loglevel=error", "--pack-destination", folder], { cwd: core, encoding: "utf8" })) as [
-    { filename: string },
-  ];
+  const [{ filename }] = JSON.parse(
+    execFileSync("npm", ["pack", "--json", "--loglevel=error", "--pack-destination", folder], { cwd: core, encoding: "utf8" }),
+  ) as [{ filename: string }];
   const modules = join(folder, "node_modules");
   mkdirSync(join(modules, ".bin"), { recursive: true });
   execFileSync("tar", ["-xzf", join(folder, filename), "-C", folder]);
@@ -38,7 +38,11 @@ const environment = { PATH: process.env.PATH, HOME: process.env.HOME, NO_COLOR: 
 
 /** A worker of one of the example's modules, up when it says so. */
 async function startWorker(module: string): Promise<ChildProcess> {
-  const worker = spawn(join(folder, "node_modules/.bin/lovage"), ["-A", module, "worker", "-l", "INFO"], { cwd: folder, env: environment, stdio: ["ignore", "pipe", "pipe"] });
+  const worker = spawn(join(folder, "node_modules/.bin/lovage"), ["-A", module, "worker", "-l", "INFO"], {
+    cwd: folder,
+    env: environment,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   await new Promise<void>((resolve, reject) => {
     const listen = (chunk: Buffer): void => {
@@ -60,7 +64,13 @@ describe.each([
   test("a worker runs what the script sends, on the embedded broker", async () => {
     const worker = await startWorker(module);
     try {
-      const output = execFileSync(process.execPath, send, { cwd: folder, env: environment, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], timeout: 40_000 });
+      const output = execFileSync(process.execPath, send, {
+        cwd: folder,
+        env: environment,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "inherit"],
+        timeout: 40_000,
+      });
       for (const line of lines) expect(output.split("\n")).toContain(line);
     } finally {
       const gone = once(worker, "exit");
@@ -81,6 +91,23 @@ await add.delay("1", 2);
 console.log(sum, made);
 `,
   );
-  const options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2023", "--allowImportingTsExtensions", "--types", "node", "typed.ts"];
-  expect(() => execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), ...options], { cwd: folder, encoding: "utf8", stdio: "pipe" })).not.toThrow();
+  const options = [
+    "--strict",
+    "--noEmit",
+    "--module",
+    "nodenext",
+    "--target",
+    "es2023",
+    "--allowImportingTsExtensions",
+    "--types",
+    "node",
+    "typed.ts",
+  ];
+  expect(() =>
+    execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), ...options], {
+      cwd: folder,
+      encoding: "utf8",
+      stdio: "pipe",
+    }),
+  ).not.toThrow();
 });
