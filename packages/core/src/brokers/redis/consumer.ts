@@ -41,7 +41,7 @@ export class Consumer {
   #mostFree = 1;
   #isWaiting = false;
   #connection: RedisConnection | undefined;
-  #lastAnswerAt = 0;
+  #lastReserveAt = 0;
   #reservedSinceReconcile = false;
   #heartbeat: Timer | undefined;
   #failure: unknown;
@@ -121,25 +121,22 @@ export class Consumer {
     const { events } = this.#options;
     try {
       const connection = await this.#session.connection(this.#options.signal);
-      if (connection !== this.#connection) {
+      const isNew = connection !== this.#connection;
+      if (isNew) {
         this.#connection = connection;
         events?.connected?.();
       }
       const maxBytes = this.#options.maxBatchBytes ?? MAX_BATCH_BYTES;
-      const inboxes = withInboxes ? this.#waiter.inboxes : [];
+      const inboxes = withInboxes || isNew ? this.#waiter.inboxes : [];
       const { deliveries, full } = await this.#session.reserve(want, this.#lists.next(), inboxes, maxBytes, this.#options.signal);
       this.#ready.push(...deliveries);
       this.#reservedSinceReconcile ||= deliveries.length > 0;
       this.#isWaiting = deliveries.length < want && !full;
-      this.#isAlive();
+      this.#lastReserveAt = this.#context.clock.monotonic();
+      events?.alive?.();
     } catch (error) {
       await this.#waitOut(error);
     }
-  }
-
-  #isAlive(): void {
-    this.#lastAnswerAt = this.#context.clock.monotonic();
-    this.#options.events?.alive?.();
   }
 
   async #waitOut(error: unknown): Promise<void> {
@@ -181,9 +178,10 @@ export class Consumer {
       if (this.#reservedSinceReconcile && this.#connection) {
         this.#reservedSinceReconcile = false;
         await this.#session.reconcile(signal);
-        this.#isAlive();
+        this.#options.events?.alive?.();
         this.#ring();
-      } else if (this.#context.clock.monotonic() - this.#lastAnswerAt >= HEARTBEAT_MS / 2 && this.#reserves.size === 0) {
+      }
+      if (this.#context.clock.monotonic() - this.#lastReserveAt >= HEARTBEAT_MS / 2 && this.#reserves.size === 0) {
         const open = Math.max(0, credit.free() - this.#ready.length - this.#requested);
         const before = this.#ready.length;
         await this.#start(Math.min(open, LARGE_BATCH), true);

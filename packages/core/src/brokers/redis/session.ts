@@ -8,7 +8,7 @@
  * to its queue with a loss counted.
  */
 import { newId } from "../../shared/ids.ts";
-import { asList, asNumber, asTexts } from "../../stores/redis/answers.ts";
+import { asList, asText, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
 import { inboxesKey, gravesKey, loansKey, sweptKey, workersKey } from "../../stores/redis/keys.ts";
 import { abortable } from "../../stores/redis/link.ts";
@@ -25,6 +25,9 @@ const NOT_IN_FORCE = -1;
 const EPOCH_FIELD = "@epoch";
 /** Entries read at once when loans are adopted. */
 const ADOPT_PORTION = 32;
+
+/** The attachment since which nobody has taken the session's loans away. */
+const beginningOf = (epoch: string): string => epoch.slice(0, Math.max(0, epoch.indexOf("|")));
 
 export interface Reserved {
   readonly deliveries: readonly RedisDelivery[];
@@ -167,18 +170,18 @@ export class WorkerSession {
   async #attach(): Promise<RedisConnection> {
     const { shard, commands, leaseMs, logger } = this.#context;
     const connection = await commands.connection();
-    const epoch = `${this.#prefix}${++this.#epochs}`;
     const keys = [this.loansKey, workersKey(shard), sweptKey(shard, this.worker), gravesKey(shard), inboxesKey(shard, this.worker)];
-    const args = [this.worker, epoch, this.#epoch, leaseMs, SWEPT_MARK_MS, ...this.#sources.keys()];
-    const [unbroken, ...fields] = asList(await connection.script(attachScript, keys, args));
-    const isFirst = this.#epoch === "";
+    const last = beginningOf(this.#epoch);
+    const args = [this.worker, this.#prefix, ++this.#epochs, last, leaseMs, SWEPT_MARK_MS, ...this.#sources.keys()];
+    const [told, ...fields] = asList(await connection.script(attachScript, keys, args));
+    const epoch = asText(told);
     this.#epoch = epoch;
     const names = asTexts(fields).filter((field) => field !== EPOCH_FIELD);
-    if (asNumber(unbroken) === 1) {
+    if (last === beginningOf(epoch)) {
       await turn();
       await this.#adopt(connection, names);
     } else {
-      if (!isFirst && this.#outstanding.size > 0)
+      if (this.#outstanding.size > 0)
         logger.warn(
           { worker: this.worker, loans: this.#outstanding.size },
           "the loans of this worker were taken away: its lease had run out",

@@ -7,7 +7,9 @@
  * unblocked. What arrives all the same is taken by the next `reserve`, which names the inboxes.
  */
 import { asNumber } from "../../stores/redis/answers.ts";
+import { sleep } from "../../shared/clock.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
+import { RedisGoneError } from "../../stores/redis/errors.ts";
 import { inboxKey } from "../../stores/redis/keys.ts";
 import type { RedisLink } from "../../stores/redis/link.ts";
 import type { RedisContext } from "./context.ts";
@@ -20,6 +22,8 @@ export const WAITING_LISTS_MAX = 8;
 export const BLOCK_MS = 30_000;
 /** A read that was sent so long ago is in force in Redis. */
 const SETTLED_IN_MS = 1000;
+
+const REFUSED_PAUSE_MS = 1000;
 
 interface Read {
   readonly source: QueueList;
@@ -109,14 +113,14 @@ export class Waiter {
         const answer = await connection.blocking("BLMOVE", [read.source.list, read.inbox, "RIGHT", "LEFT", BLOCK_MS / 1000], BLOCK_MS);
         read.sentAt = 0;
         if (answer === null) continue;
-        this.#onWake();
-        return; // waited for again when the message has been taken from the inbox
       } catch (error) {
         read.sentAt = 0;
         if (this.#isClosed) return;
+        // Redis may have filled the inbox before the read broke, or refuses the read: `reserve` finds out.
         this.#context.logger.debug({ err: error, list: read.source.list }, "a waiting read broke");
-        if (read.link.current) return this.#onWake(); // Redis answered with an error: let `reserve` meet it
+        if (!(error instanceof RedisGoneError)) await sleep(this.#context.clock, REFUSED_PAUSE_MS);
       }
+      return this.#onWake(); // waited for again when `reserve` has found nothing more
     }
   }
 }
