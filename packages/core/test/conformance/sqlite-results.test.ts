@@ -6,6 +6,7 @@ import { silentLogger } from "../../src/shared/log.ts";
 import { openUnshared } from "../../src/stores/sqlite/open.ts";
 import { sqliteSpec } from "../../src/stores/sqlite/spec.ts";
 import { eventually } from "../support/eventually.ts";
+import { FakeClock } from "../../src/testing/fake-clock.ts";
 import { Kept } from "../support/kept.ts";
 import { temporaryDatabase } from "../support/sqlite.ts";
 import { documentOf, resultBackendConformance } from "./result-backend.ts";
@@ -53,3 +54,15 @@ for (const { name, watched, noise } of [
     expect(seen.get("t0")).toEqual([1, 2].map((round) => documentOf("t0", "STARTED", round)));
   });
 }
+
+test("what has expired makes room for what is new, without anybody cleaning up", async () => {
+  await using kept = new Kept();
+  const clock = new FakeClock();
+  const backend = kept.keep(await openSqliteBackend(sqliteSpec(kept.keep(await temporaryDatabase()).path), { ...deps, clock }));
+  const write = (taskId: string) => ({ taskId, state: "SUCCESS", document: documentOf(taskId, "SUCCESS"), expiresMs: 1000 });
+  await backend.store(Array.from({ length: 100 }, (_, at) => write(`old${at}`)));
+  await clock.advance(1000);
+  await backend.store(Array.from({ length: 40 }, (_, at) => write(`new${at}`)));
+  expect(await backend.cleanup()).toBe(20);
+  expect(await backend.fetch(["old0", "new0"])).toEqual([undefined, documentOf("new0", "SUCCESS")]);
+});

@@ -21,6 +21,7 @@ export class Watches {
   }
 
   add(taskId: string, onDocument: OnDocument): Disposable {
+    const present = this.#file.sql("result.fetch").get(taskId, this.#file.clock.now()) as { document: ResultText } | undefined;
     if (this.#listening === undefined) {
       this.#last = this.#newest();
       this.#listening = this.#file.bell.listen("results", () => this.#tell());
@@ -28,7 +29,6 @@ export class Watches {
     const one: OnDocument = (document) => onDocument(document);
     const those = this.#watched.get(taskId) ?? new Set();
     this.#watched.set(taskId, those.add(one));
-    const present = this.#file.sql("result.fetch").get(taskId, this.#file.clock.now()) as { document: ResultText } | undefined;
     if (present !== undefined) this.#later(those, one, present.document);
     return { [Symbol.dispose]: () => this.#remove(taskId, one) };
   }

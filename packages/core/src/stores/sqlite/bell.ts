@@ -21,6 +21,10 @@ export interface BellOptions {
 const LOOK_MS = 500;
 const LOOK_WITHOUT_WATCH_MS = 15;
 
+const MATTERS = ["ready", "results", "broadcasts"] as const;
+/** Differs from every `data_version`. */
+const UNSEEN = -1;
+
 const BYTE = new Uint8Array(1);
 
 export class Bell {
@@ -43,7 +47,7 @@ export class Bell {
 
   /** To be called after a commit of ours. */
   ring(matter: Matter): void {
-    for (const listener of this.#listeners[matter]) listener();
+    this.#call(matter);
     try {
       writeSync(this.#file, BYTE, 0, 1, 0);
     } catch {
@@ -51,7 +55,7 @@ export class Bell {
     }
   }
 
-  /** Calls `listener` whenever the matter may have changed, until disposed. It must be quick and not throw. */
+  /** Calls `listener` whenever the matter may have changed, until disposed. When it throws it is called again at the next look. */
   listen(matter: Matter, listener: () => void): Disposable {
     this.#listeners[matter].add(listener);
     this.#attend();
@@ -100,8 +104,17 @@ export class Bell {
   }
 
   #look(): void {
-    if (!this.#hasChanged()) return;
-    for (const listeners of Object.values(this.#listeners)) for (const listener of listeners) listener();
+    if (this.#hasChanged()) for (const matter of MATTERS) this.#call(matter);
+  }
+
+  #call(matter: Matter): void {
+    for (const listener of this.#listeners[matter]) {
+      try {
+        listener();
+      } catch {
+        this.#seen = UNSEEN; // e.g. the file is held by a process that recovers it
+      }
+    }
   }
 
   #hasChanged(): boolean {
@@ -117,6 +130,6 @@ export class Bell {
   }
 
   #isHeard(): boolean {
-    return Object.values(this.#listeners).some((listeners) => listeners.size > 0);
+    return MATTERS.some((matter) => this.#listeners[matter].size > 0);
   }
 }

@@ -11,7 +11,10 @@ export interface ResultRow {
   readonly expiresMs: number | undefined;
 }
 
-/** To be called in a transaction. */
+/** Expired rows that go with each new one: more than one, so that what has piled up melts away. */
+const EXPIRED_PER_ROW = 2;
+
+/** To be called in a transaction. Deletes what has expired as it goes, so that the file does not grow for ever. */
 export function storeResults(file: SqliteFile, rows: readonly ResultRow[], now: number): void {
   if (rows.length === 0) return;
   const { last } = file.sql("result.takeNumbers").get(rows.length) as { last: number };
@@ -20,4 +23,5 @@ export function storeResults(file: SqliteFile, rows: readonly ResultRow[], now: 
   for (const { taskId, state, document, expiresMs } of rows) {
     store.run(++number, taskId, state, document, expiresMs === undefined ? null : now + expiresMs, now);
   }
+  file.sql("result.expire").run(now, EXPIRED_PER_ROW * rows.length);
 }
