@@ -149,8 +149,7 @@ export function quote(text: string): string {
 
 // --- reading ---------------------------------------------------------------------------------------------------------
 
-/** The first is quick and nearly always says no; the second tells integers from the digits of a fraction. */
-const MANY_DIGITS = /\d{16}/;
+/** Tells integers from the digits of a fraction; slow, so only after `hasManyDigits`. */
 const LONG_INTEGER = /(?<![\d.])\d{16,}(?![\d.eE])/;
 
 /** @throws ProtocolError */
@@ -158,7 +157,7 @@ export function decodeJson(text: string, limits: DecodeLimits = DEFAULT_LIMITS, 
   if (text.length > limits.maxBytes)
     throw new ProtocolError("tooLarge", where, `${text.length} characters, more than the ${limits.maxBytes} accepted`);
   checkDepth(text, limits.maxDepth, where);
-  const value = MANY_DIGITS.test(text) && LONG_INTEGER.test(text) ? parseSlowly(text, where) : parse(text, where);
+  const value = hasManyDigits(text) && LONG_INTEGER.test(text) ? parseSlowly(text, where) : parse(text, where);
   return text.includes("__type__") ? revive(value, where) : value;
 }
 
@@ -168,6 +167,25 @@ function parse(text: string, where: string): unknown {
   } catch {
     return parseSlowly(text, where);
   }
+}
+
+const MANY = 16;
+
+/** Whether so many digits stand together. One of them then stands at a multiple of that: a sixth of the time of a regular expression. */
+function hasManyDigits(text: string): boolean {
+  for (let at = MANY - 1; at < text.length; at += MANY) {
+    if (!isDigit(text.charCodeAt(at))) continue;
+    let from = at;
+    let end = at + 1;
+    while (from > 0 && isDigit(text.charCodeAt(from - 1))) from--;
+    while (end < text.length && isDigit(text.charCodeAt(end))) end++;
+    if (end - from >= MANY) return true;
+  }
+  return false;
+}
+
+function isDigit(unit: number): boolean {
+  return unit >= 0x30 && unit <= 0x39;
 }
 
 /** Brackets are counted before anything recurses; strings cannot hide more of them than there are characters. */
