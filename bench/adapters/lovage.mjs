@@ -3,7 +3,15 @@ import { Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 
 const quiet = () => {};
-const logger = { trace: quiet, debug: quiet, info: quiet, warn: console.warn, error: console.error, child: () => logger };
+/** As `lovage worker` logs by default: warnings and worse. */
+const logger = {
+  debug: quiet,
+  info: quiet,
+  warn: console.warn,
+  error: console.error,
+  child: () => logger,
+  isLevelEnabled: (level) => level === "warn" || level === "error",
+};
 
 export function makeApp(config, tasks = {}) {
   const app = new Lovage("bench", {
@@ -35,7 +43,8 @@ export async function openProducer(config) {
     sleep: (index, ms) => sleep.delay(index, ms),
     async outstanding() {
       const [depth] = await broker.depth(["celery"]);
-      return depth.ready + depth.parked + depth.onLoan;
+      const loans = depth.onLoan ?? (await broker.leases.list()).reduce((sum, lease) => sum + lease.loans, 0);
+      return depth.ready + depth.parked + loans;
     },
     close: () => app.close(),
   };

@@ -74,7 +74,7 @@ export async function openWorker(config, tasks) {
   redis.defineCommand("settle", { numberOfKeys: 1, lua: settle });
   await redis.ping();
   let nextLoan = 0;
-  let isOpen = true;
+  const closing = new AbortController();
 
   async function runOne(envelope) {
     const { headers, body } = JSON.parse(envelope);
@@ -86,7 +86,7 @@ export async function openWorker(config, tasks) {
   }
 
   async function lane() {
-    while (isOpen) {
+    while (!closing.signal.aborted) {
       const first = nextLoan;
       nextLoan += batchSize;
       const envelopes = await redis.reserve("celery", "prototype:loans", batchSize, first);
@@ -103,7 +103,7 @@ export async function openWorker(config, tasks) {
   const lanes = Array.from({ length: underWay }, lane);
   return {
     async close() {
-      isOpen = false;
+      closing.abort();
       await Promise.all(lanes);
       redis.disconnect();
     },
