@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Message } from "../../protocol/message.ts";
 import { newId } from "../../shared/ids.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
-import type { ResultBackend } from "../../results/result-backend.ts";
+import type { ResultBackend, ResultWrite } from "../../results/result-backend.ts";
 import type { Broker, Delivery, Outgoing } from "../broker.ts";
 import { dropMemoryBroker, openMemoryBroker } from "./index.ts";
 
@@ -41,7 +41,10 @@ test("a settlement is done when its promise is made: nothing comes between ack, 
   await broker.publish([outgoing("a")]);
   const [delivery] = (await take(broker, 1)) as [Delivery];
   const stored: string[] = [];
-  const backend = { kind: "memory", store: async ([write]) => void stored.push(write?.taskId ?? "") } as unknown as ResultBackend;
+  const backend = {
+    kind: "memory",
+    store: async (writes: readonly ResultWrite[]) => void stored.push(...writes.map(({ taskId }) => taskId)),
+  } as unknown as ResultBackend;
   const results = [{ taskId: "a", state: "SUCCESS", document: "{}", expiresMs: undefined }];
   const settling = broker.settle([{ delivery, end: { kind: "ack" }, results, publish: [outgoing("b")] }], { backend });
   const depth = broker.depth(["q"]); // asked in the same turn

@@ -149,14 +149,14 @@ test("a full disk refuses what is new, says so, and loses nothing", async () => 
   database.exec(`PRAGMA max_page_count = ${pages + 20}`);
 
   const held: string[] = [];
-  let refused: unknown;
-  for (let at = 0; refused === undefined; at++) {
-    const pair = [`a${at}`, `b${at}`];
-    await broker.publish(pair.map((id) => outgoing(id, "q", { pad: "x".repeat(2000) }))).then(
-      () => held.push(...pair),
-      (error: unknown) => (refused = error),
-    );
-  }
+  const fill = async (): Promise<never> => {
+    for (let at = 0; ; at++) {
+      const pair = [`a${at}`, `b${at}`];
+      await broker.publish(pair.map((id) => outgoing(id, "q", { pad: "x".repeat(2000) })));
+      held.push(...pair);
+    }
+  };
+  const refused: unknown = await fill().catch((error: unknown) => error);
   expect(refused).toMatchObject({ fates: ["refused", "refused"], transient: true });
   expect((refused as Error).message).toMatch(/the disk is full/);
   expect(held.length).toBeGreaterThan(4);

@@ -13,6 +13,9 @@ interface Stored {
   readonly expiresAt: number;
 }
 
+/** Looked at with each new one: more than one, so that what has piled up melts away. */
+const EXPIRED_PER_WRITE = 2;
+
 interface CallOptions {
   readonly signal?: AbortSignal;
 }
@@ -46,6 +49,7 @@ export class MemoryBackend implements ResultBackend {
       this.#results.documents.set(taskId, { state, document, expiresAt });
       for (const onDocument of this.#results.watchers.get(taskId) ?? []) onDocument(document);
     }
+    this.#expireSome(EXPIRED_PER_WRITE * writes.length);
   }
 
   async fetch(taskIds: readonly string[], { signal }: CallOptions = {}): Promise<readonly (ResultText | undefined)[]> {
@@ -89,6 +93,15 @@ export class MemoryBackend implements ResultBackend {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const watch of this.#watches) watch[Symbol.dispose]();
+  }
+
+  /** Looks at the oldest, so that what has expired does not pile up. */
+  #expireSome(count: number): void {
+    let left = count;
+    for (const taskId of this.#results.documents.keys()) {
+      if (left-- === 0) return;
+      this.#live(taskId);
+    }
   }
 
   #live(taskId: string): Stored | undefined {
