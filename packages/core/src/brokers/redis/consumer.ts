@@ -23,6 +23,8 @@ const RESERVES_UNDER_WAY = 4;
 const SMALL_BATCH = 16;
 const LARGE_BATCH = 512;
 const HEARTBEAT_MS = 5000;
+/** A link that died without a word is found out so long after a heartbeat. */
+const HEARTBEAT_ANSWER_MS = 3000;
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 const ERROR_PAUSE_MS = 1000;
 /** How long the end of `consume` waits for Redis to take back what was not yielded; the lease's end does it otherwise. */
@@ -184,6 +186,7 @@ export class Consumer {
       if (this.#context.clock.monotonic() - this.#lastReserveAt >= HEARTBEAT_MS / 2 && this.#reserves.size === 0) {
         const open = Math.max(0, credit.free() - this.#ready.length - this.#requested);
         const before = this.#ready.length;
+        this.#connection?.mustAnswerWithin(HEARTBEAT_ANSWER_MS);
         await this.#start(Math.min(open, LARGE_BATCH), true);
         await turn();
         this.#waiter.suspect(new Set(this.#ready.slice(before).map(({ list }) => list)));

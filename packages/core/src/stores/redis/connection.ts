@@ -43,6 +43,7 @@ export class RedisConnection {
   readonly #limits: ConnectionLimits;
   readonly #closing: AbortController;
   #underWay = 0;
+  #answers = 0;
   #lastAnswerAt = 0;
   #watchdog: Timer | undefined;
 
@@ -113,12 +114,22 @@ export class RedisConnection {
   /** A command that Redis may answer up to `waitMs` later. Alone on its connection. */
   async blocking(name: string, args: readonly Argument[], waitMs: number): Promise<Answer> {
     const late = (): void => this.destroy(new RedisGoneError(`${name} did not return in its time`, { sent: true }));
-    const timer = this.#clock.timer(waitMs + this.#limits.socketTimeoutMs, () => setImmediate(late), { background: true });
+    const timer = this.#clock.timer(waitMs + this.#limits.socketTimeoutMs, () => afterReading(late), { background: true });
     try {
       return await this.#send(name, args);
     } finally {
       timer.cancel();
     }
+  }
+
+  /** Ends the connection unless an answer comes within `ms`: for who is about to ask something small, to see whether it lives. */
+  mustAnswerWithin(ms: number): void {
+    const seen = this.#answers;
+    const look = (): void => {
+      if (this.isOpen && this.#underWay > 0 && this.#answers === seen)
+        this.destroy(new RedisGoneError(`Redis did not answer within ${ms} ms`, { sent: true }));
+    };
+    this.#clock.timer(ms, () => afterReading(look), { background: true });
   }
 
   /** Messages of channels and patterns that were subscribed to with `command`. */
@@ -164,6 +175,7 @@ export class RedisConnection {
       return await answer;
     } finally {
       this.#underWay -= 1;
+      this.#answers += 1;
       this.#lastAnswerAt = this.#clock.monotonic();
     }
   }
@@ -177,16 +189,18 @@ export class RedisConnection {
     if (this.#underWay === 0 || !this.isOpen) return;
     const leftMs = this.#lastAnswerAt + this.#limits.socketTimeoutMs - this.#clock.monotonic();
     if (leftMs > 0) return this.#arm(leftMs);
-    // When user code blocked the event loop, the answer may lie in the socket: a turn of the loop reads it.
-    const seen = this.#lastAnswerAt;
-    setImmediate(() =>
-      setImmediate(() => {
-        if (this.#underWay === 0 || !this.isOpen) return;
-        if (this.#lastAnswerAt !== seen) return this.#arm(this.#limits.socketTimeoutMs);
-        this.destroy(new RedisGoneError(`Redis did not answer within ${this.#limits.socketTimeoutMs} ms`, { sent: true }));
-      }),
-    );
+    const seen = this.#answers;
+    afterReading(() => {
+      if (this.#underWay === 0 || !this.isOpen) return;
+      if (this.#answers !== seen) return this.#arm(this.#limits.socketTimeoutMs);
+      this.destroy(new RedisGoneError(`Redis did not answer within ${this.#limits.socketTimeoutMs} ms`, { sent: true }));
+    });
   }
+}
+
+/** When user code has blocked the event loop, a timer runs before the answers that lie in the socket are read: let that happen first. */
+function afterReading(act: () => void): void {
+  setImmediate(() => setImmediate(act));
 }
 
 function clientOptions(address: RedisAddress, spec: RedisSpec, limits: ConnectionLimits): RedisOptions & { replyMapping: "legacy" } {
