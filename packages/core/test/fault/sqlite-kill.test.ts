@@ -81,6 +81,18 @@ test(
   },
 );
 
+test("eight processes make one file at the same moment", async () => {
+  for (let round = 0; round < 3; round++) {
+    await using database = await temporaryDatabase();
+    const options = { role: "publisher", spec: sqliteSpec(database.path), record: `${database.path}-record` };
+    const children = Array.from({ length: 8 }, () => fork(PROGRAM, [JSON.stringify(options)], { execArgv: [] }));
+    const answers = await Promise.all(children.map((child) => Promise.race([once(child, "message"), once(child, "exit")])));
+    for (const child of children) child.kill("SIGKILL");
+    await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")));
+    expect(answers.map(([said]) => said)).toEqual(children.map(() => "ready"));
+  }
+});
+
 function linesOf(path: string): string[] {
   return existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : [];
 }

@@ -14,7 +14,7 @@ interface Migration {
   readonly sql: string;
 }
 
-/** Whether `migrate` has something to do. @throws SqliteFileError when the file is another program's, or newer than we. */
+/** Whether `migrate` has something to do. To be called in a transaction. @throws SqliteFileError when the file is another program's, or newer than we. */
 export function needsMigration(database: Database, path: string): boolean {
   const version = pragma(database, "user_version");
   const owner = pragma(database, "application_id");

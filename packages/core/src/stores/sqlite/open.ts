@@ -100,7 +100,9 @@ function openDatabase(DatabaseSync: DatabaseConstructor, path: string, deps: Sql
   const database = new DatabaseSync(path);
   try {
     database.exec(`PRAGMA busy_timeout = ${BLOCKING_WAIT_MS}`);
+    database.exec("BEGIN"); // one look: another process may be making the file at this moment
     const mustMigrate = needsMigration(database, path); // before anything is changed: the file may be another program's
+    database.exec("COMMIT");
     if (mustMigrate) database.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
     useWal(database, path);
     database.exec(`
