@@ -27,7 +27,7 @@ for (const page of pages) {
 
   test(`${page}: each link to a file leads somewhere`, () => {
     for (const [, target] of text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)/g)) {
-      expect(() => readFileSync(new URL(target as string, new URL(page, root))), `link to ${target}`).not.toThrow();
+      expect(() => readFileSync(new URL(target ?? "", new URL(page, root))), `link to ${target}`).not.toThrow();
     }
   });
 }

@@ -6,4 +6,4 @@ async function main() {
   await app.close();
 }
 
-main();
+void main();

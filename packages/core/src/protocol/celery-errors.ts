@@ -84,7 +84,7 @@ export class Reject extends CeleryError {
 
 /** The class of ours for what a document names, if there is one. */
 export function celeryError({ type, args }: WireException): Error | undefined {
-  const text = String(args[0] ?? "");
+  const text = typeof args[0] === "string" ? args[0] : "";
   const number = Number(args[0]);
   switch (type) {
     case "NotRegistered":

@@ -5,7 +5,7 @@ import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson, quote } from "./json.ts";
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
 import type { DeliveryInfo, Message, MessageProperties } from "./message.ts";
-import { headersText } from "./outgoing-message.ts";
+import { textOfHeaders } from "./outgoing-message.ts";
 
 /** Hot path: pieces are joined, and headers that were written as text are not written again. */
 export function encodeEnvelope(
@@ -18,7 +18,7 @@ export function encodeEnvelope(
   const others =
     Object.keys(properties.others).length === 0 ? "" : `${encodeJson(properties.others, { where: "properties" }).slice(1, -1)}, `;
   return (
-    `{"body": "${base64}", "content-encoding": ${quote(contentEncoding)}, "content-type": ${quote(contentType)}, "headers": ${headersText(message)}, ` +
+    `{"body": "${base64}", "content-encoding": ${quote(contentEncoding)}, "content-type": ${quote(contentType)}, "headers": ${textOfHeaders(message)}, ` +
     `"properties": {${others}${optional("correlation_id", properties.correlationId)}${optional("reply_to", properties.replyTo)}` +
     `${properties.expirationMs === undefined ? "" : `"expiration": "${properties.expirationMs}", `}"delivery_mode": ${properties.deliveryMode}, ` +
     `"delivery_info": {"exchange": ${quote(to.exchange)}, "routing_key": ${quote(to.routingKey)}}, "priority": ${properties.priority}, ` +
@@ -82,7 +82,7 @@ function readProperties(properties: Readonly<Record<string, unknown>>): MessageP
     replyTo: optionalString(properties.reply_to, "envelope.properties.reply_to"),
     deliveryMode: mode === 1 ? 1 : 2,
     priority: typeof priority === "number" && Number.isInteger(priority) ? priority : 0,
-    expirationMs: expiration === undefined || expiration === null || !/^\d+$/.test(String(expiration)) ? undefined : Number(expiration),
+    expirationMs: typeof expiration === "string" && /^\d+$/.test(expiration) ? Number(expiration) : undefined,
     others: others ?? NONE,
   };
 }

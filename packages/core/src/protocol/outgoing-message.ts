@@ -23,6 +23,6 @@ export class OutgoingMessage implements Message {
   }
 }
 
-export function headersText(message: Message): string {
+export function textOfHeaders(message: Message): string {
   return message instanceof OutgoingMessage ? message.headersText : encodeJson(message.headers, { where: "headers" });
 }

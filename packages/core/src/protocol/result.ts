@@ -113,7 +113,7 @@ function extendedOf(map: Readonly<Record<string, unknown>>): ExtendedFacts | und
     name: map.name,
     args: Array.isArray(map.args) ? map.args : [],
     kwargs: typeof map.kwargs === "object" && map.kwargs !== null ? (map.kwargs as Record<string, unknown>) : {},
-    worker: String(map.worker ?? ""),
+    worker: typeof map.worker === "string" ? map.worker : "",
     retries: typeof map.retries === "number" ? map.retries : 0,
     queue: typeof map.queue === "string" ? map.queue : undefined,
   };

@@ -232,29 +232,29 @@ class TaskView implements ReceivedTask {
   }
 
   get shadow(): string | undefined {
-    return text(this.#fields, "shadow") || undefined;
+    return optionalText(this.#fields, "shadow") || undefined;
   }
   get group(): string | undefined {
-    return text(this.#fields, "group");
+    return optionalText(this.#fields, "group");
   }
   get groupIndex(): number | undefined {
     const index = this.#fields.group_index;
     return typeof index === "number" ? index : undefined;
   }
   get rootId(): string | undefined {
-    return text(this.#fields, "root_id");
+    return optionalText(this.#fields, "root_id");
   }
   get parentId(): string | undefined {
-    return text(this.#fields, "parent_id");
+    return optionalText(this.#fields, "parent_id");
   }
   get argsrepr(): string | undefined {
-    return text(this.#fields, "argsrepr");
+    return optionalText(this.#fields, "argsrepr");
   }
   get kwargsrepr(): string | undefined {
-    return text(this.#fields, "kwargsrepr");
+    return optionalText(this.#fields, "kwargsrepr");
   }
   get origin(): string | undefined {
-    return text(this.#fields, "origin");
+    return optionalText(this.#fields, "origin");
   }
   get ignoreResult(): boolean | null {
     const ignore = this.#fields.ignore_result;
@@ -349,7 +349,7 @@ function requiredText(fields: Readonly<Record<string, unknown>>, name: string): 
   return value;
 }
 
-function text(fields: Readonly<Record<string, unknown>>, name: string): string | undefined {
+function optionalText(fields: Readonly<Record<string, unknown>>, name: string): string | undefined {
   const value = fields[name];
   return typeof value === "string" ? value : undefined;
 }
