@@ -76,7 +76,7 @@ const WAITING: Progress = { state: "waiting", attempts: 0, percent: null, worker
 /** From Celery's states to what the page says. */
 function progressOf({ state, result, error, extended }: ResultDocument): Progress {
   const known = { attempts: (extended?.retries ?? 0) + 1, worker: extended?.worker ?? null, percent: null, problem: null };
-  const problem = error ? String(error.args[0] ?? error.type) : null;
+  const problem = error ? (typeof error.args[0] === "string" ? error.args[0] : error.type) : null;
   switch (state) {
     case "STARTED":
       return { ...known, state: "running" };

@@ -34,7 +34,7 @@ export function resolveAppArgument(argument: string, directory: string): AppTarg
 /** `module:export`; a Windows drive letter is no module. */
 function splitArgument(argument: string): { path: string; exportName: string | undefined } {
   const match = /^(.{2,}):([\p{ID_Start}$_][\p{ID_Continue}$]*)$/u.exec(argument);
-  return match ? { path: match[1] as string, exportName: match[2] as string } : { path: argument, exportName: undefined };
+  return match ? { path: match[1] as string, exportName: match[2] } : { path: argument, exportName: undefined };
 }
 
 function findFile(base: string): string | undefined {
