@@ -14,6 +14,7 @@ test("topic patterns are written as kombu writes them", () => {
   expect(topicRegex("a.*")).toBe(String.raw`^a\..*?[^\.]$`);
   expect(topicRegex("#")).toBe("^.*?$");
   expect(topicRegex("task-x.#")).toBe(String.raw`^task\-x\..*?$`);
+  expect(topicRegex(" a_b+é.c")).toBe(String.raw`^\ a\_b\+é\.c$`);
 });
 
 test("as in kombu, * also matches several words", () => {
