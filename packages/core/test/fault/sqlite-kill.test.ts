@@ -88,7 +88,7 @@ test("eight processes make one file at the same moment", async () => {
     const children = Array.from({ length: 8 }, () => fork(PROGRAM, [JSON.stringify(options)], { execArgv: [] }));
     const answers = await Promise.all(children.map((child) => Promise.race([once(child, "message"), once(child, "exit")])));
     for (const child of children) child.kill("SIGKILL");
-    await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")));
+    await Promise.all(children.map(async (child) => child.exitCode ?? child.signalCode ?? (await once(child, "exit"))));
     expect(answers.map(([said]) => said)).toEqual(children.map(() => "ready"));
   }
 });
