@@ -195,7 +195,6 @@ export class RedisLeases implements Leases {
   ): Promise<{ returned: number; deadLettered: number; isGone: boolean }> {
     const fields = asTexts(await connection.command("HKEYS", [loansKey(this.#context.shard, worker)]));
     const loans = fields.filter((field) => field !== EPOCH_FIELD);
-    // With no loans too: the epoch goes, and the worker learns of it.
     const done = await returnLoans(this.#context, connection, worker, loans, how);
     if (!done) return { returned: 0, deadLettered: 0, isGone: false };
     const moved = await this.#bury(connection, worker, how.why);

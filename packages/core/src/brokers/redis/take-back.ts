@@ -40,9 +40,10 @@ export async function returnLoans(
   const newestFirst = loans.toSorted((a, b) => lentAt(b) - lentAt(a));
   let returned = 0;
   let deadLettered = 0;
-  for (let from = 0; from < newestFirst.length; from += PORTION) {
+  // Once even with no loans at all: the epoch goes, so that the worker learns of it.
+  for (let from = 0; from === 0 || from < newestFirst.length; from += PORTION) {
     const portion = newestFirst.slice(from, from + PORTION);
-    const entries = asList(await connection.command("HMGET", [loansKey(shard, worker), ...portion]));
+    const entries = portion.length === 0 ? [] : asList(await connection.command("HMGET", [loansKey(shard, worker), ...portion]));
     const plan = planMoves(context, worker, portion, entries, how);
     const keys = [loansKey(shard, worker), workersKey(shard), sweptKey(shard, worker), ...plan.lists, ...plan.dead];
     const args: Argument[] = [

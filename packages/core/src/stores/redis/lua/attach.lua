@@ -19,6 +19,7 @@ redis.call('HDEL', loans, '@epoch') -- before Redis 7 a script that has written 
 redis.call('HSET', loans, '@epoch', epoch)
 redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', now_ms + tonumber(ARGV[5])), worker)
 redis.call('ZREM', KEYS[4], worker)
+redis.call('PERSIST', KEYS[5])
 for i = 7, #ARGV do redis.call('SADD', KEYS[5], ARGV[i]) end
 if last == '' then redis.call('DEL', KEYS[3]) elseif last ~= began then redis.call('SET', KEYS[3], '1', 'PX', ARGV[6]) end
 local answer = redis.call('HKEYS', loans)

@@ -23,6 +23,7 @@ redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], worker)
 if why ~= 'grave' then
   redis.call('ZADD', KEYS[3], string.format('%.0f', now_ms + tonumber(ARGV[3])), worker)
+  redis.call('PEXPIRE', KEYS[4], 86400000) -- in case nobody is left to sweep
 elseif tonumber(redis.call('ZSCORE', KEYS[3], worker) or 0) <= now_ms then
   redis.call('ZREM', KEYS[3], worker)
   redis.call('DEL', KEYS[4])
