@@ -13,9 +13,10 @@ import { abortable } from "../../stores/redis/link.ts";
 import { type RedisContext, turn } from "./context.ts";
 import type { RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
+import { ListWatch } from "./list-watch.ts";
 import type { QueueLists } from "./lists.ts";
 import type { WorkerSession } from "./session.ts";
-import { Waiter } from "./waiter.ts";
+import { Waiter, WAITING_LISTS_MAX } from "./waiter.ts";
 
 /** Reserves under way at once; one alone leaves client and server waiting for each other (40 % of the rate). */
 const RESERVES_UNDER_WAY = 4;
@@ -37,6 +38,8 @@ export class Consumer {
   readonly #options: ConsumeOptions;
   readonly #giveBack: (deliveries: readonly RedisDelivery[], signal: AbortSignal) => Promise<unknown>;
   readonly #waiter: Waiter;
+  /** For what there are too many lists for. */
+  readonly #watch: ListWatch | undefined;
   readonly #ready: RedisDelivery[] = [];
   #requested = 0;
   readonly #reserves = new Set<Promise<void>>();
@@ -64,6 +67,8 @@ export class Consumer {
     this.#options = options;
     this.#giveBack = giveBack;
     this.#waiter = new Waiter(context, session.worker, lists.all, () => this.#wake());
+    const others = lists.all.slice(WAITING_LISTS_MAX);
+    this.#watch = others.length === 0 ? undefined : new ListWatch(context, session.worker, others, () => this.#wake());
   }
 
   async *run(): AsyncGenerator<readonly Delivery[], void, undefined> {
@@ -95,9 +100,17 @@ export class Consumer {
 
   /** Starts what should be under way when so many slots are open that nobody has asked for. */
   #take(open: number): void {
-    if (open <= 0 && this.#reserves.size === 0) this.#waiter.pause(this.#connection);
-    if (open <= 0) return;
-    if (this.#isWaiting) return this.#waiter.wait();
+    if (open <= 0) {
+      if (this.#reserves.size > 0) return;
+      this.#waiter.pause(this.#connection);
+      this.#watch?.pause(this.#connection);
+      return;
+    }
+    if (this.#isWaiting) {
+      this.#waiter.wait();
+      this.#watch?.wait();
+      return;
+    }
     const usual = Math.min(LARGE_BATCH, Math.max(SMALL_BATCH, Math.ceil(this.#mostFree / RESERVES_UNDER_WAY)));
     let left = open;
     while (left > 0 && this.#reserves.size < RESERVES_UNDER_WAY && (this.#reserves.size === 0 || left >= usual / 2)) {
@@ -149,6 +162,7 @@ export class Consumer {
       if (this.#connection) {
         this.#connection = undefined;
         this.#waiter.reset();
+        this.#watch?.reset();
         events?.disconnected?.(brokerError(this.#context.location, error));
       }
       return;
@@ -218,7 +232,7 @@ export class Consumer {
     const tooLong = new AbortController();
     const timer = clock.timer(GIVE_BACK_MS, () => tooLong.abort(new Error("Redis did not take it back in time")));
     try {
-      await this.#waiter.close(commands.current);
+      await Promise.all([this.#waiter.close(commands.current), this.#watch?.close(commands.current)]);
       await abortable(Promise.all(this.#reserves), tooLong.signal);
       await this.#session.reserve(0, { lists: [], groups: [] }, this.#waiter.inboxes, MAX_BATCH_BYTES, tooLong.signal);
       this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));

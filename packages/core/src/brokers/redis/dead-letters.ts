@@ -1,6 +1,5 @@
 /** What cannot or must not run any more, kept per queue up to a cap, bytes as they were. */
 import { asNumber, asPairs } from "../../stores/redis/answers.ts";
-import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { deadIndexKey, deadKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DeadLetter, DeadLetterPage, DeadLetterRecord, DeadLetters } from "../broker.ts";

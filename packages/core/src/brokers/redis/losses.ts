@@ -1,7 +1,7 @@
 /**
  * How often a message was lost with its worker, written at the very end of its envelope: `…, "lovage_losses": 2}`.
  * Celery's readers ignore a key there, and kombu's own restore keeps it; a reader of ours sees by the last two bytes
- * whether there is one, so that the usual message costs nothing. Written by the sweep alone.
+ * whether there is one, so that the usual message costs nothing. Written by the sweep, and by a worker whose pool lost the child that ran it.
  */
 const MARK = ', "lovage_losses": ';
 const CLOSING_BRACE = 0x7d;

@@ -246,7 +246,7 @@ export class Settler {
         args.push("a");
         return;
       case "requeue":
-        args.push(end.to === "front" ? "f" : "b", at("lists", delivery.list), redelivered(delivery.raw));
+        args.push(end.to === "front" ? "f" : "b", at("lists", delivery.list), requeuedText(delivery, end.isLoss === true));
         return;
       case "putBack":
         args.push("r", at("lists", delivery.list));
@@ -274,6 +274,12 @@ export class Settler {
     const envelope = encodeEnvelope(message, { exchange: info.exchange, routingKey: info.routingKey }, deliveryTag);
     return withLosses(envelope, delivery.losses);
   }
+}
+
+/** What is no text stays as it was: nothing can be written into it. */
+function requeuedText({ raw, losses }: RedisDelivery, isLoss: boolean): string | Buffer {
+  const text = redelivered(raw);
+  return isLoss && typeof text === "string" ? withLosses(text, losses + 1) : text;
 }
 
 /** Nothing follows from it: the common case, and the cheapest for Redis. */

@@ -6,7 +6,6 @@
  * States of each list: idle -> waiting -> (a message, or the time is up) idle. While paused, nothing waits and what waits is
  * unblocked. What arrives all the same is taken by the next `reserve`, which names the inboxes.
  */
-import { asNumber } from "../../stores/redis/answers.ts";
 import { sleep } from "../../shared/clock.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisGoneError } from "../../stores/redis/errors.ts";
@@ -29,7 +28,6 @@ interface Read {
   readonly source: QueueList;
   readonly inbox: string;
   readonly link: RedisLink;
-  clientId: number;
   underWay: Promise<void> | undefined;
   sentAt: number;
 }
@@ -45,20 +43,9 @@ export class Waiter {
   constructor(context: RedisContext, worker: string, lists: readonly QueueList[], onWake: () => void) {
     this.#context = context;
     this.#onWake = onWake;
-    this.#reads = lists.slice(0, WAITING_LISTS_MAX).map((source) => {
-      const read: Read = {
-        source,
-        inbox: inboxKey(context.shard, worker, source.list),
-        link: context.newLink(`wait for ${source.queue}`, {
-          onOpen: async (connection) => {
-            read.clientId = asNumber(await connection.command("CLIENT", ["ID"]));
-          },
-        }),
-        clientId: 0,
-        underWay: undefined,
-        sentAt: 0,
-      };
-      return read;
+    this.#reads = lists.slice(0, WAITING_LISTS_MAX).map((source): Read => {
+      const inbox = inboxKey(context.shard, worker, source.list);
+      return { source, inbox, link: context.newLink(`wait for ${source.queue}`), underWay: undefined, sentAt: 0 };
     });
     this.inboxes = this.#reads.map(({ inbox, source }) => ({ inbox, source }));
   }
@@ -74,7 +61,8 @@ export class Waiter {
   pause(connection: RedisConnection | undefined): void {
     if (!this.#isWaiting) return;
     this.#isWaiting = false;
-    for (const { underWay, clientId } of this.#reads) {
+    for (const { underWay, link } of this.#reads) {
+      const clientId = link.current?.clientId ?? 0;
       if (underWay && clientId !== 0) connection?.command("CLIENT", ["UNBLOCK", clientId]).catch(() => undefined); // it ends by itself in time
     }
   }

@@ -121,7 +121,7 @@ function parseDb(text: string | null | undefined, part: string): number {
 
 function virtualHost(spec: Pick<RedisSpec, "transportOptions">): string | undefined {
   const value = spec.transportOptions?.["virtual_host"] ?? spec.transportOptions?.["virtualHost"];
-  return value === undefined ? undefined : String(value);
+  return typeof value === "number" || typeof value === "string" ? String(value) : undefined;
 }
 
 /** Unlike kombu, which checks no certificate unless told to, we check it unless told not to. */

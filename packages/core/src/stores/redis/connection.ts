@@ -36,6 +36,8 @@ const MODERN_MAJOR = 7;
 
 export class RedisConnection {
   readonly server: ServerFacts;
+  /** Redis's number for it. */
+  readonly clientId: number;
   /** Aborts when the connection ends, with the RedisGoneError that says why. */
   readonly closed: AbortSignal;
   readonly #client: Redis;
@@ -47,11 +49,19 @@ export class RedisConnection {
   #lastAnswerAt = 0;
   #watchdog: Timer | undefined;
 
-  private constructor(client: Redis, closing: AbortController, server: ServerFacts, clock: Clock, limits: ConnectionLimits) {
+  private constructor(
+    client: Redis,
+    closing: AbortController,
+    server: ServerFacts,
+    clientId: number,
+    clock: Clock,
+    limits: ConnectionLimits,
+  ) {
     this.#client = client;
     this.#closing = closing;
     this.closed = closing.signal;
     this.server = server;
+    this.clientId = clientId;
     this.#clock = clock;
     this.#limits = limits;
   }
@@ -59,9 +69,9 @@ export class RedisConnection {
   /**
    * @throws RedisGoneError when it cannot be reached, RedisRefusedError when it will not have us or is too old.
    */
-  static async open(address: RedisAddress, spec: RedisSpec, clock: Clock, signal?: AbortSignal): Promise<RedisConnection> {
+  static async open(address: RedisAddress, spec: RedisSpec, clock: Clock, protocol: 2 | 3, signal?: AbortSignal): Promise<RedisConnection> {
     const limits = { connectTimeoutMs: spec.connectTimeoutMs ?? 4000, socketTimeoutMs: spec.socketTimeoutMs ?? 10_000 };
-    const client = new Redis(clientOptions(address, spec, limits));
+    const client = new Redis(clientOptions(address, spec, limits, protocol));
     const closing = new AbortController();
     let lastError: unknown;
     client.on("error", (error: unknown) => (lastError = error));
@@ -78,8 +88,9 @@ export class RedisConnection {
       signal?.throwIfAborted();
       await client.connect();
       if (address.db !== 0) await client.call("SELECT", String(address.db));
+      const id = client.call("CLIENT", "ID").catch(() => 0); // a user may lack the right to ask: blocking reads then end by themselves
       const server = readServerFacts(String(await client.call("INFO")), address.location);
-      return new RedisConnection(client, closing, server, clock, limits);
+      return new RedisConnection(client, closing, server, Number(await id), clock, limits);
     } catch (error) {
       client.disconnect();
       signal?.throwIfAborted();
@@ -136,7 +147,7 @@ export class RedisConnection {
   onMessage(listener: (channel: string, payload: Buffer, pattern: string | undefined) => void): void {
     this.#client.on("messageBuffer", (channel: Buffer, payload: Buffer) => listener(channel.toString(), payload, undefined));
     this.#client.on("pmessageBuffer", (pattern: string, channel: Buffer, payload: Buffer) =>
-      listener(channel.toString(), payload, String(pattern)),
+      listener(channel.toString(), payload, pattern),
     );
   }
 
@@ -203,7 +214,12 @@ function afterReading(act: () => void): void {
   setImmediate(() => setImmediate(act));
 }
 
-function clientOptions(address: RedisAddress, spec: RedisSpec, limits: ConnectionLimits): RedisOptions & { replyMapping: "legacy" } {
+function clientOptions(
+  address: RedisAddress,
+  spec: RedisSpec,
+  limits: ConnectionLimits,
+  protocol: 2 | 3,
+): RedisOptions & { replyMapping: "legacy" } {
   return {
     ...("path" in address.server ? { path: address.server.path } : address.server),
     ...(address.username === undefined ? {} : { username: address.username }),
@@ -213,7 +229,7 @@ function clientOptions(address: RedisAddress, spec: RedisSpec, limits: Connectio
     ...(spec.keepalive === false ? {} : { keepAlive: 10_000 }),
     connectTimeout: limits.connectTimeoutMs,
     lazyConnect: true,
-    protocol: 3,
+    protocol,
     replyMapping: "legacy",
     disableClientInfo: true,
     // Nothing is repeated behind our back: a repeated LPUSH is a task that runs twice.

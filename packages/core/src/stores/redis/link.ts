@@ -29,6 +29,8 @@ export interface LinkOptions {
   readonly purpose: string;
   /** Prepares each new connection before anybody else gets it. A failure here breaks the connection. */
   readonly onOpen?: (connection: RedisConnection) => Promise<void>;
+  /** RESP version. Default 3, and 2 where the server does not know HELLO. */
+  readonly protocol?: 2 | 3;
   /** Whether to reconnect at once after a break, and not only when somebody asks. Default false. */
   readonly eager?: boolean;
 }
@@ -98,7 +100,7 @@ export class RedisLink {
 
   async #openOnce(): Promise<RedisConnection> {
     const { signal } = this.#closing;
-    const connection = await RedisConnection.open(this.address, this.#spec, this.#deps.clock, signal);
+    const connection = await RedisConnection.open(this.address, this.#spec, this.#deps.clock, this.#options.protocol ?? 3, signal);
     try {
       await this.#options.onOpen?.(connection);
       signal.throwIfAborted();

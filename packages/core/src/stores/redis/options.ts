@@ -33,8 +33,13 @@ const DEFAULT_SEPARATOR = "\u0006\u0016";
 /** @throws RedisConfigurationError that names the option, the value and what is accepted. */
 export function resolveBrokerOptions(options: Options, db: number): BrokerOptions {
   const read = reader(options);
-  const order = read("queue_order_strategy", "round_robin", oneOf("round_robin", "priority", "sorted"), "round_robin, priority or sorted");
-  const fanoutPrefix = read(
+  const order = read<BrokerOptions["queueOrder"]>(
+    "queue_order_strategy",
+    "round_robin",
+    oneOf("round_robin", "priority", "sorted"),
+    "round_robin, priority or sorted",
+  );
+  const fanoutPrefix = read<boolean | string>(
     "fanout_prefix",
     true,
     (value) => typeof value === "boolean" || typeof value === "string",
@@ -46,8 +51,8 @@ export function resolveBrokerOptions(options: Options, db: number): BrokerOption
     prioritySteps: read("priority_steps", [0, 3, 6, 9], isSteps, "a list of whole numbers from 0 to 255, such as [0, 3, 6, 9]").toSorted(
       (a, b) => a - b,
     ),
-    queueOrder: order as BrokerOptions["queueOrder"],
-    fanoutPrefix: fanoutPrefix === true ? `/${db}.` : fanoutPrefix === false ? "" : String(fanoutPrefix).replaceAll("{db}", String(db)),
+    queueOrder: order,
+    fanoutPrefix: typeof fanoutPrefix === "string" ? fanoutPrefix.replaceAll("{db}", String(db)) : fanoutPrefix ? `/${db}.` : "",
     fanoutPatterns: read("fanout_patterns", true, (value) => typeof value === "boolean", "true or false"),
     visibilityTimeoutMs:
       1000 * read("visibility_timeout", DEFAULT_VISIBILITY_TIMEOUT_S, isPositiveInteger, "a whole number of seconds above 0"),
@@ -61,7 +66,7 @@ export function resolveBrokerOptions(options: Options, db: number): BrokerOption
 
 /** The result backend's prefix: unlike the broker's it gets a `_` unless it ends with one of `: _ - .` (section 6.2). */
 export function resolveResultPrefix(options: Options): string {
-  const prefix = reader(options)("global_keyprefix", "", isText, "a text");
+  const prefix = reader(options)<string>("global_keyprefix", "", isText, "a text");
   return prefix === "" || /[:_.-]$/.test(prefix) ? prefix : `${prefix}_`;
 }
 

@@ -2,7 +2,7 @@
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 
-import { PublishError } from "../../../src/brokers/errors.ts";
+import type { PublishError } from "../../../src/brokers/errors.ts";
 import { settleAll, take, toQueue } from "../../support/broker-hands.ts";
 import { openBackend, openBroker } from "../../support/redis-brokers.ts";
 import { RedisServer } from "../../support/redis-server.ts";

@@ -15,7 +15,7 @@ interface Cost {
 }
 
 async function costSoFar(hand: Redis): Promise<Cost> {
-  const stats = String(await hand.info("commandstats"));
+  const stats = await hand.info("commandstats");
   const rows = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+),usec=(\d+)/gm)].map(([, name, calls, micros]) => ({
     name: name as string,
     calls: Number(calls),
@@ -53,7 +53,7 @@ test("with no messages, a worker sends at most one command a second", async () =
     guard(guarding, `w${i}`, stop.signal);
     for await (const _ of broker.consume(["q"], { worker: `w${i}`, credit: new Slots(10), signal: stop.signal }));
   });
-  await eventually("all wait", async () => String(await hand.info("clients")).includes(`blocked_clients:${workers * 4}`));
+  await eventually("all wait", async () => (await hand.info("clients")).includes(`blocked_clients:${workers * 4}`));
   const monitor = await hand.monitor();
   let commands = 0;
   monitor.on("monitor", (_time: string, _args: readonly string[], source: string) => {
@@ -86,7 +86,7 @@ test("200 idle workers and 100 messages a second: at most 6 reserves and 0.3 ms 
       await broker.settle(batch.map((delivery) => ({ delivery, end: { kind: "ack" } })));
     }
   });
-  await eventually("all wait", async () => String(await hand.info("clients")).includes(`blocked_clients:${workers * 4}`), 30_000);
+  await eventually("all wait", async () => (await hand.info("clients")).includes(`blocked_clients:${workers * 4}`), 30_000);
   const before = await costSoFar(hand);
   const startedAt = performance.now();
   for (let i = 0; i < messages; i += 1) {
