@@ -12,7 +12,7 @@ import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
 import { AsyncResult, type RevokeOptions } from "./async-result.ts";
 import { Calls } from "./calls.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
-import { Configuration } from "./configuration.ts";
+import { Configuration, type ConfigurationHandover } from "./configuration.ts";
 import type { BackendSpec, BrokerSpec } from "./connect.ts";
 import { Connections } from "./connections.ts";
 import { defaultLogger } from "./default-logger.ts";
@@ -152,6 +152,15 @@ export class Lovage implements AsyncDisposable {
   useConfigFile(path: string | false): this {
     this.#configuration.useFile(path);
     return this;
+  }
+
+  /** What was said of the settings from outside of the app's module. For pools, whose children load that module again. */
+  get handover(): ConfigurationHandover {
+    return this.#configuration.handover;
+  }
+
+  takeOver(handover: ConfigurationHandover): void {
+    this.#configuration.takeOver(handover);
   }
 
   /** Defines a task under a name that other programs call it by. */

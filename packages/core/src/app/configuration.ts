@@ -5,6 +5,12 @@ import { readEnvironment, type Environment } from "./environment.ts";
 import { ConfigurationError } from "./errors.ts";
 import { resolveSettings, type ResolvedSettings, type SettingsLayer } from "./settings.ts";
 
+/** What was said of an app's settings from outside of its module, for a thread or process that loads that module again. */
+export interface ConfigurationHandover {
+  readonly overrides: readonly SettingsLayer[];
+  readonly file: string | false | undefined;
+}
+
 export interface ConfigurationDeps {
   readonly appName: string;
   /** Folder of `lovage.config.*`. */
@@ -46,6 +52,17 @@ export class Configuration {
   useFile(file: string | false): void {
     this.#mustBeUnused();
     this.#file = file;
+  }
+
+  get handover(): ConfigurationHandover {
+    return { overrides: this.#overrides, file: this.#file };
+  }
+
+  /** In place of what was said here; the environment and the code of the module are read anew. */
+  takeOver({ overrides, file }: ConfigurationHandover): void {
+    this.#overrides.splice(0, this.#overrides.length, ...overrides);
+    this.#file = file;
+    this.#resolved = undefined;
   }
 
   #resolve(): ResolvedSettings {

@@ -101,7 +101,7 @@ export interface Delivery {
   readonly loan: LoanId;
   /** The queue it was taken from, without any priority suffix. */
   readonly queue: string;
-  /** How often a worker died or lost its lease while holding it. 0 for a first delivery. Raised by the sweep alone. */
+  /** How often a worker died or lost its lease while holding it. 0 for a first delivery. Raised by the sweep, and by a requeue that says it is a loss. */
   readonly losses: number;
   /** The text or bytes exactly as the broker had them: what a dead letter keeps. */
   readonly raw: string | Uint8Array;
@@ -127,8 +127,13 @@ export interface Settlement {
 export type LoanEnd =
   /** Done with: acknowledged, or rejected without requeue. */
   | { readonly kind: "ack" }
-  /** Back to its queue, marked redelivered. Front: next to be taken. Does not raise `losses`. */
-  | { readonly kind: "requeue"; readonly to: "front" | "back" }
+  /** Back to its queue, marked redelivered. Front: next to be taken. Raises `losses` only when it says so. */
+  | {
+      readonly kind: "requeue";
+      readonly to: "front" | "back";
+      /** The process that ran it died: one more loss, as if the whole worker had. At how many it is dead-lettered is the caller's to say. */
+      readonly isLoss?: boolean;
+    }
   /** Back to the front exactly as it was: it was taken but never started. */
   | { readonly kind: "putBack" }
   /** Kept aside until `dueAt` (ms since 1970), then returned to the front of its queue. `message`: changed headers, if any. */

@@ -16,7 +16,7 @@ interface Waiter {
 }
 
 export class LoanCredit implements Credit {
-  readonly #limits: CreditLimits;
+  #limits: CreditLimits;
   /** Running, or waiting for a slot. */
   #busy = 0;
   /** Taken and not settled yet, whatever it waits for. Messages that wait for their ETA are bounded elsewhere. */
@@ -40,6 +40,12 @@ export class LoanCredit implements Credit {
   free(): number {
     if (this.#closed) return 0;
     return Math.max(0, Math.min(this.#limits.busy - this.#busy, this.#limits.held - this.#held));
+  }
+
+  /** What is taken already stays; below it nothing more is. */
+  resize(limits: CreditLimits): void {
+    this.#limits = limits;
+    this.#wake();
   }
 
   whenFree(signal: AbortSignal): Promise<void> {

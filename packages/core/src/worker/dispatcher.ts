@@ -15,9 +15,9 @@ import type { Logger } from "../shared/log.ts";
 import type { LoanCredit } from "./credit.ts";
 import { hasEndHooks, runEndHooks } from "./end-hooks.ts";
 import { Fifo } from "./fifo.ts";
+import type { Lane, Lanes } from "./lanes.ts";
 import type { TaskObserver } from "./observer.ts";
 import { LeaseLostError, type Outcome, WorkerStoppedError } from "./outcome.ts";
-import type { Pool } from "./pool/pool.ts";
 import type { Request, RequestHome } from "./request.ts";
 import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
 import { planSettlement, type SettlementRules, writeOfState } from "./settlement.ts";
@@ -30,7 +30,7 @@ export interface DispatcherDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  readonly pool: Pool;
+  readonly lanes: Lanes;
   readonly credit: LoanCredit;
   readonly settler: Settler;
   /** undefined: no result backend. */
@@ -52,7 +52,6 @@ const NOTHING: readonly never[] = [];
 
 export class Dispatcher implements RequestHome {
   readonly #deps: DispatcherDeps;
-  readonly #ready = new Fifo<Request>();
   /** Lost with a worker before. They take no slot while they wait for their turn. */
   readonly #suspects = new Fifo<Request>();
   #suspect: Request | undefined;
@@ -88,7 +87,9 @@ export class Dispatcher implements RequestHome {
     return this.#running.size;
   }
   get waiting(): number {
-    return this.#ready.size + this.#suspects.size;
+    let ready = 0;
+    for (const lane of this.#deps.lanes.all) ready += lane.ready.size;
+    return ready + this.#suspects.size;
   }
   get suspectsWaiting(): number {
     return this.#suspects.size;
@@ -99,7 +100,7 @@ export class Dispatcher implements RequestHome {
   /** The request has a loan and counts as busy. `pump` starts it, now or later. */
   add(request: Request): void {
     if (request.delivery.losses === 0) {
-      this.#ready.push(request);
+      this.#deps.lanes.of(request).ready.push(request);
       return;
     }
     this.#deps.credit.freeSlot();
@@ -118,17 +119,18 @@ export class Dispatcher implements RequestHome {
   }
 
   #startAll(): void {
-    const { pool, clock } = this.#deps;
+    if (this.#suspects.size > 0) this.#startSuspect();
+    for (const lane of this.#deps.lanes.all) if (lane.ready.size > 0) this.#startLane(lane);
+  }
+
+  #startLane(lane: Lane): void {
     let sliceEnd = 0;
-    while (!this.#isStopped && this.#running.size < pool.slots) {
-      const mayTakeSuspect = this.#suspect === undefined && this.#suspects.size > 0;
-      if (!mayTakeSuspect && this.#ready.size === 0) return;
-      const now = clock.monotonic();
+    while (!this.#isStopped && lane.hasFreeSlot && lane.ready.size > 0) {
+      const now = this.#deps.clock.monotonic();
       if (!this.#deps.mayStart(now)) return; // the next renewal pumps again
       if (sliceEnd === 0) sliceEnd = now + SLICE_MS;
       else if (now > sliceEnd) return this.#pumpNextTurn();
-      if (mayTakeSuspect) this.#startSuspect(now);
-      else this.#start(this.#ready.shift() as Request, now);
+      this.#start(lane.ready.shift() as Request, lane, now);
     }
   }
 
@@ -141,17 +143,22 @@ export class Dispatcher implements RequestHome {
     });
   }
 
-  #startSuspect(now: number): void {
+  #startSuspect(): void {
+    if (this.#isStopped || this.#suspect !== undefined) return;
+    const lane = this.#deps.lanes.of(this.#suspects.peek() as Request);
+    const now = this.#deps.clock.monotonic();
+    if (!lane.hasFreeSlot || !this.#deps.mayStart(now)) return;
     const request = this.#suspects.shift() as Request;
     this.#suspect = request;
     this.#deps.credit.wantSlot();
-    this.#start(request, now);
+    this.#start(request, lane, now);
   }
 
-  #start(request: Request, now: number): void {
+  #start(request: Request, lane: Lane, now: number): void {
     const { expires } = request.received;
     if (expires !== undefined && expires.at < this.#deps.brokerNow()) return this.endUnrun(request, { kind: "revoked", how: "expired" });
     this.#running.add(request);
+    lane.running += 1;
     if (request.options.acksLate) return this.#run(request, now);
     this.#deps.settler.add({ delivery: request.delivery, end: ACK, results: NOTHING, publish: NOTHING }, new EarlyAck(request, this));
   }
@@ -176,7 +183,7 @@ export class Dispatcher implements RequestHome {
     this.#deps.observers.started(request);
     if (request.options.trackStarted && !this.#ignoresResult(request))
       void this.storeState(request, "STARTED", { pid: process.pid, hostname: this.hostname });
-    this.#deps.pool.run(request);
+    this.#deps.lanes.of(request).pool.run(request);
   }
 
   #ignoresResult(request: Request): boolean {
@@ -239,7 +246,8 @@ export class Dispatcher implements RequestHome {
     await request.pendingState;
     if (results.length > 0) await this.#settled({ delivery: undefined, results, publish: NOTHING });
     try {
-      await runAsTask(request.context, () => runEndHooks(request.options.hooks, outcome, request.context));
+      const elsewhere = this.#deps.lanes.of(request).pool.runEndHooks?.(request, outcome);
+      await (elsewhere ?? runAsTask(request.context, () => runEndHooks(request.options.hooks, outcome, request.context)));
     } catch (error) {
       const { task, id } = request.received;
       this.#deps.logger.error({ err: error, task, taskId: id }, `a hook of the task ${task}[${id}] failed: ${errorText(error)}`);
@@ -263,7 +271,7 @@ export class Dispatcher implements RequestHome {
   }
 
   #leaveSlot(request: Request): void {
-    this.#running.delete(request);
+    if (this.#running.delete(request)) this.#deps.lanes.of(request).running -= 1;
     if (this.#suspect === request) this.#suspect = undefined;
     this.#deps.credit.freeSlot();
     if (this.#running.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
@@ -296,8 +304,12 @@ export class Dispatcher implements RequestHome {
     for (const request of this.#running) {
       if (request.received.id !== taskId) continue;
       request.verdict ??= { kind: "revoked", how: "terminated" };
-      this.#deps.pool.abort(request, new TaskRevokedError("terminated"));
+      this.#abort(request, new TaskRevokedError("terminated"));
     }
+  }
+
+  #abort(request: Request, reason: Error): void {
+    this.#deps.lanes.of(request).pool.abort(request, reason);
   }
 
   // --- when the lease is lost, and at the end ----------------------------------------------------------------------
@@ -307,14 +319,14 @@ export class Dispatcher implements RequestHome {
     for (const request of this.#running) {
       if (request.isAcked || request.startedAt === undefined) continue;
       request.verdict = { kind: "leaseLost" };
-      this.#deps.pool.abort(request, new LeaseLostError());
+      this.#abort(request, new LeaseLostError());
     }
     this.putBackWaiting();
   }
 
   /** Gives back what has not started, the earliest to the very front. */
   putBackWaiting(): void {
-    const ready = this.#ready.clear();
+    const ready = this.#deps.lanes.all.flatMap((lane) => lane.ready.clear());
     const suspects = this.#suspects.clear();
     for (const _ of ready) this.#deps.credit.freeSlot();
     this.putBack([...suspects, ...ready]);
@@ -343,7 +355,7 @@ export class Dispatcher implements RequestHome {
   abortRunning(): void {
     for (const request of this.#running) {
       request.verdict ??= { kind: "interrupted" };
-      this.#deps.pool.abort(request, new WorkerStoppedError());
+      this.#abort(request, new WorkerStoppedError());
     }
   }
 

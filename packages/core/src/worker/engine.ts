@@ -4,6 +4,7 @@
  */
 import type { Lovage } from "../app/app.ts";
 import type { BrokerSpec } from "../app/connect.ts";
+import type { PoolName } from "../app/task-options.ts";
 import type { Broker } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
@@ -11,10 +12,11 @@ import { sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { Consumer } from "./consumer.ts";
-import { LoanCredit } from "./credit.ts";
+import { type CreditLimits, LoanCredit } from "./credit.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Guard, makeGuard } from "./guard.ts";
 import { Intake } from "./intake.ts";
+import { Lanes } from "./lanes.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
 import type { Pool } from "./pool/pool.ts";
 import { RevokedTasks } from "./revoked.ts";
@@ -33,7 +35,10 @@ export interface EngineSetup {
   /** What the guard thread opens its own broker from; undefined keeps the guard on this thread. */
   readonly guardSpec: BrokerSpec | undefined;
   readonly queues: readonly string[];
+  /** The worker's own pool, started. */
   readonly pool: Pool;
+  /** Another one that a task asks for, not started. */
+  makePool(kind: PoolName): Pool;
   readonly logger: Logger;
   readonly observers: readonly TaskObserver[];
 }
@@ -50,6 +55,7 @@ export class Engine {
   readonly revoked: RevokedTasks;
   readonly #setup: EngineSetup;
   readonly #credit: LoanCredit;
+  readonly #lanes: Lanes;
   readonly #settler: Settler;
   readonly #dispatcher: Dispatcher;
   readonly #intake: Intake;
@@ -59,6 +65,7 @@ export class Engine {
   readonly #statesEnd = new AbortController();
   #consuming: Promise<void> = Promise.resolve();
   #onFirstLease: (() => void) | undefined;
+  #onFailure: ((error: unknown) => void) | undefined;
   #lossesSeen = 0;
 
   constructor(setup: EngineSetup) {
@@ -73,14 +80,15 @@ export class Engine {
       resultExtended: settings.resultExtended,
       resultExpiresMs: settings.resultExpiresMs || undefined,
       codec: { serializer: settings.taskSerializer },
+      maxDeliveries: settings.maxDeliveries,
     };
     const observers = new Observers(setup.observers, logger);
     const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;
-    const prefetch = settings.workerDisablePrefetch ? 1 : settings.workerPrefetchMultiplier || LOANS_PER_SLOT;
-    this.#credit = new LoanCredit({
-      busy: Math.max(pool.slots, Math.floor(pool.slots * prefetch)),
-      held: Math.max(pool.slots * LOANS_PER_SLOT, Math.floor(pool.slots * prefetch)),
+    this.#lanes = new Lanes(pool, (kind) => setup.makePool(kind), {
+      slotsChanged: () => this.slotsChanged(),
+      failed: (error) => this.#onFailure?.(error),
     });
+    this.#credit = new LoanCredit(this.#creditLimits());
     this.#settler = new Settler({ broker, backend, clock, random, logger });
     this.revoked = new RevokedTasks(clock, { max: settings.workerRevokesMax, expiresMs: settings.workerRevokeExpiresMs });
     this.#guard = makeGuard({
@@ -101,7 +109,7 @@ export class Engine {
       clock,
       random,
       logger,
-      pool,
+      lanes: this.#lanes,
       credit: this.#credit,
       settler: this.#settler,
       states: backend && new StateWriter(backend, logger, this.#statesEnd.signal),
@@ -151,6 +159,10 @@ export class Engine {
   get isConsuming(): boolean {
     return this.#consumer.isConsuming;
   }
+  /** Of all pools that are up. */
+  get slots(): number {
+    return this.#lanes.slots;
+  }
   get running(): number {
     return this.#dispatcher.running;
   }
@@ -174,11 +186,31 @@ export class Engine {
       else signal.addEventListener("abort", () => resolve(), { once: true });
     });
     const leased = new Promise<void>((resolve) => (this.#onFirstLease = resolve));
+    this.#onFailure = onFailure;
     this.#guard.start();
     if (this.#setup.broker.leases) await Promise.race([leased, aborted]); // what is taken without a lease would be swept
     if (signal.aborted) return;
     this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
     await Promise.race([this.#consumer.whenConsuming(), aborted]);
+  }
+
+  /** Children came or went, or a pool was resized: what is taken follows. */
+  slotsChanged(): void {
+    this.#credit.resize(this.#creditLimits());
+    this.#dispatcher.pump();
+  }
+
+  #creditLimits(): CreditLimits {
+    const { settings } = this.#setup.app;
+    const { slots } = this.#lanes;
+    const prefetch = settings.workerDisablePrefetch ? 1 : settings.workerPrefetchMultiplier || LOANS_PER_SLOT;
+    const most = Math.floor(slots * prefetch);
+    return { busy: Math.max(slots, most), held: Math.max(slots * LOANS_PER_SLOT, most) };
+  }
+
+  /** Leaves no child behind. Rejects with what a hook of the children's end threw. */
+  stopPools(): Promise<void> {
+    return this.#lanes.stop();
   }
 
   /** Asks a running task of this id to end, and lets it not start any more. */

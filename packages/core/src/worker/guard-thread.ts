@@ -6,10 +6,10 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import { type BrokerSpec, connectBroker } from "../app/connect.ts";
 import { systemClock, systemRandom } from "../shared/clock.ts";
-import { errorText } from "../shared/errors.ts";
-import type { LogFields, Logger } from "../shared/log.ts";
+import type { LogFields, LogLevel } from "../shared/log.ts";
 import { GuardLoop, type GuardOptions } from "./guard-loop.ts";
 import { Lease } from "./lease.ts";
+import { postingLogger } from "./posting-logger.ts";
 
 export interface GuardThreadData {
   readonly spec: BrokerSpec;
@@ -22,13 +22,13 @@ export type ToGuard = { readonly kind: "parked"; readonly dueAt: number } | { re
 export type FromGuard =
   | { readonly kind: "renewed" }
   | { readonly kind: "lost" }
-  | { readonly kind: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly fields: LogFields; readonly message: string };
+  | { readonly kind: "log"; readonly level: LogLevel; readonly fields: LogFields; readonly message: string };
 
 if (parentPort) await runGuard(workerData as GuardThreadData, parentPort);
 
 async function runGuard(data: GuardThreadData, port: NonNullable<typeof parentPort>): Promise<void> {
   const say = (message: FromGuard): void => port.postMessage(message);
-  const logger = postingLogger(say);
+  const logger = postingLogger((level, fields, message) => say({ kind: "log", level, fields, message }));
   const deps = { clock: systemClock, random: systemRandom, logger };
   await using broker = await connectBroker(data.spec, deps);
   const lease = new Lease({ leaseMs: data.options.leaseMs, ...data.lease });
@@ -43,22 +43,4 @@ async function runGuard(data: GuardThreadData, port: NonNullable<typeof parentPo
   });
   await loop.stop();
   port.close();
-}
-
-/** An error does not cross threads whole: its text and stack do. */
-function postingLogger(say: (message: FromGuard) => void, bound: LogFields = {}): Logger {
-  const at =
-    (level: "debug" | "info" | "warn" | "error") =>
-    (fields: LogFields, message: string): void => {
-      const { err, ...others } = fields;
-      const cause = err === undefined ? {} : { err: { message: errorText(err), stack: err instanceof Error ? err.stack : undefined } };
-      say({ kind: "log", level, fields: { ...bound, ...others, ...cause }, message });
-    };
-  return {
-    debug: at("debug"),
-    info: at("info"),
-    warn: at("warn"),
-    error: at("error"),
-    child: (fields) => postingLogger(say, { ...bound, ...fields }),
-  };
 }

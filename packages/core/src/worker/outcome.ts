@@ -8,8 +8,16 @@ import { LovageError } from "../shared/errors.ts";
 
 export type Outcome =
   | { readonly kind: "succeeded"; readonly value: unknown }
-  | { readonly kind: "failed"; readonly error: unknown }
-  | { readonly kind: "retry"; readonly plan: RetryPlan }
+  | {
+      readonly kind: "failed";
+      readonly error: unknown;
+      /** Its retry options were weighed where it failed: its error has lost its class since. */
+      readonly isWeighed?: boolean;
+      /** The task's `throws` names it; undefined: not looked at yet. */
+      readonly isExpected?: boolean;
+    }
+  /** `isAutomatic`: its options asked for it, not the task. */
+  | { readonly kind: "retry"; readonly plan: RetryPlan; readonly isAutomatic?: boolean }
   | { readonly kind: "ignored" }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: unknown }
   /** It waited, or ran, beyond its hard limit; a pool that can has ended it. */

@@ -9,6 +9,8 @@ import type { AnyTask } from "../app/task.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { Delivery } from "../brokers/broker.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
+import { hasEndHooks } from "./end-hooks.ts";
+import { invokeTask } from "./invoke.ts";
 import type { Outcome } from "./outcome.ts";
 import type { PoolJob } from "./pool/pool.ts";
 import { RunFacts, type RunHome } from "./run-facts.ts";
@@ -90,9 +92,19 @@ export class Request implements EndedRun, PoolJob, SettlementOwner {
 
   invoke(): unknown {
     const { args, kwargs } = this.received.body();
-    const { beforeStart } = this.options.hooks;
-    if (beforeStart === undefined) return this.task.invoke(this.context, args, kwargs);
-    return Promise.resolve(beforeStart(this.context)).then(() => this.task.invoke(this.context, args, kwargs));
+    return invokeTask(this.task, this.context, args, kwargs);
+  }
+
+  get hasEndHooks(): boolean {
+    return hasEndHooks(this.options.hooks);
+  }
+
+  storeState(state: string, meta: unknown): Promise<void> {
+    return this.#home.storeState(this, state, meta);
+  }
+
+  addChild(taskId: string): void {
+    this.context.addChild(taskId);
   }
 
   softLimitReached(limitMs: number): void {

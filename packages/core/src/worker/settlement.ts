@@ -44,11 +44,14 @@ export interface SettlementRules {
   /** For tasks that say nothing else; undefined keeps results for ever. */
   readonly resultExpiresMs: number | undefined;
   readonly codec: MessageCodec;
+  /** At so many losses a message is dead-lettered. */
+  readonly maxDeliveries: number;
 }
 
 const ACK: LoanEnd = { kind: "ack" };
 const TO_BACK: LoanEnd = { kind: "requeue", to: "back" };
 const TO_FRONT: LoanEnd = { kind: "requeue", to: "front" };
+const LOST: LoanEnd = { kind: "requeue", to: "front", isLoss: true };
 const NOTHING: readonly never[] = [];
 
 /**
@@ -77,13 +80,25 @@ export function endOfLoan(outcome: Outcome, run: EndedRun, rules: SettlementRule
     case "rejected":
       return outcome.requeue ? TO_BACK : refuse(outcome.reason, run, rules, now);
     case "childLost":
-      return run.options.rejectOnWorkerLost ? TO_FRONT : ACK;
+      if (!run.options.rejectOnWorkerLost) return ACK;
+      return isPoison(run, rules) ? poisoned(outcome.error, run, rules, now) : LOST;
     case "interrupted":
       return TO_FRONT;
     case "leaseLost":
       // Fenced: where the loan is gone this does nothing, and one that was made after the lease was renewed is not stranded.
       return TO_FRONT;
   }
+}
+
+/** It has been lost as often as a message may be, this time included: it kills what runs it. */
+function isPoison({ delivery }: EndedRun, { maxDeliveries }: SettlementRules): boolean {
+  return delivery.losses + 1 >= maxDeliveries;
+}
+
+function poisoned(error: unknown, run: EndedRun, rules: SettlementRules, now: number): LoanEnd {
+  if (!rules.keepsDeadLetters) return ACK;
+  const record = deadLetterRecord("poison", oneLine(error), run.delivery, run.received, rules.worker, now);
+  return { kind: "deadLetter", record: { ...record, losses: run.delivery.losses + 1 } };
 }
 
 function refuse(reason: unknown, run: EndedRun, rules: SettlementRules, now: number): LoanEnd {
@@ -142,12 +157,16 @@ function planResult(outcome: Outcome, run: EndedRun, rules: SettlementRules, now
   if (outcome.kind === "succeeded") return isIgnored ? NOTHING : [write("SUCCESS", outcome.value, undefined, factsOf(run), rules, now)];
   if (outcome.kind === "retry") return isIgnored ? NOTHING : [write("RETRY", null, outcome.plan.error, factsOf(run), rules, now)];
   if (isIgnored && !run.options.storeErrorsEvenIfIgnored) return NOTHING;
-  const failure = failureOf(outcome, run);
+  const failure = failureOf(outcome, run, rules);
   return failure === undefined ? NOTHING : [write(failure.state, undefined, failure.error, factsOf(run), rules, now)];
 }
 
 /** The error that a final outcome is recorded with; undefined when the message goes back and nothing is final. */
-function failureOf(outcome: Outcome, run: EndedRun): { readonly state: string; readonly error: unknown } | undefined {
+function failureOf(
+  outcome: Outcome,
+  run: EndedRun,
+  rules: SettlementRules,
+): { readonly state: string; readonly error: unknown } | undefined {
   switch (outcome.kind) {
     case "failed":
       return { state: "FAILURE", error: outcome.error };
@@ -158,7 +177,7 @@ function failureOf(outcome: Outcome, run: EndedRun): { readonly state: string; r
     case "rejected":
       return outcome.requeue && !run.isAcked ? undefined : { state: "FAILURE", error: new Reject(oneLine(outcome.reason), false) };
     case "childLost":
-      return run.isAcked || !run.options.rejectOnWorkerLost
+      return run.isAcked || !run.options.rejectOnWorkerLost || isPoison(run, rules)
         ? { state: "FAILURE", error: new WorkerLostError(oneLine(outcome.error)) }
         : undefined;
     case "interrupted":

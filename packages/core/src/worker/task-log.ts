@@ -46,7 +46,7 @@ export class TaskLog implements TaskObserver {
         if (this.#isOn("info")) this.#logSuccess(request, outcome.value, runtimeMs ?? 0);
         return;
       case "failed":
-        return this.#logFailure(request, outcome.error);
+        return this.#logFailure(request, outcome.error, outcome.isExpected);
       case "retry":
         if (this.#isOn("info")) this.#logRetry(request, outcome.plan.delayMs, outcome.plan.error);
         return;
@@ -84,8 +84,8 @@ export class TaskLog implements TaskObserver {
     this.#logger.info(facts(request), `Task ${label(request)} retry: Retry in ${Math.round(delayMs / 1000)}s${cause}`);
   }
 
-  #logFailure(request: Request, error: unknown): void {
-    const isExpected = request.options.throws.some((matcher) => matchesError(error, matcher));
+  #logFailure(request: Request, error: unknown, known: boolean | undefined): void {
+    const isExpected = known ?? request.options.throws.some((matcher) => matchesError(error, matcher));
     if (isExpected) this.#logger.info(facts(request), `Task ${label(request)} raised expected: ${exceptionRepr(error)}`);
     else this.#logger.error({ ...facts(request), err: error }, `Task ${label(request)} raised unexpected: ${exceptionRepr(error)}`);
   }

@@ -10,8 +10,11 @@ import type { Outcome } from "./outcome.ts";
 /** @param told what the worker decided while it ran: the lease was lost, it was terminated, or it had to stop */
 export function finalOutcome(reported: Outcome, told: Outcome | undefined, retries: number, retry: ResolvedRetry, random: Random): Outcome {
   if (told?.kind === "leaseLost") return told;
-  if (reported.kind !== "failed") return reported; // it succeeded, or asked for something, all the same
+  const hasFailed =
+    reported.kind === "failed" || reported.kind === "childLost" || (reported.kind === "retry" && reported.isAutomatic === true);
+  if (!hasFailed) return reported; // it succeeded, or asked for something, all the same
   if (told !== undefined) return told;
+  if (reported.kind !== "failed" || reported.isWeighed) return reported;
   const { error } = reported;
   try {
     if (!retriesByItself(error, retry) || !hasRetryLeft(retries, retry.maxRetries)) return reported;

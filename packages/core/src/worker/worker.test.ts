@@ -873,8 +873,8 @@ test("a start that cannot be fails with the reason and leaves nothing behind", a
   expect(clock.pendingTimers).toBe(0);
 });
 
-test("pools that this version does not have, and workers without queues, are refused at once", () => {
-  expect(() => new Worker(room({ workerPool: "threads" }).app)).toThrow(/workerPool is "threads"/);
+test("a pool of children whose module is not known, and workers without queues, are refused at once", () => {
+  expect(() => new Worker(room({ workerPool: "threads" }).app)).toThrow(/pool of threads cannot tell which module makes the app/);
   expect(() => new Worker(room().app, { excludeQueues: ["celery"] })).toThrow(/no queue/);
 });
 

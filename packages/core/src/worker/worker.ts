@@ -13,16 +13,18 @@ import { connectBroker } from "../app/connect.ts";
 import { ConfigurationError } from "../app/errors.ts";
 import type { DeclaredQueue } from "../app/queues.ts";
 import type { Broker } from "../brokers/broker.ts";
-import { sleep } from "../shared/clock.ts";
+import { sleep, type Timer } from "../shared/clock.ts";
 import { errorText, LovageError } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import { backoffMs } from "./backoff.ts";
+import { Autoscale, type AutoscaleRange } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
 import { Engine, within } from "./engine.ts";
 import { nodeName } from "./node-name.ts";
 import type { TaskObserver } from "./observer.ts";
-import { AsyncPool } from "./pool/async-pool.ts";
+import { isPoolChild } from "./pool/child-marker.ts";
+import { makePool, makePrimaryPool, type PoolSetup } from "./pool/make-pool.ts";
 import type { Pool } from "./pool/pool.ts";
 import { TaskLog } from "./task-log.ts";
 
@@ -33,8 +35,17 @@ export interface WorkerOptions {
   readonly queues?: readonly string[];
   /** Not these of the declared ones. */
   readonly excludeQueues?: readonly string[];
-  /** Tasks at once. Default: the setting `workerConcurrency`, else 100. */
+  /** Tasks at once. Default: the setting `workerConcurrency`, else 100 in the async pool and one a core in the others. */
   readonly concurrency?: number;
+  /** Slots between these two numbers, as the load asks for. Takes the place of `concurrency`. */
+  readonly autoscale?: AutoscaleRange;
+  /**
+   * The module that makes the app: threads and processes of a pool load it to find the tasks. A path, or a `file:` URL.
+   * Default: the module that called `new Lovage()`.
+   */
+  readonly appModule?: string | URL;
+  /** Which of its exports is the app. Default: the one with the app's name. */
+  readonly appExport?: string;
   /** Discards what is ready in the queues before it starts. */
   readonly purge?: boolean;
   /** Default: the app's. */
@@ -66,7 +77,7 @@ export interface WorkerStatus {
 const ABORT_GRACE_MS = 2000;
 /** The last settlements have at least this long, and what is left of the grace. */
 const SETTLE_GRACE_MS = 1000;
-const ASYNC_SLOTS = 100;
+const AUTOSCALE_LOOK_MS = 1000;
 const CONNECT_RETRY = { baseMs: 500, maxMs: 5000 };
 
 export class Worker implements AsyncDisposable {
@@ -80,7 +91,9 @@ export class Worker implements AsyncDisposable {
   /** A fresh one for each worker: a successor of the same name must not be taken for its predecessor. */
   readonly #owner: string;
   readonly #queues: readonly DeclaredQueue[];
+  readonly #poolSetup: PoolSetup;
   readonly #pool: Pool;
+  #autoscaling: Timer | undefined;
   readonly #stopCalled = new AbortController();
   readonly #abortCalled = new AbortController();
   #state: WorkerState = "new";
@@ -102,7 +115,15 @@ export class Worker implements AsyncDisposable {
     this.name = nodeName(options.name ?? "celery@%h", hostname());
     this.#owner = `${this.name}/${newId().slice(0, 8)}`;
     this.#queues = chooseQueues(app, options, this.name);
-    this.#pool = makePool(app, options);
+    this.#poolSetup = {
+      app,
+      worker: this.name,
+      logger: this.#logger,
+      appModule: options.appModule,
+      appExport: options.appExport,
+      concurrency: options.autoscale?.min ?? options.concurrency,
+    };
+    this.#pool = makePrimaryPool(this.#poolSetup);
     this.finished = new Promise((resolve, reject) => (this.#finish = { resolve, reject }));
     this.finished.catch(() => undefined); // told to whoever asks; nobody has to
   }
@@ -139,7 +160,7 @@ export class Worker implements AsyncDisposable {
     return {
       state: this.#state,
       consuming: this.#state === "running" && (engine?.isConsuming ?? false),
-      slots: this.#pool.slots,
+      slots: engine?.slots ?? this.#pool.size,
       running: engine?.running ?? 0,
       waiting: engine?.waiting ?? 0,
       scheduled: engine?.scheduled ?? 0,
@@ -161,7 +182,7 @@ export class Worker implements AsyncDisposable {
       app: this.app.name,
       transport: this.#bannerOf?.transport ?? "not connected yet",
       results: this.#bannerOf?.results,
-      concurrency: this.#pool.slots,
+      concurrency: this.#pool.size,
       pool: this.#pool.kind,
       queues: this.#queues.map(({ name, bindings: [first] }) => ({
         name,
@@ -177,9 +198,10 @@ export class Worker implements AsyncDisposable {
 
   async #start(): Promise<void> {
     const { app } = this;
+    if (isPoolChild()) throw new WorkerInPoolError(app.name);
     this.#state = "starting";
     await app.loadTasks();
-    for (const name of app.tasks.names()) void app.tasks.get(name)?.options; // an option that is not accepted fails the start, not a task
+    this.#checkTasks();
     const broker = await this.#connect(() => this.#openBroker());
     const backend = await this.#connect(() => app.backend());
     this.#bannerOf = { transport: broker.location, results: backend?.location };
@@ -187,8 +209,7 @@ export class Worker implements AsyncDisposable {
     if (this.#options.purge) for (const queue of this.#queues) await broker.purge(queue.name);
     this.#hooksBegun = true;
     await app.hooks.run("workerStart");
-    await app.hooks.run("childStart");
-    await this.#pool.start();
+    await this.#pool.start({ slotsChanged: () => this.#engine?.slotsChanged(), failed: (error) => this.#fail(error) });
     const spec = app.brokerSpec("read");
     this.#engine = new Engine({
       app,
@@ -199,13 +220,49 @@ export class Worker implements AsyncDisposable {
       guardSpec: spec.kind === "memory" ? undefined : spec, // memory is shared by nobody but this thread
       queues: this.#queues.map((queue) => queue.name),
       pool: this.#pool,
+      makePool: (kind) => makePool(kind, this.#poolSetup),
       logger: this.#logger,
       observers: [new TaskLog(this.#logger), ...(this.#options.observers ?? [])],
     });
     await this.#engine.begin(this.#stopCalled.signal, (error) => this.#fail(error));
     if (this.#stopCalled.signal.aborted) throw new WorkerStoppedWhileStarting();
     this.#state = "running";
+    if (this.#options.autoscale) this.#autoscale(new Autoscale(this.#options.autoscale, app.clock.monotonic()));
     this.#logger.info({ worker: this.name, queues: this.#queues.map((queue) => queue.name) }, `${this.name} ready.`);
+  }
+
+  /** An option that is not accepted fails the start, not a task. */
+  #checkTasks(): void {
+    for (const name of this.app.tasks.names()) {
+      const pool = this.app.tasks.get(name)?.options.pool;
+      if (pool !== undefined && pool !== this.#pool.kind) makePool(pool, this.#poolSetup); // nothing is started by it
+    }
+  }
+
+  #autoscale(autoscale: Autoscale): void {
+    const { clock } = this.app;
+    this.#autoscaling = clock.timer(
+      AUTOSCALE_LOOK_MS,
+      () => {
+        const { running, waiting } = this.status();
+        const { size } = this.#pool;
+        const next = autoscale.next(size, running, waiting, clock.monotonic());
+        if (next !== size) this.resize(next);
+        this.#autoscale(autoscale);
+      },
+      { background: true },
+    );
+  }
+
+  /** Gives the worker's own pool more or fewer slots. What runs is not disturbed. */
+  resize(slots: number): void {
+    if (!Number.isSafeInteger(slots) || slots < 1)
+      throw new ConfigurationError(`a pool cannot have ${slots} slots: it takes a whole number from 1`);
+    this.#logger.info(
+      { worker: this.name, from: this.#pool.size, to: slots },
+      `${this.name} goes from ${this.#pool.size} to ${slots} slots`,
+    );
+    this.#pool.resize(slots);
   }
 
   /** Shares the app's connection, except where `brokerReadUrl` says to consume from elsewhere. */
@@ -249,6 +306,7 @@ export class Worker implements AsyncDisposable {
     this.#state = "stopping";
     this.#stopCalled.abort(new WorkerStoppedWhileStarting());
     await this.#startup?.catch(() => undefined); // told to whoever called start()
+    this.#autoscaling?.cancel();
     const engine = this.#engine;
     if (engine) {
       engine.stopTaking();
@@ -259,11 +317,8 @@ export class Worker implements AsyncDisposable {
       const leftMs = this.#abortCalled.signal.aborted ? 0 : graceEnd - clock.monotonic();
       await engine.end(Math.max(SETTLE_GRACE_MS, leftMs));
     }
-    await this.#pool.stop();
-    if (this.#hooksBegun) {
-      await this.#runHooks(() => hooks.run("childStop"));
-      await this.#runHooks(() => hooks.run("workerStop"));
-    }
+    await this.#runHooks(() => (engine ? engine.stopPools() : this.#pool.stop()));
+    if (this.#hooksBegun) await this.#runHooks(() => hooks.run("workerStop"));
     await this.#ownBroker?.[Symbol.asyncDispose]();
     this.#state = "stopped";
     this.#logger.info({ worker: this.name }, `${this.name} has stopped`);
@@ -298,6 +353,17 @@ export class WorkerStoppedWhileStarting extends LovageError {
   }
 }
 
+/** A thread or process of a pool loads the app's module, and that module starts a worker: without an end, if it were let. */
+export class WorkerInPoolError extends LovageError {
+  readonly code = "WORKER_IN_POOL";
+
+  constructor(app: string) {
+    super(
+      `the module that makes the app ${app} also starts a worker, and the worker's pool loads it again in each thread or process. Put the app and its tasks in a module of their own, and give the worker that one (appModule)`,
+    );
+  }
+}
+
 function chooseQueues(app: Lovage, options: WorkerOptions, worker: string): readonly DeclaredQueue[] {
   const { routing } = app.calls;
   const chosen = options.queues ? options.queues.map((name) => routing.queue(name)) : routing.declared;
@@ -311,25 +377,6 @@ function chooseQueues(app: Lovage, options: WorkerOptions, worker: string): read
 function directQueue(worker: string): DeclaredQueue {
   const name = `${worker}.dq2`;
   return { name, bindings: [{ name, exchange: "C.dq2", exchangeType: "direct", routingKey: worker }], queueArguments: {} };
-}
-
-/** Celery's names of pools are understood where something here does what they did. */
-function makePool(app: Lovage, options: WorkerOptions): Pool {
-  const { workerPool, workerConcurrency } = app.settings;
-  switch (workerPool) {
-    case "async":
-    case "gevent":
-    case "eventlet":
-      return new AsyncPool(options.concurrency ?? workerConcurrency ?? ASYNC_SLOTS, app.clock);
-    case "solo":
-      return new AsyncPool(1, app.clock);
-    case "threads":
-    case "processes":
-    case "prefork":
-      throw new ConfigurationError(
-        `workerPool is "${workerPool}": this version runs tasks in the async pool only (async, gevent, eventlet, solo). For more cores start more worker processes`,
-      );
-  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

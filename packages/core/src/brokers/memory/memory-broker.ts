@@ -126,6 +126,7 @@ export class MemoryBroker implements Broker {
           break;
         case "requeue":
           entry.raw = redelivered(entry.raw);
+          if (end.isLoss) entry.losses++;
           if (end.to === "front") toFront.push(entry);
           else this.#store.toBack(entry);
           break;

@@ -162,8 +162,9 @@ export class SqliteBroker implements Broker {
       if (this.#file.sql("settle.end").run(holder, take, message).changes === 0) return "lost";
       this.#messages.drop(message);
     } else {
-      const row = this.#file.sql("settle.endKnown").get(holder, take, message) as MessageRow | undefined;
-      if (row === undefined) return "lost";
+      const known = this.#file.sql("settle.endKnown").get(holder, take, message) as MessageRow | undefined;
+      if (known === undefined) return "lost";
+      const row = end.kind === "requeue" && end.isLoss ? { ...known, losses: known.losses + 1 } : known;
       if (envelope !== undefined) this.#messages.rewrite(message, envelope);
       if (end.kind === "park") this.#messages.park(end.dueAt, row);
       else if (end.kind === "deadLetter") this.#messages.bury(row, end.record, this.#spec.deadLetterMax);

@@ -7,19 +7,41 @@ import { runAsTask } from "../../app/process-wide.ts";
 import { SoftTimeLimitExceeded, TimeLimitExceeded } from "../../protocol/celery-errors.ts";
 import type { Clock, Timer } from "../../shared/clock.ts";
 import { outcomeOfThrown } from "../outcome.ts";
-import type { Pool, PoolJob } from "./pool.ts";
+import type { Pool, PoolEvents, PoolJob } from "./pool.ts";
 
 export class AsyncPool implements Pool {
   readonly kind = "async";
-  readonly slots: number;
+  #slots: number;
   readonly #clock: Clock;
+  readonly #hooks: ChildHooks | undefined;
+  #events: PoolEvents | undefined;
+  #isBegun = false;
 
-  constructor(slots: number, clock: Clock) {
-    this.slots = slots;
+  constructor(slots: number, clock: Clock, hooks?: ChildHooks) {
+    this.#slots = slots;
     this.#clock = clock;
+    this.#hooks = hooks;
   }
 
-  async start(): Promise<void> {}
+  get slots(): number {
+    return this.#slots;
+  }
+
+  get size(): number {
+    return this.#slots;
+  }
+
+  /** Here the worker's thread is the only child there is. */
+  async start(events?: PoolEvents): Promise<void> {
+    this.#events = events;
+    this.#isBegun = true;
+    await this.#hooks?.run("childStart");
+  }
+
+  resize(slots: number): void {
+    this.#slots = slots;
+    this.#events?.slotsChanged();
+  }
 
   run(job: PoolJob): void {
     let value: unknown;
@@ -38,7 +60,9 @@ export class AsyncPool implements Pool {
     job.abort(reason);
   }
 
-  async stop(): Promise<void> {}
+  async stop(): Promise<void> {
+    if (this.#isBegun) await this.#hooks?.run("childStop");
+  }
 
   #await(job: PoolJob, promise: PromiseLike<unknown>): void {
     const limits = job.softTimeLimitMs === undefined && job.timeLimitMs === undefined ? undefined : this.#watch(job);
@@ -81,6 +105,11 @@ export class AsyncPool implements Pool {
     }
     return { end };
   }
+}
+
+/** `app.hooks`. */
+export interface ChildHooks {
+  run(name: "childStart" | "childStop"): Promise<void>;
 }
 
 interface Limits {

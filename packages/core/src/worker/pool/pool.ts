@@ -8,14 +8,29 @@ import type { Outcome } from "../outcome.ts";
 
 export interface Pool {
   readonly kind: PoolName;
-  /** Jobs at once. The caller never gives it more. */
+  /** Jobs at once, now. The caller never gives it more. It changes while children come and go. */
   readonly slots: number;
-  start(): Promise<void>;
+  /** Slots it is to have: `slots` once all its children are there. */
+  readonly size: number;
+  /** Resolves when all its slots are there. Rejects, and leaves nothing behind, when they cannot be. */
+  start(events: PoolEvents): Promise<void>;
   /** `job.done` may be called before this returns. */
   run(job: PoolJob): void;
   /** Asks a job to end: its signal aborts with `reason`. A pool that can kill does so after a while. */
   abort(job: PoolJob, reason: Error): void;
+  /** Runs the hooks that follow a body, where the body ran. undefined: that place is gone, or is the caller's own. */
+  runEndHooks?(job: PoolJob, outcome: Outcome): Promise<void> | undefined;
+  /** Grows or shrinks; what runs is not disturbed. */
+  resize(slots: number): void;
+  /** Leaves no thread and no process behind. Jobs that still run end with it. */
   stop(): Promise<void>;
+}
+
+export interface PoolEvents {
+  /** `slots` has changed. */
+  slotsChanged(): void;
+  /** It cannot go on: its children do not start any more. */
+  failed(error: unknown): void;
 }
 
 export interface PoolJob {
@@ -23,10 +38,16 @@ export interface PoolJob {
   readonly context: TaskContext;
   readonly softTimeLimitMs: number | undefined;
   readonly timeLimitMs: number | undefined;
+  /** Hooks run after its body, so its place is kept for them. */
+  readonly hasEndHooks: boolean;
   /** Aborts the task's signal. */
   abort(reason: Error): void;
   /** Binds the message's arguments and calls the task's function. May throw, at once or later. */
   invoke(): unknown;
   softLimitReached(limitMs: number): void;
+  /** A state told by a body that runs elsewhere. Resolves when it is stored. Never rejects. */
+  storeState(state: string, meta: unknown): Promise<void>;
+  /** A task that was sent by a body that runs elsewhere. */
+  addChild(taskId: string): void;
   done(outcome: Outcome): void;
 }
