@@ -1,6 +1,7 @@
 /**
  * The envelope: a message as one JSON text, as kombu's virtual transports store it (celery-protocol 2).
  */
+import { asBuffer } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson, quote } from "./json.ts";
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
@@ -14,7 +15,7 @@ export function encodeEnvelope(
   deliveryTag: string,
 ): string {
   const { body, properties, contentType, contentEncoding } = message;
-  const base64 = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("base64");
+  const base64 = asBuffer(body).toString("base64");
   const others =
     Object.keys(properties.others).length === 0 ? "" : `${encodeJson(properties.others, { where: "properties" }).slice(1, -1)}, `;
   return (
@@ -38,8 +39,7 @@ export interface DecodedEnvelope {
 
 /** @throws ProtocolError, and nothing else, whatever it is given. */
 export function decodeEnvelope(envelope: string | Uint8Array, limits: DecodeLimits = DEFAULT_LIMITS): DecodedEnvelope {
-  const text =
-    typeof envelope === "string" ? envelope : Buffer.from(envelope.buffer, envelope.byteOffset, envelope.byteLength).toString("utf8");
+  const text = typeof envelope === "string" ? envelope : asBuffer(envelope).toString("utf8");
   const outer = map(decodeJson(text, limits, "envelope"), "envelope");
   const headers = map(outer.headers ?? {}, "envelope.headers");
   const properties = map(outer.properties, "envelope.properties");
@@ -62,21 +62,10 @@ export function decodeEnvelope(envelope: string | Uint8Array, limits: DecodeLimi
   };
 }
 
-const KNOWN = new Set([
-  "correlation_id",
-  "reply_to",
-  "delivery_mode",
-  "priority",
-  "expiration",
-  "delivery_info",
-  "body_encoding",
-  "delivery_tag",
-]);
-
 function readProperties(properties: Readonly<Record<string, unknown>>): MessageProperties {
   const { priority, delivery_mode: mode, expiration } = properties;
   let others: Record<string, unknown> | undefined;
-  for (const key in properties) if (!KNOWN.has(key)) (others ??= {})[key] = properties[key];
+  for (const key in properties) if (!isKnown(key)) (others ??= {})[key] = properties[key];
   return {
     correlationId: optionalString(properties.correlation_id, "envelope.properties.correlation_id"),
     replyTo: optionalString(properties.reply_to, "envelope.properties.reply_to"),
@@ -88,6 +77,22 @@ function readProperties(properties: Readonly<Record<string, unknown>>): MessageP
 }
 
 const NONE: Readonly<Record<string, unknown>> = Object.freeze({});
+
+function isKnown(property: string): boolean {
+  switch (property) {
+    case "correlation_id":
+    case "reply_to":
+    case "delivery_mode":
+    case "priority":
+    case "expiration":
+    case "delivery_info":
+    case "body_encoding":
+    case "delivery_tag":
+      return true;
+    default:
+      return false;
+  }
+}
 
 function readBody(body: unknown, encoding: unknown): Uint8Array {
   const text = string(body, "envelope.body");

@@ -2,6 +2,7 @@
 import { isAscii } from "node:buffer";
 import { decode as decodeMsgpack, encode as encodeMsgpack } from "@msgpack/msgpack";
 import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
+import { asBuffer } from "./bytes.ts";
 import { compress, decompress } from "./compression.ts";
 import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson } from "./json.ts";
@@ -19,8 +20,7 @@ export interface Serializer {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** Nearly all bodies are ASCII, which needs no decoder. */
-const text = (data: Uint8Array): string =>
-  isAscii(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("latin1") : utf8.decode(data);
+const text = (data: Uint8Array): string => (isAscii(data) ? asBuffer(data).toString("latin1") : utf8.decode(data));
 
 const byName = new Map<string, Serializer>();
 const byContentType = new Map<string, Serializer>();
