@@ -5,6 +5,7 @@
  * broker confirmed that; of messages that were lost with a worker before, one at a time runs here, so that the one that
  * kills workers is told from those that only stood beside it; every request ends in exactly one settlement.
  */
+import { Roster } from "../shared/roster.ts";
 import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
 import type { LoanEnd } from "../brokers/broker.ts";
@@ -55,7 +56,7 @@ export class Dispatcher implements RequestHome {
   /** Lost with a worker before. They take no slot while they wait for their turn. */
   readonly #suspects = new Fifo<Request>();
   #suspect: Request | undefined;
-  readonly #running = new Set<Request>();
+  readonly #running = new Roster<Request>();
   #isPumping = false;
   #isPumpPlanned = false;
   #isStopped = false;

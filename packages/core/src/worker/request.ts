@@ -13,6 +13,7 @@ import { hasEndHooks } from "./end-hooks.ts";
 import { invokeTask } from "./invoke.ts";
 import type { Outcome } from "./outcome.ts";
 import type { PoolJob } from "./pool/pool.ts";
+import type { RosterMember } from "../shared/roster.ts";
 import { RunFacts, type RunHome } from "./run-facts.ts";
 import type { SettlementAnswer, SettlementOwner } from "./settle.ts";
 import type { EndedRun } from "./settlement.ts";
@@ -24,7 +25,7 @@ export interface RequestHome extends RunHome {
   softLimitReached(request: Request, limitMs: number): void;
 }
 
-export class Request implements EndedRun, PoolJob, SettlementOwner {
+export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner {
   readonly delivery: Delivery;
   readonly received: ReceivedTask;
   readonly task: AnyTask;
@@ -33,6 +34,7 @@ export class Request implements EndedRun, PoolJob, SettlementOwner {
   #context: RunningTask | undefined;
   #abort: AbortController | undefined;
   #abortReason: Error | undefined;
+  place = -1;
   /** Acknowledged before its body began. */
   isAcked = false;
   /** By the monotonic clock; undefined before its body began. */

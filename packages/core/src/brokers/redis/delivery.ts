@@ -5,9 +5,10 @@ import { isUtf8 } from "node:buffer";
 
 import { decodeEnvelope, markRedelivered } from "../../protocol/envelope.ts";
 import type { Delivery, LoanId, OpenedDelivery } from "../broker.ts";
+import type { RosterMember } from "../../shared/roster.ts";
 import { readLosses } from "./losses.ts";
 
-export class RedisDelivery implements Delivery {
+export class RedisDelivery implements Delivery, RosterMember {
   readonly loan: LoanId;
   readonly queue: string;
   readonly losses: number;
@@ -16,6 +17,7 @@ export class RedisDelivery implements Delivery {
   readonly list: string;
   /** Grows with each loan of a worker: the order in which they were taken. */
   readonly number: number;
+  place = -1;
   #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
 
   constructor(loan: string, number: number, source: QueueList, raw: Buffer) {

@@ -8,6 +8,7 @@
  * to its queue with a loss counted.
  */
 import { newId } from "../../shared/ids.ts";
+import { Roster } from "../../shared/roster.ts";
 import { asList, asText, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
 import { inboxesKey, gravesKey, loansKey, sweptKey, workersKey } from "../../stores/redis/keys.ts";
@@ -44,7 +45,7 @@ export class WorkerSession {
   readonly worker: string;
   readonly loansKey: string;
   readonly #context: RedisContext;
-  readonly #outstanding = new Map<string, RedisDelivery>();
+  readonly #outstanding = new Roster<RedisDelivery>();
   /** Loans of this process begin with it, so that a later process of the same name never names one anew. */
   readonly #prefix: string;
   readonly #sources = new Map<string, QueueList>();
@@ -68,7 +69,7 @@ export class WorkerSession {
   }
 
   isOutstanding(delivery: RedisDelivery): boolean {
-    return this.#outstanding.has(delivery.loan);
+    return this.#outstanding.has(delivery);
   }
 
   get outstanding(): number {
@@ -77,7 +78,7 @@ export class WorkerSession {
 
   /** The loan has ended, or is another's. */
   forget(delivery: RedisDelivery): void {
-    this.#outstanding.delete(delivery.loan);
+    this.#outstanding.delete(delivery);
   }
 
   /** The lists that deliveries may come from; a worker may take on more later. */
@@ -155,7 +156,7 @@ export class WorkerSession {
         const number = first + at - 2;
         const raw = parts[at] as Buffer;
         const delivery = new RedisDelivery(this.#prefix + number, number, source, raw);
-        this.#outstanding.set(delivery.loan, delivery);
+        this.#outstanding.add(delivery);
         deliveries.push(delivery);
         bytes += raw.length;
       }
@@ -194,20 +195,28 @@ export class WorkerSession {
   }
 
   async #adopt(connection: RedisConnection, fields: readonly string[]): Promise<void> {
-    const unknown = fields.filter((field) => field !== EPOCH_FIELD && !this.#outstanding.has(field));
+    const known = this.#loans();
+    const unknown = fields.filter((field) => field !== EPOCH_FIELD && !known.has(field));
+    let found = 0;
     for (let from = 0; from < unknown.length; from += ADOPT_PORTION) {
       const portion = unknown.slice(from, from + ADOPT_PORTION);
       const entries = asList(await connection.command("HMGET", [this.loansKey, ...portion]));
+      const knownNow = this.#loans();
       portion.forEach((loan, i) => {
         const entry = entries[i];
-        if (!Buffer.isBuffer(entry) || this.#outstanding.has(loan)) return; // settled meanwhile
+        if (!Buffer.isBuffer(entry) || knownNow.has(loan)) return; // settled meanwhile
         const { list, raw } = splitEntry(entry);
         const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
         const delivery = new RedisDelivery(loan, Number(loan.slice(loan.lastIndexOf(".") + 1)), source, raw);
-        this.#outstanding.set(loan, delivery);
+        this.#outstanding.add(delivery);
         this.#adopted.push(delivery);
+        found += 1;
       });
-      this.#context.logger.warn({ worker: this.worker, loans: portion.length }, "found loans whose reply was lost");
     }
+    if (found > 0) this.#context.logger.warn({ worker: this.worker, loans: found }, "found loans whose reply was lost");
+  }
+
+  #loans(): ReadonlySet<string> {
+    return new Set(Array.from(this.#outstanding, ({ loan }) => loan));
   }
 }
