@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import { expect, test } from "vitest";
 import { parseArgv, type Invocation } from "./argv.ts";
-import { acceptedRemarks, checkRefused, readPool } from "./celery-worker-options.ts";
+import { acceptedRemarks, checkRefused } from "./celery-worker-options.ts";
 import { COMMANDS } from "./command-table.ts";
 import { UsageError } from "./errors.ts";
 import { readGlobalOptions } from "./global-options.ts";
@@ -99,12 +99,15 @@ test("pools and options of Celery's that are not there say what to write instead
   expect(() => checkRefused(options)).toThrow(
     expect.objectContaining({ message: expect.stringContaining("--detach"), hint: expect.stringContaining("systemd") }),
   );
-  const { options: scaled } = await invocation("worker", "--autoscale=3,1");
-  expect(() => checkRefused(scaled)).toThrow(expect.objectContaining({ hint: expect.stringContaining("-c") }));
   expect(() => checkRefused({ detach: false, queues: ["a"] })).not.toThrow();
-  expect(() => readPool("prefork")).toThrow(expect.objectContaining({ hint: expect.stringContaining("--processes") }));
-  expect(readPool("solo")).toEqual({ pool: "async", slots: 1 });
   expect((await refusal("worker", "-P", "prefrok")).message).toMatch(/one of async, gevent/);
+});
+
+test("a pool scales between two numbers, the greater one first", async () => {
+  expect((await invocation("worker", "--autoscale=8,2")).options["autoscale"]).toEqual({ max: 8, min: 2 });
+  expect((await invocation("worker", "--autoscale", "8")).options["autoscale"]).toEqual({ max: 8, min: 1 });
+  for (const wrong of ["2,8", "0,0", "8,2,1", "many"])
+    expect((await refusal("worker", "--autoscale", wrong)).message).toContain("--autoscale");
 });
 
 test("options of Celery's that do little here say so, one line each", async () => {
@@ -123,7 +126,7 @@ test("help of every command can be shown, in both ways, and names its options", 
     const shown = Object.values((await load()).options).filter((option) => !option.hidden);
     for (const option of shown) expect(text).toContain(option.flags);
     expect(text).toContain("--app <module>");
-    expect(text).not.toContain("--autoscale");
+    expect(text).not.toContain("--pidfile");
   }
 });
 

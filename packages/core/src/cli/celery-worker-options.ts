@@ -47,9 +47,6 @@ const REFUSED = {
   gid: refused("--gid <group>", "start it with that group: Group= of systemd"),
   umask: refused("--umask <mask>", "set it where it is started: UMask= of systemd"),
   executable: refused("--executable <file>", "start it with the node that is to run it"),
-  autoscale: refused("--autoscale <max,min>", "use -c with the most that may run at once: free slots of the async pool cost nothing"),
-  maxTasksPerChild: refused("--max-tasks-per-child <number>", "it belongs to the pool of processes, which this version does not have"),
-  maxMemoryPerChild: refused("--max-memory-per-child <kib>", "it belongs to the pool of processes, which this version does not have"),
   statedb: refused("-S, --statedb <file>", "this version remembers no revoked tasks across restarts"),
   schedule: refused("-s, --schedule <file>", "this version has no scheduler"),
   scheduler: refused("--scheduler <name>", "this version has no scheduler"),
@@ -57,30 +54,8 @@ const REFUSED = {
 
 const ACCEPTED_GROUP = "Options of Celery's worker that change little here";
 
-/** Celery's pools, and which pool of ours each stands for. */
+/** Ours and Celery's: prefork stands for processes, gevent and eventlet for async, solo for async with one slot. */
 export const POOLS = ["async", "gevent", "eventlet", "solo", "prefork", "processes", "threads"] as const;
-
-export type PoolChoice = { readonly pool: "async"; readonly slots: number | undefined };
-
-/** @throws UsageError for pools that this version does not have, with what to write instead */
-export function readPool(name: (typeof POOLS)[number] | undefined): PoolChoice {
-  switch (name) {
-    case undefined:
-    case "async":
-    case "gevent":
-    case "eventlet":
-      return { pool: "async", slots: undefined };
-    case "solo":
-      return { pool: "async", slots: 1 };
-    case "prefork":
-    case "processes":
-    case "threads":
-      throw new UsageError(
-        `-P ${name}: this version runs tasks on the event loop only (-P async)`,
-        "to use several cores write --processes 4: that many worker processes, each with its own slots (-c)",
-      );
-  }
-}
 
 export function acceptedRemarks(options: Readonly<Record<string, unknown>>): readonly string[] {
   return Object.entries(ACCEPTED).flatMap(([key, { says }]) =>

@@ -42,6 +42,20 @@ export function wholeNumber(
   return { flags, description, parse: (value) => readWholeNumber(value, least, most) };
 }
 
+/** Celery's `max,min`; without a minimum it is 1. */
+export function range(flags: string, description: string): OptionSpec<{ readonly max: number; readonly min: number } | undefined> {
+  return {
+    flags,
+    description,
+    parse(value) {
+      const [max, min = 1, ...more] = value.split(",").map((part) => readWholeNumber(part.trim(), 1, 100_000));
+      if (max === undefined || more.length > 0 || min > max)
+        throw new InvalidArgumentError("It takes the most and the least, such as 10,2.");
+      return { max, min };
+    },
+  };
+}
+
 export function decimal(flags: string, description: string): OptionSpec<number | undefined> {
   return {
     flags,

@@ -12,6 +12,7 @@ export interface WorkerPlan {
   readonly queues: readonly string[] | undefined;
   readonly excludeQueues: readonly string[] | undefined;
   readonly concurrency: number | undefined;
+  readonly autoscale: { readonly max: number; readonly min: number } | undefined;
   readonly purge: boolean;
   readonly processes: number;
   readonly log: { readonly format: LogFormat; readonly level: LogLevelName; readonly file: string | undefined; readonly color: boolean };

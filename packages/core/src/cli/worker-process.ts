@@ -8,6 +8,7 @@ import { systemClock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Worker } from "../worker/worker.ts";
 import { reportToSupervisor } from "../worker/supervisor.ts";
+import { resolveAppArgument } from "./app-argument.ts";
 import { errorLines, reportError } from "./error-report.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { LineWriter, makeLogger, openLogFile } from "./log.ts";
@@ -64,7 +65,11 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
 
 function workerOptions(how: WorkerPlan, index: number): ConstructorParameters<typeof Worker>[1] {
   const name = processName(how.name, index, how.processes);
+  const target = how.globals.app === undefined ? undefined : resolveAppArgument(how.globals.app, process.cwd());
   return {
+    ...(target === undefined ? {} : { appModule: target.file }),
+    ...(target?.exportName === undefined ? {} : { appExport: target.exportName }),
+    ...(how.autoscale === undefined ? {} : { autoscale: how.autoscale }),
     ...(name === undefined ? {} : { name }),
     ...(how.queues === undefined ? {} : { queues: how.queues }),
     ...(how.excludeQueues === undefined ? {} : { excludeQueues: how.excludeQueues }),

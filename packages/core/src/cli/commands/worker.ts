@@ -1,10 +1,10 @@
 /** `lovage worker`: runs tasks, in worker processes that a supervisor starts and restarts. */
 import { availableParallelism } from "node:os";
-import { acceptedOptions, acceptedRemarks, checkRefused, POOLS, readPool, refusedOptions } from "../celery-worker-options.ts";
+import { acceptedOptions, acceptedRemarks, checkRefused, POOLS, refusedOptions } from "../celery-worker-options.ts";
 import { defineCommand } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevelName } from "../log.ts";
-import { choice, decimal, durationMs, flag, names, text, wholeNumber } from "../option-kinds.ts";
+import { choice, decimal, durationMs, flag, names, range, text, wholeNumber } from "../option-kinds.ts";
 import type { WorkerPlan } from "../worker-plan.ts";
 
 const FORMATS = ["human", "json"] as const;
@@ -13,14 +13,22 @@ export const worker = defineCommand({
   options: {
     queues: names("-Q, --queues <names>", "consume these queues, separated by commas (default: those of the app)"),
     exclude: names("-X, --exclude-queues <names>", "do not consume these"),
-    concurrency: wholeNumber("-c, --concurrency <number>", "tasks that run at once in each process (default: 100)", 1, 100_000),
+    concurrency: wholeNumber(
+      "-c, --concurrency <number>",
+      "tasks that run at once in each worker (default: 100 with -P async, else one a core)",
+      1,
+      100_000,
+    ),
     processes: wholeNumber(
       "--processes <number>",
       `worker processes; this machine has ${availableParallelism()} cores (default: 1)`,
       1,
       1024,
     ),
-    pool: choice("-P, --pool <pool>", "where tasks run", POOLS),
+    pool: choice("-P, --pool <pool>", "where tasks run: on the event loop (default), or in threads or processes of the worker", POOLS),
+    autoscale: range("--autoscale <max,min>", "between so many tasks at once, as the load asks for; takes the place of -c"),
+    maxTasksPerChild: wholeNumber("--max-tasks-per-child <number>", "replace a thread or process of the pool after so many tasks", 1),
+    maxMemoryPerChild: wholeNumber("--max-memory-per-child <kib>", "replace one that is larger than this after a task", 1),
     name: text("-n, --hostname <name>", "name of this worker, such as mail@%h: %h host, %n name, %d domain, %i number of the process"),
     level: choice("-l, --loglevel <level>", "least level that is logged (default: info; env: LOVAGE_LOG_LEVEL)", LOG_LEVELS),
     logFormat: choice("--log-format <format>", "lines for people, or JSON (default: human; env: LOVAGE_LOG_FORMAT)", FORMATS),
@@ -40,20 +48,21 @@ export const worker = defineCommand({
   examples: [
     "lovage -A ./src/app.ts worker",
     "lovage -A ./src/app.ts worker -Q mail,celery -c 20 -l warning",
+    "lovage -A ./src/app.ts worker -P processes --autoscale 8,2",
     "lovage -A ./src/app.ts worker --watch",
   ],
   async run({ globals, output, env }, options) {
     if (globals.app === undefined)
       throw new UsageError("no app given: a worker needs the module with your tasks", "-A ./src/app.ts worker, or set LOVAGE_APP");
     checkRefused(options);
-    const { slots } = readPool(options.pool);
     for (const remark of acceptedRemarks(options)) output.note(remark);
     const plan: WorkerPlan = {
       globals: { ...globals, settings: { ...settingsOf(options), ...globals.settings } },
       name: options.name,
       queues: options.queues,
       excludeQueues: options.exclude,
-      concurrency: slots ?? options.concurrency,
+      concurrency: options.concurrency,
+      autoscale: options.autoscale,
       purge: options.purge,
       processes: options.processes ?? 1,
       log: {
@@ -71,6 +80,9 @@ export const worker = defineCommand({
 });
 
 interface SettingOptions {
+  readonly pool: string | undefined;
+  readonly maxTasksPerChild: number | undefined;
+  readonly maxMemoryPerChild: number | undefined;
   readonly prefetchMultiplier: number | undefined;
   readonly timeLimitMs: number | undefined;
   readonly softTimeLimitMs: number | undefined;
@@ -81,6 +93,9 @@ interface SettingOptions {
 /** Options that are settings under another name; what stands after `--` wins over them. */
 function settingsOf(options: SettingOptions): Readonly<Record<string, string>> {
   const given: Readonly<Record<string, string | undefined>> = {
+    worker_pool: options.pool,
+    worker_max_tasks_per_child: options.maxTasksPerChild?.toString(),
+    worker_max_memory_per_child: options.maxMemoryPerChild?.toString(),
     worker_prefetch_multiplier: options.prefetchMultiplier?.toString(),
     task_time_limit: inMs(options.timeLimitMs),
     task_soft_time_limit: inMs(options.softTimeLimitMs),
