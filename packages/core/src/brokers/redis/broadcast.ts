@@ -14,7 +14,7 @@ interface Listener {
   /** The exchange's channel, without a routing key. */
   readonly base: string;
   readonly pattern: string;
-  readonly inbox: Inbox<Message>;
+  readonly hear: (message: Message, raw: Buffer) => void;
 }
 
 export class RedisBroadcast implements Broadcast {
@@ -44,22 +44,28 @@ export class RedisBroadcast implements Broadcast {
   }
 
   subscribe(exchange: string, pattern: string, signal: AbortSignal): AsyncIterable<Message> {
+    const inbox = new Inbox<Message>(signal);
+    this.listen(exchange, pattern, signal, (message) => inbox.push(message));
+    return inbox;
+  }
+
+  /** Calls `hear` for each message until `signal` aborts. */
+  listen(exchange: string, pattern: string, signal: AbortSignal, hear: Listener["hear"]): void {
+    if (signal.aborted) return;
     const { shard, options } = this.#context;
     const base = fanoutChannel(shard, { ...options, fanoutPatterns: false }, exchange, "");
     const name = escapeGlob(base) + (options.fanoutPatterns ? globOf(pattern) : "");
-    const listener: Listener = { base, pattern, inbox: new Inbox<Message>(signal) };
-    if (signal.aborted) return listener.inbox;
+    const listener: Listener = { base, pattern, hear };
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
     this.#subscriber.add(name);
     const end = (): void => {
       listeners.delete(listener);
-      if (listeners.size > 0) return;
+      if (listeners.size > 0 || this.#listeners.get(name) !== listeners) return;
       this.#listeners.delete(name);
       this.#subscriber.drop(name);
     };
     signal.addEventListener("abort", end, { once: true });
-    return listener.inbox;
   }
 
   close(): void {
@@ -71,9 +77,9 @@ export class RedisBroadcast implements Broadcast {
     if (!listeners || listeners.size === 0) return;
     try {
       const { message, info } = decodeEnvelope(payload);
-      for (const { base, pattern, inbox } of listeners) {
+      for (const { base, pattern, hear } of listeners) {
         if (channel !== base && !channel.startsWith(`${base}/`)) continue;
-        if (pattern === "" || pattern === "#" || topicMatches(pattern, info.routingKey)) inbox.push(message);
+        if (pattern === "" || pattern === "#" || topicMatches(pattern, info.routingKey)) hear(message, payload);
       }
     } catch (error) {
       this.#context.logger.debug({ err: error, pattern: name }, "a broadcast that is no message was ignored");

@@ -11,7 +11,7 @@ import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import type { ConsumeOptions, Delivery } from "../broker.ts";
 import { abortable } from "../../stores/redis/link.ts";
 import { type RedisContext, turn } from "./context.ts";
-import type { RedisDelivery } from "./delivery.ts";
+import type { QueueList, RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
 import { ListWatch } from "./list-watch.ts";
 import type { QueueLists } from "./lists.ts";
@@ -27,6 +27,8 @@ const HEARTBEAT_MS = 5000;
 /** A link that died without a word is found out so long after a heartbeat. */
 const HEARTBEAT_ANSWER_MS = 3000;
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+/** Broadcast messages that wait for a free slot. */
+const HEARD_MAX = 10_000;
 const ERROR_PAUSE_MS = 1000;
 /** How long the end of `consume` waits for Redis to take back what was not yielded; the lease's end does it otherwise. */
 const GIVE_BACK_MS = 3000;
@@ -60,12 +62,14 @@ export class Consumer {
     lists: QueueLists,
     options: ConsumeOptions,
     giveBack: (deliveries: readonly RedisDelivery[], signal: AbortSignal) => Promise<unknown>,
+    hearFanout: (hear: (source: QueueList, raw: Buffer) => void) => void,
   ) {
     this.#context = context;
     this.#session = session;
     this.#lists = lists;
     this.#options = options;
     this.#giveBack = giveBack;
+    hearFanout((source, raw) => this.#hear(source, raw));
     this.#waiter = new Waiter(context, session.worker, lists.all, () => this.#wake());
     const others = lists.all.slice(WAITING_LISTS_MAX);
     this.#watch = others.length === 0 ? undefined : new ListWatch(context, session.worker, others, () => this.#wake());
@@ -106,6 +110,7 @@ export class Consumer {
       this.#watch?.pause(this.#connection);
       return;
     }
+    if (this.#lists.queues.length === 0) return;
     if (this.#isWaiting) {
       this.#waiter.wait();
       this.#watch?.wait();
@@ -140,6 +145,7 @@ export class Consumer {
       if (isNew) {
         this.#connection = connection;
         events?.connected?.();
+        connection.closed.addEventListener("abort", () => this.#onBroken(connection), { once: true });
       }
       const maxBytes = this.#options.maxBatchBytes ?? MAX_BATCH_BYTES;
       const inboxes = withInboxes || isNew ? this.#waiter.inboxes : [];
@@ -154,19 +160,22 @@ export class Consumer {
     }
   }
 
+  /** At once, also while nothing is under way: the next reserve waits for the next connection. */
+  #onBroken(connection: RedisConnection): void {
+    if (this.#connection !== connection || this.#options.signal.aborted) return;
+    this.#connection = undefined;
+    this.#isWaiting = false;
+    this.#waiter.reset();
+    this.#watch?.reset();
+    this.#options.events?.disconnected?.(brokerError(this.#context.location, connection.closed.reason));
+    this.#ring();
+  }
+
   async #waitOut(error: unknown): Promise<void> {
-    const { signal, events } = this.#options;
+    const { signal } = this.#options;
     if (signal.aborted) return;
     this.#isWaiting = false;
-    if (error instanceof RedisGoneError) {
-      if (this.#connection) {
-        this.#connection = undefined;
-        this.#waiter.reset();
-        this.#watch?.reset();
-        events?.disconnected?.(brokerError(this.#context.location, error));
-      }
-      return;
-    }
+    if (error instanceof RedisGoneError) return; // told by the connection itself
     if (!(error instanceof RedisAnswerError)) {
       this.#failure ??= brokerError(this.#context.location, error);
       return;
@@ -174,6 +183,19 @@ export class Consumer {
     if (error.word === "READONLY") this.#context.commands.current?.destroy(); // a demoted master: its name may lead to the new one by now
     this.#context.logger.error({ err: error, queues: this.#lists.queues }, "Redis refuses to lend messages, trying again");
     await sleep(this.#context.clock, ERROR_PAUSE_MS * (0.5 + this.#context.random() / 2), signal).catch(() => undefined);
+  }
+
+  /** Nobody stores what comes through a channel: a worker that cannot keep up loses the oldest, as kombu's does. */
+  #hear(source: QueueList, raw: Buffer): void {
+    if (this.#options.signal.aborted) return;
+    if (this.#ready.length >= HEARD_MAX) {
+      const oldest = this.#ready.findIndex(({ isFanout }) => isFanout);
+      if (oldest === -1) return;
+      this.#session.forget(this.#ready[oldest] as RedisDelivery);
+      this.#ready.splice(oldest, 1);
+    }
+    this.#ready.push(this.#session.receive(source, raw));
+    this.#ring();
   }
 
   /** A blocking read brought something: take it from the inbox, and what else there is. */

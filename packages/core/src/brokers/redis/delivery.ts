@@ -17,15 +17,18 @@ export class RedisDelivery implements Delivery, RosterMember {
   readonly list: string;
   /** Grows with each loan of a worker: the order in which they were taken. */
   readonly number: number;
+  /** It came through a channel: there is no loan in Redis, and nothing to give back. */
+  readonly isFanout: boolean;
   place = -1;
   #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
 
-  constructor(loan: string, number: number, source: QueueList, raw: Buffer) {
+  constructor(loan: string, number: number, source: QueueList, raw: Buffer, isFanout = false) {
     this.loan = loan as LoanId; // made here and nowhere else
     this.number = number;
     this.queue = source.queue;
     this.list = source.list;
     this.raw = raw;
+    this.isFanout = isFanout;
     this.losses = readLosses(raw);
   }
 

@@ -29,7 +29,7 @@ export class QueueLists {
       );
       return { lists, groups: rotates ? options.prioritySteps.map(() => this.queues.length) : lists.map(() => 1) };
     };
-    this.#orders = rotates ? this.queues.map((_, first) => order(first)) : [order(0)];
+    this.#orders = rotates && this.queues.length > 0 ? this.queues.map((_, first) => order(first)) : [order(0)];
     this.all = this.#orders[0]?.lists ?? [];
   }
 

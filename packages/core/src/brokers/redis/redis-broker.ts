@@ -35,7 +35,7 @@ import { Consumer } from "./consumer.ts";
 import type { RedisContext } from "./context.ts";
 import { RedisDeadLetters } from "./dead-letters.ts";
 import { RedisDelayed } from "./delayed.ts";
-import { RedisDelivery } from "./delivery.ts";
+import { type QueueList, RedisDelivery } from "./delivery.ts";
 import { asking, brokerError } from "./failures.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
@@ -113,7 +113,18 @@ export class RedisBroker implements Broker {
     if (broken !== undefined)
       throw new RedisConfigurationError(`a queue's name cannot be empty or hold a line break: ${JSON.stringify(broken)}`);
     const session = this.#session(options.worker);
-    const lists = new QueueLists(this.#context.shard, this.#context.options, queues);
+    const fanouts = queues.flatMap((queue) => this.#router.fanoutOf(queue) ?? []);
+    const lists = new QueueLists(
+      this.#context.shard,
+      this.#context.options,
+      queues.filter((queue) => !fanouts.some(({ name }) => name === queue)),
+    );
+    const hearFanout = (hear: (source: QueueList, raw: Buffer) => void): void => {
+      for (const { name, exchange, routingKey } of fanouts) {
+        const source = { queue: name, list: listKey(this.#context.shard, name, 0) };
+        this.broadcast.listen(exchange, routingKey, options.signal, (_message, raw) => hear(source, raw));
+      }
+    };
     const giveBack = async (deliveries: readonly RedisDelivery[], signal: AbortSignal): Promise<unknown> =>
       await this.#settler.settle(
         session,
@@ -121,7 +132,7 @@ export class RedisBroker implements Broker {
         undefined,
         signal,
       );
-    yield* new Consumer(this.#context, session, lists, options, giveBack).run();
+    yield* new Consumer(this.#context, session, lists, options, giveBack, hearFanout).run();
   }
 
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {

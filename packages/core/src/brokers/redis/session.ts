@@ -91,6 +91,14 @@ export class WorkerSession {
     if (isNew) this.#attached = undefined; // the lists of the inboxes are registered by attaching
   }
 
+  /** Takes in what came through a channel. Its end is told like that of a loan. */
+  receive(source: QueueList, raw: Buffer): RedisDelivery {
+    const number = this.#next++;
+    const delivery = new RedisDelivery(`${this.#prefix}${number}`, number, source, raw, true);
+    this.#outstanding.add(delivery);
+    return delivery;
+  }
+
   /** What was lent without our knowing, since the last call. */
   takeAdopted(): readonly RedisDelivery[] {
     if (this.#adopted.length === 0) return this.#adopted;
@@ -187,7 +195,7 @@ export class WorkerSession {
           { worker: this.worker, loans: this.#outstanding.size },
           "the loans of this worker were taken away: its lease had run out",
         );
-      this.#outstanding.clear();
+      for (const delivery of this.#outstanding) if (!delivery.isFanout) this.#outstanding.delete(delivery);
       if (names.length > 0) await returnLoans(this.#context, connection, this.worker, names, { why: "own", epoch });
     }
     this.#attached = connection;

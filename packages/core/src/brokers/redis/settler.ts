@@ -12,7 +12,7 @@ import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { deadIndexKey, deadKey, dueKey, parkedKey } from "../../stores/redis/keys.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
-import type { Outgoing, SettleAnswer, Settlement } from "../broker.ts";
+import type { LoanEnd, Outgoing, SettleAnswer, Settlement } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery, redelivered } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
@@ -182,7 +182,7 @@ export class Settler {
     let plain = 0;
     let resultCount = 0;
     for (const { delivery, settlement, follows } of batch) {
-      const { end } = settlement;
+      const end = endOf(settlement);
       if (isPlain(settlement)) plain += 1;
       if (end.kind === "requeue" || end.kind === "putBack") index(lists, delivery.list);
       else if (end.kind === "park") index(parked, delivery.queue);
@@ -208,10 +208,10 @@ export class Settler {
       deadLetterMax,
       plain,
     ];
-    for (const { delivery, settlement } of batch) if (isPlain(settlement)) args.push(delivery.loan);
+    for (const { delivery, settlement } of batch) if (isPlain(settlement)) args.push(nameOf(delivery));
     for (const { delivery, settlement, follows } of batch) {
       if (isPlain(settlement)) continue;
-      args.push(delivery.loan);
+      args.push(nameOf(delivery));
       this.#encodeEnd(args, delivery, settlement, (map, name, stride = 1) =>
         map === "lists"
           ? 3 + (lists.get(name) as number)
@@ -238,9 +238,10 @@ export class Settler {
   #encodeEnd(
     args: (string | number | Uint8Array)[],
     delivery: RedisDelivery,
-    { end }: Settlement,
+    settlement: Settlement,
     at: (map: "lists" | "parked" | "dead", name: string, stride?: number) => number,
   ): void {
+    const end = endOf(settlement);
     switch (end.kind) {
       case "ack":
         args.push("a");
@@ -282,8 +283,12 @@ function requeuedText({ raw, losses }: RedisDelivery, isLoss: boolean): string |
   return isLoss && typeof text === "string" ? withLosses(text, losses + 1) : text;
 }
 
+const nameOf = (delivery: RedisDelivery): string => (delivery.isFanout ? "" : delivery.loan);
+/** What came through a channel was for everybody: there is no place to return it to. */
+const endOf = ({ delivery, end }: Settlement): LoanEnd => (delivery instanceof RedisDelivery && delivery.isFanout ? { kind: "ack" } : end);
 /** Nothing follows from it: the common case, and the cheapest for Redis. */
-const isPlain = ({ end, results, publish }: Settlement): boolean => end.kind === "ack" && !results?.length && !publish?.length;
+const isPlain = (settlement: Settlement): boolean =>
+  endOf(settlement).kind === "ack" && !settlement.results?.length && !settlement.publish?.length;
 /** `settle.lua` takes the plain ones first. */
 const rank = ({ settlement }: Prepared): number => (isPlain(settlement) ? 0 : 1);
 

@@ -5,6 +5,7 @@
  * States: open -> closed. When it closes, each command under way rejects with RedisGoneError: none is sent again.
  * Invariant: a command that got no answer in its time closes the connection, so that no wait is longer than that.
  */
+import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { Command, Redis, type RedisOptions } from "ioredis";
 
@@ -60,6 +61,7 @@ export class RedisConnection {
     this.#client = client;
     this.#closing = closing;
     this.closed = closing.signal;
+    setMaxListeners(0, this.closed); // every consumer listens
     this.server = server;
     this.clientId = clientId;
     this.#clock = clock;

@@ -174,6 +174,7 @@ async function pretendRedis(version: string): Promise<AsyncDisposable & { readon
     socket.on("data", (data) => {
       const text = data.toString().toUpperCase();
       if (text.includes("HELLO")) socket.write("-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n");
+      if (text.includes("CLIENT")) socket.write(":7\r\n");
       if (text.includes("INFO")) {
         const info = `# Server\r\nredis_version:${version}\r\nrun_id:x\r\nloading:0\r\n`;
         socket.write(`$${info.length}\r\n${info}\r\n`);

@@ -8,6 +8,7 @@
 --   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
 --     | k parked due queue list envelope, '' as it was (kept aside) | d dead id record (dead letter); then
 --   number of results, for each: key, seconds to live or 0, document; number of messages, for each: list envelope, or 0 channel envelope
+-- A delivery that came through a channel has no loan: it is written '', ends with a, and what follows from it is written in any case.
 -- Where a list, set, pair or key is meant, its index in KEYS is given.
 -- Returns 1 when all loans were there, else a text with 1 or 0 for each, in order.
 -- Invariant: results and messages are written only for a loan that is there, and removing it is the last write. Whoever takes loans away
@@ -35,6 +36,10 @@ end
 local gone, answers, missing = {}, {}, false
 
 local function is_there(loan)
+  if loan == '' then
+    answers[#answers + 1] = '1'
+    return true
+  end
   local there = trusted or redis.call('HEXISTS', loans, loan) == 1
   answers[#answers + 1] = there and '1' or '0'
   if there then gone[#gone + 1] = loan else missing = true end
