@@ -142,6 +142,29 @@ test("nesting is bounded, in JSON and in what is written", () => {
   expect(() => encodeJson(cycle)).toThrow(ProtocolError);
 });
 
+test("JSON that JSON.parse refuses is read within bounds, or refused", () => {
+  const long = "x\\n".repeat(500_000);
+  expect(decodeJson(`[NaN, "${long}"]`)).toEqual([Number.NaN, long.replaceAll("\\n", "\n")]);
+  for (const text of [
+    `[NaN, "${long}`,
+    `["${"\\".repeat(1_000_001)}"`,
+    "[NaN, 01]",
+    "[NaN,]",
+    '{"a": NaN, }',
+    "NaN NaN",
+    "[-]",
+    "[+1]",
+    '[NaN, "\t"]',
+  ])
+    expect(() => decodeJson(text)).toThrow(ProtocolError);
+  expect(() => decodeJson("9".repeat(1_000_000))).toThrow(ProtocolError); // for JSON.parse it is Infinity
+  expect(() => decodeJson(`[NaN, ${"9".repeat(5000)}]`)).toThrow(/digits/);
+  expect(decodeJson('["\\u0000lovage\\u000012", NaN]')).toEqual(["\u0000lovage\u000012", Number.NaN]);
+  fc.assert(
+    fc.property(fc.json(), fc.nat(), (text, at) => onlyProtocolErrors(() => decodeJson(`[NaN, ${text.slice(0, at % (text.length + 1))}`))),
+  );
+});
+
 test("a decompression bomb stops at the limit", () => {
   const bomb = deflateSync(Buffer.alloc(200 * 1024 * 1024, 0x20));
   const before = process.memoryUsage().rss;

@@ -9,11 +9,13 @@ export function parseInstant(text: string, where = "instant"): WireInstant {
   const found = ISO.exec(text);
   if (!found) throw new ProtocolError("malformed", where, "not an ISO-8601 date and time");
   const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = "", offset = "Z"] = found;
-  const wholeMs = Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second));
-  const check = new Date(wholeMs);
+  const date = new Date(0);
+  date.setUTCFullYear(Number(year), Number(month) - 1, Number(day)); // Date.UTC takes the years 0 to 99 for 1900 to 1999
+  const wholeMs = date.setUTCHours(Number(hour), Number(minute), Number(second));
   if (
-    check.getUTCMonth() !== Number(month) - 1 ||
-    check.getUTCDate() !== Number(day) ||
+    Number(year) === 0 ||
+    date.getUTCMonth() !== Number(month) - 1 ||
+    date.getUTCDate() !== Number(day) ||
     Number(hour) > 23 ||
     Number(minute) > 59 ||
     Number(second) > 59
@@ -31,8 +33,12 @@ function offsetMs(offset: string): number {
   return (offset.startsWith("-") ? -seconds : seconds) * 1000;
 }
 
-/** `2026-11-21T02:15:52.024000+00:00`. @param at ms since 1970 */
+const YEAR_1 = Date.parse("0001-01-01T00:00:00.000Z");
+const YEAR_9999 = Date.parse("9999-12-31T23:59:59.999Z");
+
+/** `2026-11-21T02:15:52.024000+00:00`. @param at ms since 1970 @throws ProtocolError outside of the years 1 to 9999, which are all that Python has. */
 export function formatInstant(at: number): WireInstant {
   const ms = Math.round(at);
+  if (!(ms >= YEAR_1 && ms <= YEAR_9999)) throw new ProtocolError("unsupported", "instant", "not within the years 1 to 9999");
   return { at: ms, text: `${new Date(ms).toISOString().slice(0, -1)}000+00:00` };
 }
