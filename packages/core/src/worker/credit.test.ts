@@ -46,6 +46,21 @@ test("waiting ends with the signal's reason", async () => {
   await expect(credit.whenFree(stop.signal)).rejects.toThrow("stopped");
 });
 
+test("it grows, and wakes who waits; it shrinks, and what is taken already stays", async () => {
+  const credit = new LoanCredit({ busy: 1, held: 2 });
+  credit.take();
+  const waiting = credit.whenFree(never);
+  credit.resize({ busy: 3, held: 6 });
+  await waiting;
+  expect(credit.free()).toBe(2);
+  credit.take();
+  credit.resize({ busy: 1, held: 2 });
+  expect(credit.free()).toBe(0);
+  credit.freeSlot();
+  credit.freeLoan();
+  expect(credit.free()).toBe(0);
+});
+
 test("closed credit is never free", () => {
   const credit = new LoanCredit({ busy: 5, held: 10 });
   credit.close();

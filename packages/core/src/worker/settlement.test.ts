@@ -20,6 +20,7 @@ const rules: SettlementRules = {
   resultExtended: false,
   resultExpiresMs: 86_400_000,
   codec: { serializer: "json" },
+  maxDeliveries: 3,
 };
 
 function run(options: Partial<ResolvedTaskOptions> = {}, isAcked = false, task: Partial<OutgoingTask> = {}): EndedRun {
@@ -67,6 +68,15 @@ test.each<[string, Outcome, Partial<ResolvedTaskOptions>, string, string[]]>([
   ["lease lost", { kind: "leaseLost" }, {}, "requeue to the front", []],
 ])("late ack, %s", (_, outcome, options, end, states) => {
   expect(plan(outcome, run(options))).toEqual({ end, states, published: outcome.kind === "retry" ? 1 : 0 });
+});
+
+test("a message whose child died counts one loss, and is dead-lettered at as many as are allowed", () => {
+  const after = (losses: number): EndedRun => ({ ...run(), delivery: { queue: "celery", losses, loan: "1" } as unknown as Delivery });
+  expect(planSettlement(childLost, after(1), rules, NOW)).toMatchObject({ end: { kind: "requeue", to: "front", isLoss: true } });
+  const poison = planSettlement(childLost, after(2), rules, NOW);
+  expect(poison).toMatchObject({ end: { kind: "deadLetter", record: { reason: "poison", losses: 3, task: "shop.add" } } });
+  expect(poison.results?.map(({ state }) => state)).toEqual(["FAILURE"]);
+  expect(planSettlement({ kind: "interrupted" }, after(2), rules, NOW)).not.toMatchObject({ end: { isLoss: true } });
 });
 
 // After an early ack there is nothing left to give back: every end is recorded, whatever the options say.

@@ -36,6 +36,21 @@ test("errors that are retried become retries until none is left; one that was to
   expect(final(failed, interrupted, 0, ALL)).toBe("interrupted");
 });
 
+test("what was weighed where it failed is not weighed again, and yields to what the worker decided", () => {
+  const weighed: Outcome = { kind: "failed", error: new Error("no"), isWeighed: true };
+  const plan = { delayMs: 0, etaAt: undefined, retries: 1, error: undefined, changes: {} };
+  expect(final(weighed, undefined, 0, ALL)).toBe("failed");
+  expect(final(weighed, interrupted, 0, ALL)).toBe("interrupted");
+  expect(final({ kind: "retry", plan, isAutomatic: true }, interrupted, 0, NEVER)).toBe("interrupted");
+  expect(final({ kind: "retry", plan }, interrupted, 0, NEVER)).toBe("retry"); // the task asked for it
+});
+
+test("a child that died while its task was told to stop is no loss", () => {
+  const lost: Outcome = { kind: "childLost", error: new Error("SIGKILL") };
+  expect(final(lost, interrupted, 0, ALL)).toBe("interrupted");
+  expect(final(lost, undefined, 0, ALL)).toBe("childLost");
+});
+
 test("a matcher that throws is the failure, instead of taking the worker with it", () => {
   const broken = new Error("matcher");
   const retry: ResolvedRetry = {

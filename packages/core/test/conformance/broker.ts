@@ -471,6 +471,20 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
         expect(await ready("q")).toBe(0);
       });
 
+      test("a requeue that says it is a loss counts as one, and is marked redelivered like any other", async () => {
+        await publish("q", "a", "b");
+        const [first] = (await take(broker, ["q"], 1)) as [Delivery];
+        expect(await settleAll(broker, [first], { kind: "requeue", to: "front", isLoss: true })).toEqual(["settled"]);
+        const [again] = (await take(broker, ["q"], 1)) as [Delivery];
+        expect([idOf(again), again.losses, again.open().info.redelivered]).toEqual(["a", 1, true]);
+        expect(again.open().message.headers).toMatchObject(first.open().message.headers);
+        await settleAll(broker, [again], { kind: "requeue", to: "front", isLoss: true });
+        const [last] = (await take(broker, ["q"], 1)) as [Delivery];
+        expect([idOf(last), last.losses]).toEqual(["a", 2]);
+        await settleAll(broker, [last], { kind: "requeue", to: "front" });
+        expect((await take(broker, ["q"], 1))[0]?.losses).toBe(2);
+      });
+
       test("losses add up, survive a requeue and parking, and lead to the dead letters", async () => {
         if (!broker.leases) return;
         await publish("q", "a");

@@ -175,7 +175,7 @@ export class ChildPool implements Pool {
 
   /** Starts what is missing, and lets go of what is too much. */
   #balance(): void {
-    if (this.#isStopping) return;
+    if (this.#isStopping) return this.#count();
     const staying = [...this.#members].filter((member) => member.state !== "leaving" && !member.leavesNext);
     if (this.#restart === undefined) for (let i = staying.length; i < this.#wanted; i++) this.#spawn();
     const surplus = staying.toSorted((a, b) => rank(a) - rank(b)).slice(0, Math.max(0, staying.length - this.#wanted));
@@ -312,8 +312,8 @@ export class ChildPool implements Pool {
     this.#forgetIdle(member);
     member.state = "leaving";
     member.deadline?.cancel();
-    member.child.send({ kind: "stop" });
     member.deadline = this.#options.clock.timer(STOP_GRACE_MS, () => member.child.kill());
+    member.child.send({ kind: "stop" });
     this.#balance();
   }
 
