@@ -25,6 +25,11 @@ const DEAD_LETTER_MAX = 10_000;
 export async function openRedisBroker(spec: RedisSpec, deps: RedisDeps): Promise<Broker> {
   const address = parseRedisAddress(spec);
   const options = resolveBrokerOptions(spec.transportOptions ?? {}, address.db);
+  if (spec.failoverUrls?.length)
+    deps.logger.warn(
+      { used: address.location },
+      "several broker URLs were given: failing over between them is not supported yet, only the first is used",
+    );
   const newLink = (purpose: string, more: Omit<LinkOptions, "purpose"> = {}): RedisLink =>
     new RedisLink(address, spec, deps, { purpose, ...more });
   const context = {

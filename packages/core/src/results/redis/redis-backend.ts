@@ -121,6 +121,7 @@ export class RedisBackend implements ResultBackend {
           return await abortable(act(connection), both);
         } catch (error) {
           signal?.throwIfAborted();
+          if (late.signal.aborted) this.#commands.current?.destroy(); // what did not answer for so long will not
           if (late.signal.aborted) throw new BackendUnavailableError(this.location, last ?? this.#commands.lastFailure ?? error);
           last = error;
           const passes = error instanceof RedisGoneError || (error instanceof RedisAnswerError && error.transient && error.word !== "OOM");

@@ -5,6 +5,8 @@
 export interface RedisSpec {
   /** `redis://`, `rediss://`, `redis+socket://` or `socket://`. Holds credentials: never log it. */
   readonly url: string;
+  /** Not used yet: only `url` is. */
+  readonly failoverUrls?: readonly string[] | undefined;
   /** kombu's transport options, in its spelling (`global_keyprefix`) or in camelCase (`globalKeyprefix`), durations in seconds. */
   readonly transportOptions?: Readonly<Record<string, unknown>>;
   /** Wins over what the URL's query says. `null`: as the URL says. */

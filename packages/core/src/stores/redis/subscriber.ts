@@ -16,6 +16,7 @@ export interface SubscriberEvents {
 const PORTION = 500;
 /** An idle subscription is asked for life so often; a broken one costs no more than this and an answer's time. */
 const PING_MS = 10_000;
+const PONG_MS = 5000;
 
 export class Subscriber {
   readonly #link: RedisLink;
@@ -117,7 +118,10 @@ export class Subscriber {
       PING_MS,
       () => {
         if (!connection.isOpen) return;
-        if (this.#wanted.size > 0) connection.command("PING", []).catch(() => undefined); // its silence ends the connection
+        if (this.#wanted.size > 0) {
+          connection.mustAnswerWithin(PONG_MS);
+          connection.command("PING", []).catch(() => undefined); // its silence ends the connection
+        }
         this.#keepAlive(connection);
       },
       { background: true },

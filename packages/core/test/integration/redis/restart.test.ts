@@ -55,7 +55,7 @@ test("a server that comes back empty: what was on loan is lost, and said to be",
 test("a link that died without a word is found out, and the consumer goes on over another", async () => {
   await using server = await RedisServer.start();
   await using link = await TcpProxy.start(server.port);
-  await using broker = await openBroker(link.url);
+  await using broker = await openBroker(link.url, { connectTimeoutMs: 1000 });
   await using producer = await openBroker(server.url);
   const taken: Delivery[] = [];
   let disconnects = 0;

@@ -14,6 +14,7 @@ if why == 'grave' and ends then
   return -1
 end
 for i = 5, #KEYS do redis.call('LLEN', KEYS[i]) end
+redis.call('HDEL', KEYS[1], '') -- before Redis 7 a script that has written is not stopped by a full memory
 local moved = 0
 for i = 5, #KEYS, 2 do
   while redis.call('LMOVE', KEYS[i], KEYS[i + 1], 'LEFT', 'RIGHT') do moved = moved + 1 end

@@ -48,6 +48,7 @@ local function take(source, index, share)
   return taken
 end
 
+if inboxes > 0 then redis.call('HDEL', loans, '') end -- before Redis 7 a script that has written is not stopped by a full memory
 for i = 2, 2 * inboxes, 2 do
   if length[i] > 0 then
     want = want - take(KEYS[i], i + 1, math.min(want, length[i]))
