@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** What users need: the app, its tasks, their results, and the errors that all of these can throw. */
 export { Lovage, type LovageOptions } from "./app/app.ts";
 export { AsyncResult, type GetOptions, type RevokeOptions } from "./app/async-result.ts";

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `lovage/protocol`: Celery's wire as pure functions, and the values that JavaScript has no type of its own for. */
 export { decodeEnvelope, encodeEnvelope, type DecodedEnvelope } from "./envelope.ts";
 export { ProtocolError, type ProtocolProblem } from "./errors.ts";

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `lovage/worker`: runs an app's tasks, in a process of its own (`lovage worker`) or in yours. */
 export { Worker, WorkerStoppedWhileStarting } from "./worker.ts";
 export type { WorkerOptions, WorkerState, WorkerStatus } from "./worker.ts";

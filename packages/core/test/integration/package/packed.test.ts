@@ -99,8 +99,6 @@ console.log(sum, made);
     "--target",
     "es2023",
     "--allowImportingTsExtensions",
-    "--types",
-    "node",
     "typed.ts",
   ];
   expect(() =>
