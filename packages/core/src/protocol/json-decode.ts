@@ -112,6 +112,7 @@ function reviveTyped(map: Record<string, unknown>, where: string): unknown {
     case "datetime":
       return new WireDate(parseInstant(value, where));
     case "date":
+      parseInstant(value, where); // refuses what is none
       return new PlainDate(value);
     case "time":
       return new PlainTime(value);

@@ -1,7 +1,7 @@
 import type { WireInstant } from "./message.ts";
 
 /** Small values for what Python has in JSON messages and JavaScript lacks. `toString()` is the text on the wire. */
-abstract class TextValue {
+export abstract class TextValue {
   readonly text: string;
 
   constructor(text: string) {

@@ -1,12 +1,12 @@
 /** How values become bodies of messages and results: kombu's serializers, by name and by content type. */
 import { isAscii } from "node:buffer";
-import { decode as decodeMsgpack, encode as encodeMsgpack } from "@msgpack/msgpack";
-import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { asBuffer } from "./bytes.ts";
 import { compress, decompress } from "./compression.ts";
 import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson } from "./json.ts";
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
+import { decodeMsgpack, encodeMsgpack } from "./msgpack.ts";
+import { decodeYaml, encodeYaml } from "./yaml.ts";
 
 export type SerializerName = string;
 
@@ -37,21 +37,19 @@ registerSerializer({
   encode: (value, { typed }) => encodeJson(value, { typed }),
   decode: (data, limits) => decodeJson(text(data), limits, "body"),
 });
-/** Other serializers write what JSON can hold, so that a value means the same in each. */
-const plainJson = (value: unknown): unknown => decodeJson(encodeJson(value, { typed: false }));
 registerSerializer({
   name: "yaml",
   contentType: "application/x-yaml",
   contentEncoding: "utf-8",
-  encode: (value) => stringifyYaml(plainJson(value)),
-  decode: (data) => parseYaml(text(data), { maxAliasCount: 100, intAsBigInt: false }) as unknown,
+  encode: encodeYaml,
+  decode: (data, limits) => decodeYaml(text(data), limits),
 });
 registerSerializer({
   name: "msgpack",
   contentType: "application/x-msgpack",
   contentEncoding: "binary",
-  encode: (value) => encodeMsgpack(value, { useBigInt64: true, ignoreUndefined: false }),
-  decode: (data) => decodeMsgpack(data),
+  encode: encodeMsgpack,
+  decode: decodeMsgpack,
 });
 
 /** Known, and refused whatever is accepted: reading it would run code. */
@@ -87,11 +85,20 @@ export interface EncodeBodyOptions {
 export function encodeBody(value: unknown, options: EncodeBodyOptions): EncodedBody {
   const serializer = serializerFor(options.serializer);
   const { contentType, contentEncoding } = serializer;
-  const encoded = serializer.encode(value, { typed: options.typed !== false });
+  const encoded = encodeWith(serializer, value, options.typed !== false);
   const data = typeof encoded === "string" ? Buffer.from(encoded, "utf8") : encoded;
   if (!options.compression) return { body: data, contentType, contentEncoding, compression: undefined };
   const compressed = compress(data, options.compression);
   return { body: compressed.data, contentType, contentEncoding, compression: compressed.contentType };
+}
+
+function encodeWith(serializer: Serializer, value: unknown, typed: boolean): Uint8Array | string {
+  try {
+    return serializer.encode(value, { typed });
+  } catch (error) {
+    if (error instanceof ProtocolError) throw error;
+    throw new ProtocolError("unsupported", "body", `${serializer.name} could not write it: see the cause`, { cause: error });
+  }
 }
 
 export interface BodyPart {
