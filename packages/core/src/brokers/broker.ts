@@ -225,15 +225,22 @@ export interface DeadLetterRecord {
   /** Unique among dead letters: the task's id where known, else a fresh one. */
   readonly id: string;
   readonly task: string | undefined;
-  readonly reason: "undecodable" | "unknownTask" | "poison" | "retriesExhausted" | "rejected" | "expired";
+  readonly reason: DeadLetterReason;
   /** One line, no arguments in it. */
   readonly error: string;
+  /** Of the error, where there is one. At most a few thousand characters. */
+  readonly stack?: string;
   readonly worker: string;
-  /** ms since 1970. */
+  /** When it was given up, ms since 1970. */
   readonly at: number;
   readonly losses: number;
   readonly retries: number;
 }
+
+/** `failed`: with an error that is not retried; `retriesExhausted`: after the last of its retries. */
+export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number];
+
+export const DEAD_LETTER_REASONS = ["undecodable", "unknownTask", "poison", "failed", "retriesExhausted", "rejected", "expired"] as const;
 
 export interface DeadLetter extends DeadLetterRecord {
   readonly queue: string;
@@ -241,11 +248,56 @@ export interface DeadLetter extends DeadLetterRecord {
 }
 
 export interface DeadLetters {
-  /** Newest first. `cursor` comes from the page before. */
-  page(queue: string, options: { readonly limit: number; readonly cursor?: string }): Promise<DeadLetterPage>;
-  /** Moves one back to its queue, bytes untouched. False when it is not there. */
-  restore(queue: string, id: string): Promise<boolean>;
-  purge(queue: string): Promise<number>;
+  /**
+   * Newest first. `cursor` comes from the page before. One page looks at a bounded number of letters, however many there
+   * are: with a filter it may hold few or none, and there is more as long as it has a cursor.
+   */
+  page(queue: string, options: DeadLetterPageOptions): Promise<DeadLetterPage>;
+  /** The newest of that id. */
+  get(queue: string, id: string): Promise<DeadLetter | undefined>;
+  /** How many there are for each reason that occurs. Looks at all of them, in portions. */
+  count(queue: string, filter?: DeadLetterFilter): Promise<DeadLetterCounts>;
+  /**
+   * Moves one to the back of its queue as a message that begins anew (`begunAnew` in envelope-edits.ts): a fresh delivery
+   * tag, no losses, no retries behind it; all else is untouched. False when it is not there.
+   */
+  restore(queue: string, id: string, options?: RestoreOptions): Promise<boolean>;
+  /** Discards one. False when it is not there. */
+  remove(queue: string, id: string): Promise<boolean>;
+  /** Discards all that match, in portions. Returns how many. */
+  purge(queue: string, filter?: DeadLetterFilter): Promise<number>;
+}
+
+/** A letter must satisfy all that is given. */
+export interface DeadLetterFilter {
+  readonly reasons?: readonly DeadLetterReason[];
+  readonly tasks?: readonly string[];
+  /** Given up at or after this, ms since 1970. */
+  readonly since?: number;
+  /** Given up before this, ms since 1970. */
+  readonly before?: number;
+}
+
+export interface DeadLetterPageOptions {
+  readonly limit: number;
+  readonly cursor?: string;
+  readonly filter?: DeadLetterFilter;
+}
+
+export interface RestoreOptions {
+  /** Goes to the queue instead of the envelope that was kept: the same message with other arguments. */
+  readonly raw?: string;
+}
+
+export type DeadLetterCounts = Readonly<Partial<Record<DeadLetterReason, number>>>;
+
+/** What a queue keeps of its dead letters; the oldest make room when one arrives, the newest always stays. */
+export interface DeadLetterCaps {
+  readonly max: number;
+  /** Of envelopes and records; Infinity for no limit. */
+  readonly maxBytes: number;
+  /** Infinity for no limit. */
+  readonly maxAgeMs: number;
 }
 
 export interface DeadLetterPage {

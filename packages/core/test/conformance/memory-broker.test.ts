@@ -17,7 +17,7 @@ brokerConformance("memory", async () => {
   const deps = { clock: systemClock };
   kept.keep(forgotten(one.name));
   return {
-    open: async () => kept.keep(await openMemoryBroker(one, deps)),
+    open: async (caps) => kept.keep(await openMemoryBroker({ ...one, ...caps }, deps)),
     openBackend: async () => kept.keep(await openMemoryBackend(one, deps)),
     inject: async (queue, raw) => kept.keep(await openMemoryBroker(one, deps)).inject(queue, raw),
     [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),

@@ -32,7 +32,8 @@ for (const { name, transportOptions, backendDb } of [
     const hand = new Redis(server.url);
     await hand.flushall();
     return {
-      open: async (): Promise<Broker> => keep(await openRedisBroker({ url: server.url, transportOptions, leaseMs: 300 }, deps)),
+      open: async (caps): Promise<Broker> =>
+        keep(await openRedisBroker({ url: server.url, transportOptions, leaseMs: 300, ...caps }, deps)),
       openBackend: async () => keep(await openRedisBackend({ url: server.url.replace("/0", `/${backendDb}`) }, deps)),
       inject: async (queue, raw) => void (await hand.lpush(`${transportOptions.global_keyprefix ?? ""}${queue}`, Buffer.from(raw))),
       async [Symbol.asyncDispose]() {

@@ -22,19 +22,20 @@ for (const { name, shared } of [
   brokerConformance(name, async () => {
     const kept = new Kept();
     const { path } = kept.keep(await temporaryDatabase());
-    const spec = sqliteSpec(path);
+    const plain = sqliteSpec(path);
     let isFirst = true;
     return {
-      open: async () => {
+      open: async (caps) => {
+        const spec = { ...plain, ...caps };
         const lease = !shared && !isFirst ? await openUnshared(spec, deps) : undefined;
         isFirst = false;
         return kept.keep(lease === undefined ? await openSqliteBroker(spec, deps) : new SqliteBroker(spec, lease, deps));
       },
-      openBackend: async () => kept.keep(await openSqliteBackend(spec, deps)),
+      openBackend: async () => kept.keep(await openSqliteBackend(plain, deps)),
       inject: async (queue, raw) => {
-        await using lease = await openUnshared(spec, deps);
+        await using lease = await openUnshared(plain, deps);
         const rows = new MessageRows(lease.file);
-        await lease.file.write(() => rows.post([{ text: raw, exchange: "", routingKey: queue, step: 0 }]), spec);
+        await lease.file.write(() => rows.post([{ text: raw, exchange: "", routingKey: queue, step: 0 }]), plain);
         lease.file.bell.ring("ready");
       },
       [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose](),

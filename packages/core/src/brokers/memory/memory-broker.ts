@@ -9,18 +9,19 @@ import type { Clock } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterPage, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
+  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
   Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, SettleAnswer,
   SettleOptions, Settlement, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
 import { BrokerRefusedError, PublishError } from "../errors.ts";
-import { poisonRecord, priorityOf, redelivered, replaced } from "../envelope-edits.ts";
+import { poisonRecord, redelivered, replaced } from "../envelope-edits.ts";
+import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { Inbox } from "../inbox.ts";
 import { topicMatches } from "../topic.ts";
+import { MemoryDeadLetters } from "./dead-letters.ts";
 import type { Entry, Loan, MemoryStore } from "./store.ts";
 import type { MemorySpec } from "./spec.ts";
 
-const DEAD_LETTERS_KEPT = 10_000;
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 /** How often a consumer that waits says that it is alive. */
 const ALIVE_MS = 2000;
@@ -41,7 +42,7 @@ export class MemoryBroker implements Broker {
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #keep: number;
+  readonly #caps: DeadLetterCaps;
   readonly #closed = new AbortController();
 
   constructor(spec: MemorySpec, store: MemoryStore, { clock, logger = silentLogger }: MemoryDeps) {
@@ -49,7 +50,7 @@ export class MemoryBroker implements Broker {
     this.#store = store;
     this.#clock = clock;
     this.#logger = logger;
-    this.#keep = spec.deadLetterMax ?? DEAD_LETTERS_KEPT;
+    this.#caps = deadLetterCaps(spec);
     this.leases = {
       renew: async (worker, durationMs) => this.#renew(worker, durationMs),
       sweep: async (options) => this.#sweep(options),
@@ -64,16 +65,7 @@ export class MemoryBroker implements Broker {
       publish: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),
       subscribe: (exchange, pattern, signal) => this.#subscribe(exchange, pattern, signal),
     };
-    this.deadLetters = {
-      page: async (queue, options) => this.#deadPage(queue, options),
-      restore: async (queue, id) => this.#restore(queue, id),
-      purge: async (queue) => {
-        const dead = store.dead(queue);
-        const count = dead.size;
-        dead.clear();
-        return count;
-      },
-    };
+    this.deadLetters = new MemoryDeadLetters(store);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -138,7 +130,7 @@ export class MemoryBroker implements Broker {
           this.#store.park(entry, end.dueAt);
           break;
         case "deadLetter":
-          this.#store.bury(entry, end.record, this.#keep);
+          this.#store.bury(entry, end.record, this.#caps);
           break;
       }
       return "settled";
@@ -241,7 +233,7 @@ export class MemoryBroker implements Broker {
     const poison = entries.filter(({ losses }) => losses >= maxDeliveries);
     const returned = entries.filter(({ losses }) => losses < maxDeliveries);
     for (const entry of poison) {
-      this.#store.bury(entry, poisonRecord(entry.raw, entry.losses, worker, this.#clock.now()), this.#keep);
+      this.#store.bury(entry, poisonRecord(entry.raw, entry.losses, worker, this.#clock.now()), this.#caps);
     }
     this.#giveBack(returned);
     return { returned: returned.length, deadLettered: poison.length };
@@ -281,23 +273,6 @@ export class MemoryBroker implements Broker {
     this.#store.subscriptions.add(subscription);
     signal.addEventListener("abort", () => this.#store.subscriptions.delete(subscription), { once: true });
     return inbox;
-  }
-
-  /** The cursor is the number of the last entry of the page before. */
-  #deadPage(queue: string, { limit, cursor }: { readonly limit: number; readonly cursor?: string }): DeadLetterPage {
-    const before = cursor === undefined ? Infinity : Number(cursor);
-    const rest = [...this.#store.dead(queue)].toReversed().filter(([number]) => number < before);
-    const page = rest.slice(0, limit);
-    return { entries: page.map(([, letter]) => letter), cursor: rest.length > limit ? String(page.at(-1)?.[0]) : undefined };
-  }
-
-  #restore(queue: string, id: string): boolean {
-    const dead = this.#store.dead(queue);
-    const found = [...dead].findLast(([, letter]) => letter.id === id);
-    if (found === undefined) return false;
-    dead.delete(found[0]);
-    this.#store.add(queue, found[1].raw, priorityOf(found[1].raw));
-    return true;
   }
 }
 

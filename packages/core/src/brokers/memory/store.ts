@@ -5,11 +5,12 @@
  */
 import { PRIORITY_STEPS, priorityStep, type PriorityStep } from "../priority.ts";
 import { boundQueues, type Binding } from "../topic.ts";
-import type { DeadLetter, DeadLetterRecord, QueueDepth, QueueSpec } from "../broker.ts";
+import type { DeadLetterCaps, DeadLetterRecord, QueueDepth, QueueSpec } from "../broker.ts";
 import { takeFairly } from "../fair-take.ts";
 import type { Inbox } from "../inbox.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Deque } from "./deque.ts";
+import { Graveyard } from "./dead-letters.ts";
 
 /** One message, as its envelope. Changed only by replacing `raw` and raising `losses`. */
 export interface Entry {
@@ -31,8 +32,7 @@ interface Queue {
   readonly ready: Readonly<Record<PriorityStep, Deque<Entry>>>;
   /** By due time; equal times keep their order. */
   readonly parked: Parked[];
-  /** By number; oldest first. */
-  readonly dead: Map<number, DeadLetter>;
+  readonly dead: Graveyard;
 }
 
 interface Parked {
@@ -173,16 +173,11 @@ export class MemoryStore {
     return { moved, nextDueAt };
   }
 
-  bury(entry: Entry, record: DeadLetterRecord, keep: number): void {
-    const { dead } = this.#queue(entry.queue);
-    dead.set(this.nextNumber(), { ...record, queue: entry.queue, raw: entry.raw });
-    for (const oldest of dead.keys()) {
-      if (dead.size <= keep) break;
-      dead.delete(oldest);
-    }
+  bury(entry: Entry, record: DeadLetterRecord, caps: DeadLetterCaps): void {
+    this.#queue(entry.queue).dead.add(this.nextNumber(), { ...record, queue: entry.queue, raw: entry.raw }, caps);
   }
 
-  dead(queue: string): Map<number, DeadLetter> {
+  dead(queue: string): Graveyard {
     return this.#queue(queue).dead;
   }
 
@@ -252,7 +247,7 @@ export class MemoryStore {
     let queue = this.#queues.get(name);
     if (queue === undefined) {
       const ready = { 0: new Deque<Entry>(), 3: new Deque<Entry>(), 6: new Deque<Entry>(), 9: new Deque<Entry>() };
-      this.#queues.set(name, (queue = { ready, parked: [], dead: new Map() }));
+      this.#queues.set(name, (queue = { ready, parked: [], dead: new Graveyard() }));
     }
     return queue;
   }

@@ -4,6 +4,7 @@ import type { Logger } from "../../shared/log.ts";
 import type { Shard } from "../../stores/redis/keys.ts";
 import type { LinkOptions, RedisLink } from "../../stores/redis/link.ts";
 import type { BrokerOptions } from "../../stores/redis/options.ts";
+import type { DeadLetterCaps } from "../broker.ts";
 
 export interface RedisContext {
   /** Without credentials. */
@@ -19,7 +20,7 @@ export interface RedisContext {
   readonly random: Random;
   readonly logger: Logger;
   readonly leaseMs: number;
-  readonly deadLetterMax: number;
+  readonly deadLetterCaps: DeadLetterCaps;
 }
 
 /** A loan's script must be told to any later sweep for so long that it was taken away. */

@@ -6,6 +6,7 @@ import { type LinkOptions, RedisLink } from "../../stores/redis/link.ts";
 import { resolveBrokerOptions } from "../../stores/redis/options.ts";
 import type { RedisSpec } from "../../stores/redis/spec.ts";
 import type { Broker } from "../broker.ts";
+import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { RedisBroker } from "./redis-broker.ts";
 
 export interface RedisDeps {
@@ -16,7 +17,6 @@ export interface RedisDeps {
 
 const PUBLISH_TIMEOUT_MS = 5000;
 const LEASE_MS = 10_000;
-const DEAD_LETTER_MAX = 10_000;
 
 /**
  * Connects when it is first used, not now.
@@ -41,7 +41,7 @@ export async function openRedisBroker(spec: RedisSpec, deps: RedisDeps): Promise
     commands: newLink("commands"),
     newLink,
     leaseMs: spec.leaseMs ?? LEASE_MS,
-    deadLetterMax: spec.deadLetterMax ?? DEAD_LETTER_MAX,
+    deadLetterCaps: deadLetterCaps(spec),
   };
   return new RedisBroker(context, address, spec.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS);
 }

@@ -10,7 +10,7 @@ import { newId } from "../../shared/ids.ts";
 import { asNumber } from "../../stores/redis/answers.ts";
 import type { RedisAddress } from "../../stores/redis/address.ts";
 import { RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
-import { deadKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
+import { deadIndexKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type {
@@ -172,7 +172,7 @@ export class RedisBroker implements Broker {
           queues.map(async (queue) => {
             const [parked, dead, ...ready] = await Promise.all([
               connection.command("ZCARD", [parkedKey(shard, queue)]),
-              connection.command("HLEN", [deadKey(shard, queue)]),
+              connection.command("ZCARD", [deadIndexKey(shard, queue)]),
               ...this.#listsOf(queue).map(async (list) => await connection.command("LLEN", [list])),
             ]);
             return {

@@ -14,6 +14,7 @@ import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { LoanEnd, Outgoing, SettleAnswer, Settlement } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
+import { capsArgument } from "./dead-letters.ts";
 import { RedisDelivery, redelivered } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
 import { withLosses } from "./losses.ts";
@@ -174,7 +175,7 @@ export class Settler {
     isRepetition: boolean,
     results: SharedRedis | undefined,
   ): { keys: string[]; args: (string | number | Uint8Array)[] } {
-    const { shard, db, deadLetterMax } = this.#context;
+    const { shard, db, deadLetterCaps } = this.#context;
     const lists = new Map<string, number>();
     const parked = new Map<string, number>();
     const dead = new Map<string, number>();
@@ -205,7 +206,7 @@ export class Settler {
       lists.size,
       parked.size,
       dead.size,
-      deadLetterMax,
+      capsArgument(deadLetterCaps),
       plain,
     ];
     for (const { delivery, settlement } of batch) if (isPlain(settlement)) args.push(nameOf(delivery));

@@ -12,6 +12,7 @@ import { deadIndexKey, deadKey, loansKey, sweptKey, workersKey } from "../../sto
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DeadLetterRecord } from "../broker.ts";
 import { type RedisContext, SWEPT_MARK_MS } from "./context.ts";
+import { capsArgument } from "./dead-letters.ts";
 import { splitEntry } from "./delivery.ts";
 import { readLosses, withLosses } from "./losses.ts";
 
@@ -51,7 +52,7 @@ export async function returnLoans(
       how.why,
       how.why === "own" ? how.epoch : "",
       SWEPT_MARK_MS,
-      context.deadLetterMax,
+      capsArgument(context.deadLetterCaps),
       plan.lists.length,
       ...plan.moves,
     ];

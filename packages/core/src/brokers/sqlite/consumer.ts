@@ -4,7 +4,7 @@
  */
 import { sleep } from "../../shared/clock.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
-import type { ConsumeOptions, Delivery } from "../broker.ts";
+import type { ConsumeOptions, DeadLetterCaps, Delivery } from "../broker.ts";
 import { SqliteDelivery } from "./delivery.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
 import { loseLoans } from "./losses.ts";
@@ -16,7 +16,7 @@ export interface ConsumerOptions extends ConsumeOptions {
   /** Tells this open broker from all others. */
   readonly consumer: string;
   readonly timeoutMs: number;
-  readonly deadLetterMax: number;
+  readonly deadLetterCaps: DeadLetterCaps;
   /** Numbers a reserve; never twice for one holder. */
   readonly nextTake: () => number;
 }
@@ -100,9 +100,9 @@ export class SqliteConsumer {
 
   /** In a transaction. The loans of a predecessor of the same name return, as lost. */
   #enter(): WorkerRow {
-    const { file, worker, consumer, deadLetterMax } = this.#options;
+    const { file, worker, consumer, deadLetterCaps } = this.#options;
     const predecessor = this.#workers.consume(worker, consumer);
-    if (predecessor !== undefined) loseLoans(file, predecessor, { maxDeliveries: Infinity, deadLetterMax });
+    if (predecessor !== undefined) loseLoans(file, predecessor, { maxDeliveries: Infinity, deadLetterCaps });
     return this.#workers.find(worker) as WorkerRow; // just made
   }
 

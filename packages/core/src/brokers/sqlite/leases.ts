@@ -1,6 +1,6 @@
 /** Leases over the database: who holds one, and what becomes of the loans of who lost it. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
-import type { LeaseInfo, Leases, LeaseState, SweepOptions, SweepReport } from "../broker.ts";
+import type { DeadLetterCaps, LeaseInfo, Leases, LeaseState, SweepOptions, SweepReport } from "../broker.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
 import { loseLoans } from "./losses.ts";
 import { MessageRows } from "./message-rows.ts";
@@ -8,7 +8,7 @@ import { MessageRows } from "./message-rows.ts";
 export interface SqliteLeasesOptions {
   readonly file: SqliteFile;
   readonly timeoutMs: number;
-  readonly deadLetterMax: number;
+  readonly deadLetterCaps: DeadLetterCaps;
 }
 
 export class SqliteLeases implements Leases {
@@ -86,7 +86,7 @@ export class SqliteLeases implements Leases {
   }
 
   #sweepWorker(worker: WorkerRow, maxDeliveries: number) {
-    const lost = loseLoans(this.#file, worker, { maxDeliveries, deadLetterMax: this.#options.deadLetterMax });
+    const lost = loseLoans(this.#file, worker, { maxDeliveries, deadLetterCaps: this.#options.deadLetterCaps });
     this.#workers.lose(worker);
     return { worker, ...lost };
   }

@@ -1,5 +1,6 @@
 /** What becomes of the loans of a worker that is gone, in a write transaction of the file. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
+import type { DeadLetterCaps } from "../broker.ts";
 import { poisonRecord } from "../envelope-edits.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
 import { MessageRows } from "./message-rows.ts";
@@ -7,18 +8,18 @@ import { MessageRows } from "./message-rows.ts";
 export interface LossLimits {
   /** At so many losses a message is dead-lettered. */
   readonly maxDeliveries: number;
-  readonly deadLetterMax: number;
+  readonly deadLetterCaps: DeadLetterCaps;
 }
 
 /** Each loan counts as a loss; the messages return to the front, marked redelivered, or go to the dead letters. */
-export function loseLoans(file: SqliteFile, { holder, name }: WorkerRow, { maxDeliveries, deadLetterMax }: LossLimits) {
+export function loseLoans(file: SqliteFile, { holder, name }: WorkerRow, { maxDeliveries, deadLetterCaps }: LossLimits) {
   const messages = new MessageRows(file);
   const loans = new LeaseRows(file).takeLoans(holder).map((row) => ({ ...row, losses: row.losses + 1 }));
   const poison = loans.filter(({ losses }) => losses >= maxDeliveries);
   const returned = loans.filter(({ losses }) => losses < maxDeliveries);
   for (const row of poison) {
     const record = poisonRecord(messages.envelope(row.message), row.losses, name, file.clock.now());
-    messages.bury(row, record, deadLetterMax);
+    messages.bury(row, record, deadLetterCaps);
   }
   for (const { message } of returned) messages.markRedelivered(message);
   messages.returned(returned);

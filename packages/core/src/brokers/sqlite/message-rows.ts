@@ -6,7 +6,7 @@ import { redelivered, type Envelope } from "../envelope-edits.ts";
 import { takeFairly } from "../fair-take.ts";
 import { PRIORITY_STEPS, type PriorityStep } from "../priority.ts";
 import { boundQueues, type Binding } from "../topic.ts";
-import type { DeadLetterRecord, LoanId } from "../broker.ts";
+import type { DeadLetterCaps, DeadLetterReason, DeadLetterRecord, LoanId } from "../broker.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import { parseLoan } from "./delivery.ts";
 
@@ -49,6 +49,10 @@ interface Lane {
   readonly queue: string;
   readonly step: PriorityStep;
   readonly texts: Envelope[];
+}
+
+export interface ExhumedRow extends Omit<MessageRow, "place" | "losses" | "queue"> {
+  readonly reason: DeadLetterReason;
 }
 
 export class MessageRows {
@@ -148,16 +152,23 @@ export class MessageRows {
     this.#file.sql("park.park").run(dueAt, message, queue, step, place, losses, bytes);
   }
 
-  /** Among the dead letters of its queue, of which the newest `keep` stay. */
-  bury({ message, queue, step, bytes }: MessageRow, record: DeadLetterRecord, keep: number): void {
-    const { id, task = null, reason, error, worker, at, losses, retries } = record;
-    this.#file.sql("dead.bury").run(queue, id, message, step, bytes, task, reason, error, worker, at, losses, retries);
-    for (const row of this.#file.sql("dead.cut").all(queue, keep)) this.drop((row as MessageRow).message);
+  /** Among the dead letters of its queue, of which the oldest make room. */
+  bury({ message, queue, step, bytes }: MessageRow, record: DeadLetterRecord, caps: DeadLetterCaps): void {
+    const { id, task = null, reason, error, stack = null, worker, at, losses, retries } = record;
+    this.#file.sql("dead.bury").run(queue, id, message, step, bytes, task, reason, error, worker, at, losses, retries, stack);
+    for (;;) {
+      const totals = this.#file.sql("dead.totals").get(queue) as { count: number; bytes: number };
+      const oldest = this.#file.sql("dead.oldest").get(queue) as { number: number; message: number; at: number };
+      const isOver = totals.count > caps.max || totals.bytes > caps.maxBytes || oldest.at < at - caps.maxAgeMs;
+      if (!isOver || oldest.message === message) break;
+      this.#file.sql("dead.remove").run(oldest.number);
+      this.drop(oldest.message);
+    }
   }
 
   /** Takes the newest of that id out of the dead letters and hands it on. False when there is none. */
-  exhume(queue: number, id: string, to: (row: Omit<MessageRow, "place" | "losses" | "queue">) => void): boolean {
-    const row = this.#file.sql("dead.exhume").get(queue, id) as MessageRow | undefined;
+  exhume(queue: number, id: string, to: (row: ExhumedRow) => void): boolean {
+    const row = this.#file.sql("dead.exhume").get(queue, id) as ExhumedRow | undefined;
     if (row !== undefined) to(row);
     return row !== undefined;
   }

@@ -12,9 +12,10 @@ import type { SqliteDeps, SqliteLease } from "../../stores/sqlite/open.ts";
 import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetters, DelayedQueue, Delivery, Leases, Outgoing, PublishFate,
+  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, Leases, Outgoing, PublishFate,
   PublishOptions, QueueDepth, QueueSpec, SettleAnswer, SettleOptions, Settlement,
 } from "../broker.ts"; // prettier-ignore
+import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { priorityStep } from "../priority.ts";
@@ -44,6 +45,7 @@ export class SqliteBroker implements Broker {
   readonly delayed: DelayedQueue;
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
+  readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
   readonly #file: SqliteFile;
@@ -61,8 +63,9 @@ export class SqliteBroker implements Broker {
     this.#logger = deps.logger;
     this.#messages = new MessageRows(lease.file);
     this.#take = Math.floor(deps.random() * TAKE_RANGE);
-    const { timeoutMs, deadLetterMax } = spec;
-    this.leases = new SqliteLeases({ file: lease.file, timeoutMs, deadLetterMax });
+    const { timeoutMs } = spec;
+    this.#caps = deadLetterCaps(spec);
+    this.leases = new SqliteLeases({ file: lease.file, timeoutMs, deadLetterCaps: this.#caps });
     this.delayed = new Parking(lease.file, spec);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
     this.deadLetters = new SqliteDeadLetters(lease.file, spec);
@@ -88,8 +91,8 @@ export class SqliteBroker implements Broker {
 
   consume(queues: readonly string[], options: ConsumeOptions): AsyncIterable<readonly Delivery[]> {
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
-    const { timeoutMs, deadLetterMax } = this.#spec;
-    const own = { file: this.#file, consumer: this.#consumer, nextTake: () => this.#take++, timeoutMs, deadLetterMax };
+    const { timeoutMs } = this.#spec;
+    const own = { file: this.#file, consumer: this.#consumer, nextTake: () => this.#take++, timeoutMs, deadLetterCaps: this.#caps };
     return new SqliteConsumer({ ...options, ...own, signal, queues }).batches();
   }
 
@@ -167,7 +170,7 @@ export class SqliteBroker implements Broker {
       const row = end.kind === "requeue" && end.isLoss ? { ...known, losses: known.losses + 1 } : known;
       if (envelope !== undefined) this.#messages.rewrite(message, envelope);
       if (end.kind === "park") this.#messages.park(end.dueAt, row);
-      else if (end.kind === "deadLetter") this.#messages.bury(row, end.record, this.#spec.deadLetterMax);
+      else if (end.kind === "deadLetter") this.#messages.bury(row, end.record, this.#caps);
       else if (end.kind === "requeue" && end.to === "back") this.#messages.toBack(row);
       else toFront.push(row);
     }

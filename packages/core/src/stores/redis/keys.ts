@@ -45,7 +45,7 @@ export const sweepLockKey = (shard: Shard): string => `${shard.prefix}lovage:swe
 export const parkedKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:parked:${queue}`;
 /** Sorted set: queue -> when its first parked message is due, or earlier; ms. */
 export const dueKey = (shard: Shard): string => `${shard.prefix}lovage:due`;
-/** Hash: id -> record as JSON, newline, list, newline, envelope. Capped. */
+/** Hash: id -> record as JSON, newline, list, newline, envelope; and `@bytes`, their sum. Capped. */
 export const deadKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead:${queue}`;
 /** Sorted set: id -> order of arrival. Capped with the hash. */
 export const deadIndexKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead-index:${queue}`;

@@ -28,6 +28,10 @@ export interface RedisSpec {
   readonly leaseMs?: number | undefined;
   /** Broker: how many dead letters a queue keeps; the oldest make room. Default 10,000. */
   readonly deadLetterMax?: number | undefined;
+  /** Broker: bytes of them that a queue keeps. Default: no limit. */
+  readonly deadLetterMaxBytes?: number | undefined;
+  /** Broker: how old they may be. Default: no limit. */
+  readonly deadLetterMaxAgeMs?: number | undefined;
 }
 
 /** Certificates and keys are file names, or PEM texts. */

@@ -13,11 +13,15 @@ export interface SqliteSpec {
   readonly synchronous: "NORMAL" | "FULL";
   /** How long a call waits for another process's transaction before it rejects, ms. */
   readonly timeoutMs: number;
-  /** Dead letters kept for each queue; the oldest go first. */
-  readonly deadLetterMax: number;
+  /** Dead letters kept for each queue; the oldest go first. Default 10,000. */
+  readonly deadLetterMax?: number | undefined;
+  /** Bytes of them kept for each queue. Default: no limit. */
+  readonly deadLetterMaxBytes?: number | undefined;
+  /** How old they may be. Default: no limit. */
+  readonly deadLetterMaxAgeMs?: number | undefined;
 }
 
-/** A spec with the defaults: NORMAL, 5 s, 10,000 dead letters a queue. */
+/** A spec with the defaults: NORMAL, 5 s. */
 export function sqliteSpec(path: string, options: Partial<Omit<SqliteSpec, "kind" | "path">> = {}): SqliteSpec {
-  return { kind: "sqlite", path, synchronous: "NORMAL", timeoutMs: 5000, deadLetterMax: 10_000, ...options };
+  return { kind: "sqlite", path, synchronous: "NORMAL", timeoutMs: 5000, ...options };
 }

@@ -3,7 +3,7 @@
 -- KEYS[1] loans of the worker  KEYS[2] queues with parked messages  KEYS[3 ..] lists that are pushed to, sorted sets of parked messages,
 -- pairs of dead letters and their index, and results, in this order
 -- ARGV[1] epoch  ARGV[2] '1' when this may be a repetition  ARGV[3] database of the loans  ARGV[4] of the results, '' when the same
--- ARGV[5] lists  ARGV[6] sets of parked  ARGV[7] pairs of dead  ARGV[8] dead letters at most  ARGV[9] loans that are just acknowledged
+-- ARGV[5] lists  ARGV[6] sets of parked  ARGV[7] pairs of dead  ARGV[8] caps of dead letters: how many, bytes, age in ms  ARGV[9] loans that are just acknowledged
 -- ARGV[10..] those loans; then for each other loan:
 --   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
 --     | k parked due queue list envelope, '' as it was (kept aside) | d dead id record (dead letter); then
@@ -76,17 +76,22 @@ if away ~= '' then redis.call('SELECT', home) end
 local function stored(loan) return redis.call('HGET', loans, loan) or '\n' end
 local function without_list(entry) return string.sub(entry, string.find(entry, '\n', 1, true) + 1) end
 
+-- The same in take-back.lua. Field @bytes of the hash is the sum of all letters' lengths; the newest letter always stays.
 local function bury(hash, index, id, letter)
-  while redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
+  while id == '@bytes' or redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
   local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
   local now = redis.call('TIME')
   local score = math.max(now[1] * 1000 + math.floor(now[2] / 1000), (tonumber(newest[2]) or 0) + 1 / 1024) -- arrival, never twice the same
   redis.call('HSET', hash, id, letter)
   redis.call('ZADD', index, string.format('%.17g', score), id)
-  local surplus = redis.call('ZCARD', index) - tonumber(ARGV[8])
-  if surplus > 0 then
-    local oldest = redis.call('ZPOPMIN', index, surplus)
-    for i = 1, #oldest, 2 do redis.call('HDEL', hash, oldest[i]) end
+  local bytes, count = redis.call('HINCRBY', hash, '@bytes', #letter), redis.call('ZCARD', index)
+  local most, most_bytes, most_age = string.match(ARGV[8], '(%d+) (%d+) (%d+)')
+  while count > 1 do
+    local oldest = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+    if count <= tonumber(most) and bytes <= tonumber(most_bytes) and tonumber(oldest[2]) >= score - tonumber(most_age) then break end
+    bytes, count = redis.call('HINCRBY', hash, '@bytes', -redis.call('HSTRLEN', hash, oldest[1])), count - 1
+    redis.call('HDEL', hash, oldest[1])
+    redis.call('ZREM', index, oldest[1])
   end
 end
 

@@ -2,7 +2,7 @@
 -- take-back.lua: return loans of a worker to the front of their lists, or to the dead letters: of one whose lease ran out, or by hand.
 -- KEYS[1] loans of the worker  KEYS[2] leases  KEYS[3] mark "swept"  KEYS[4 ..] lists, then pairs of dead letters and their index
 -- ARGV[1] worker  ARGV[2] why: expired | released | own  ARGV[3] for `own` the epoch  ARGV[4] how long the mark stays, ms
--- ARGV[5] dead letters at most  ARGV[6] lists  ARGV[7..] for each loan: loan, list envelope '', or dead id record; in the order in which they are pushed.
+-- ARGV[5] caps of dead letters: how many, bytes, age in ms  ARGV[6] lists  ARGV[7..] for each loan: loan, list envelope '', or dead id record; in the order in which they are pushed.
 -- For a dead letter the record is not empty; what is kept is the envelope as it was.
 -- Returns -1 when the lease is in force (or the epoch is not), else how many went back and how many were dead-lettered.
 -- Invariant: @epoch goes before the first loan does, so that the worker and its scripts know (settle.lua). A loan that is gone is skipped:
@@ -28,6 +28,25 @@ if why ~= 'own' then
 else
   redis.call('HDEL', loans, '') -- before Redis 7 a script that has written is not stopped by a full memory
 end
+
+-- The same in settle.lua. Field @bytes of the hash is the sum of all letters' lengths; the newest letter always stays.
+local function bury(hash, index, id, letter)
+  while id == '@bytes' or redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
+  local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
+  local score = math.max(now_ms, (tonumber(newest[2]) or 0) + 1 / 1024) -- arrival, never twice the same
+  redis.call('HSET', hash, id, letter)
+  redis.call('ZADD', index, string.format('%.17g', score), id)
+  local bytes, count = redis.call('HINCRBY', hash, '@bytes', #letter), redis.call('ZCARD', index)
+  local most, most_bytes, most_age = string.match(ARGV[5], '(%d+) (%d+) (%d+)')
+  while count > 1 do
+    local oldest = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+    if count <= tonumber(most) and bytes <= tonumber(most_bytes) and tonumber(oldest[2]) >= score - tonumber(most_age) then break end
+    bytes, count = redis.call('HINCRBY', hash, '@bytes', -redis.call('HSTRLEN', hash, oldest[1])), count - 1
+    redis.call('HDEL', hash, oldest[1])
+    redis.call('ZREM', index, oldest[1])
+  end
+end
+
 local returned, buried = 0, 0
 for i = 7, #ARGV, 4 do
   local loan, target, text, record = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
@@ -37,16 +56,7 @@ for i = 7, #ARGV, 4 do
       redis.call('RPUSH', KEYS[target], text)
       returned = returned + 1
     else
-      local hash, index, id = KEYS[target], KEYS[target + 1], text
-      while redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
-      local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
-      redis.call('HSET', hash, id, record .. '\n' .. entry)
-      redis.call('ZADD', index, string.format('%.17g', math.max(now_ms, (tonumber(newest[2]) or 0) + 1 / 1024)), id)
-      local surplus = redis.call('ZCARD', index) - tonumber(ARGV[5])
-      if surplus > 0 then
-        local oldest = redis.call('ZPOPMIN', index, surplus)
-        for j = 1, #oldest, 2 do redis.call('HDEL', hash, oldest[j]) end
-      end
+      bury(KEYS[target], KEYS[target + 1], text, record .. '\n' .. entry)
       buried = buried + 1
     end
     redis.call('HDEL', loans, loan)

@@ -4,7 +4,7 @@
 SELECT (SELECT count(*) FROM ready WHERE queue = ?1) AS ready,
        (SELECT count(*) FROM parked WHERE queue = ?1) AS parked,
        (SELECT count(*) FROM loans WHERE queue = ?1) AS onLoan,
-       (SELECT count(*) FROM dead WHERE queue = ?1) AS dead
+       coalesce((SELECT count FROM dead_totals WHERE queue = ?1), 0) AS dead
 
 -- In slices of ?2, so that no transaction lasts long.
 -- name: purgeReady
