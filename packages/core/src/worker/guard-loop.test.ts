@@ -49,12 +49,12 @@ function guard(logger: Logger = silentLogger) {
   return { clock, broker, lease, told, loop };
 }
 
-test("the lease is renewed four times in its length, and swept twice", async () => {
+test("the lease is renewed four times in its length, and the dead are looked for eight times", async () => {
   const { clock, broker, lease, loop } = guard();
   loop.start();
   await clock.advance(9999);
   expect(broker.renewals).toBe(4);
-  expect(broker.sweeps).toBe(2);
+  expect(broker.sweeps).toBe(8);
   expect(lease.isSure(clock.monotonic())).toBe(true);
   await loop.stop();
   expect(clock.pendingTimers).toBe(0);
@@ -142,4 +142,26 @@ test("after stop nothing is asked any more, also when a renewal was on its way",
   const { renewals } = broker;
   await clock.advance(60_000);
   expect(broker.renewals).toBe(renewals);
+});
+
+test("an answer that was long on its way does not spoil what is known of the broker's clock", async () => {
+  const { clock, broker, lease, loop } = guard();
+  loop.start();
+  await clock.advance(0);
+  broker.state = { held: true, clockOffsetMs: 500 };
+  await clock.advance(2500);
+  let answer = (_offsetMs: number): void => {};
+  broker.leases.renew = () => new Promise((resolve) => (answer = (clockOffsetMs) => resolve({ held: true, clockOffsetMs })));
+  await clock.advance(2500); // it is asked again
+  await clock.advance(4000); // the question waited for the network, the answer did not: half of that is taken for its way
+  answer(500 + 2000);
+  await clock.advance(0);
+  expect(lease.clockOffsetMs).toBe(500);
+  await clock.advance(2500);
+  await clock.advance(1000);
+  answer(10_000); // further off than its way explains: the clock was set
+  await clock.advance(0);
+  expect(lease.clockOffsetMs).toBe(9500);
+  const stopped = loop.stop();
+  await stopped;
 });

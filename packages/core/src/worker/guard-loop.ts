@@ -14,7 +14,8 @@ import type { Lease } from "./lease.ts";
 
 /** Renewals in one lease: three may fail before it runs out. */
 const RENEWALS_PER_LEASE = 4;
-const SWEEPS_PER_LEASE = 2;
+/** Cheap: a broker whose renewals tell of dead workers asks nothing for it. */
+const SWEEPS_PER_LEASE = 8;
 /** How often parked messages are looked at when none is known to be due. Shorter than the least time a task is parked for. */
 const UNPARK_EVERY_MS = 7500;
 /** After a pause that short the broker is asked again when more was due than it moved at once, or when clocks differ a little. */
@@ -58,6 +59,7 @@ export class GuardLoop {
   #running: Promise<unknown> | undefined;
   #nextDueAt = Number.POSITIVE_INFINITY;
   #warnedOfSkew = false;
+  #clockOffsetMs: number | undefined;
 
   constructor(broker: Broker, lease: Lease, options: GuardOptions, events: GuardEvents, deps: GuardDeps) {
     this.#broker = broker;
@@ -97,7 +99,7 @@ export class GuardLoop {
       async () => {
         const sentAt = clock.monotonic();
         const state = await leases.renew(worker, leaseMs);
-        this.#noteClockOffset(state.clockOffsetMs);
+        this.#noteClockOffset(state.clockOffsetMs, clock.monotonic() - sentAt);
         if (!state.held && hadLease) {
           this.#lease.lose();
           this.#events.lost();
@@ -180,7 +182,11 @@ export class GuardLoop {
     for (const pause of this.#pauses) pause.abort();
   }
 
-  #noteClockOffset(offsetMs: number): void {
+  /** An answer that was long on its way is off by up to half of that: what is known already is only put right where it cannot be. */
+  #noteClockOffset(measuredMs: number, tripMs: number): void {
+    const known = this.#clockOffsetMs ?? measuredMs;
+    const offsetMs = Math.min(measuredMs + tripMs / 2, Math.max(measuredMs - tripMs / 2, known));
+    this.#clockOffsetMs = offsetMs;
     this.#lease.setClockOffset(offsetMs);
     const isFar = Math.abs(offsetMs) > SKEW_WORTH_A_WARNING_MS;
     if (isFar && !this.#warnedOfSkew) {

@@ -3,8 +3,9 @@
  *
  * A lease: none -> in force (renewed) -> run out -> (renewed) in force, or swept -> (grave) forgotten. It is lost only when Redis says so.
  * Renewing also tells what there is to do, so that an idle worker's sweep asks nothing of its own.
- * Invariant: only what was seen as run out for a whole lease, on one connection to one run of the server, is swept: after an outage,
- * a stall or a failover, the living get the time to say so first.
+ * Invariant: who sweeps has looked at the leases for a whole lease without a break: on one connection to one run of the server, with no
+ * stall of the server's or its own, and with no jump of the server's clock. After any of these the living get a whole lease to say that
+ * they live; without them, a lease that has run out belongs to the dead, and is swept when two looks have shown it.
  */
 import { newId } from "../../shared/ids.ts";
 import { asList, asNumber, asPairs, asText, asTexts } from "../../stores/redis/answers.ts";
@@ -28,6 +29,10 @@ const SWEEP_LOCK_MS = 10_000;
 /** A dead worker's blocking read may still be in force, until Redis notices or its time is up. */
 const GRAVE_MS = BLOCK_MS + 10_000;
 const WORKERS_AT_ONCE = 16;
+/** Parts of a lease: the longest time between two looks that are one watch, how far Redis's clock may go astray meanwhile, and how long a lease must be seen as run out. */
+const GAP = 1 / 2;
+const JUMP = 1 / 8;
+const CONFIRMED = 1 / 8;
 
 /** What a look at the leases showed. */
 interface View {
@@ -45,7 +50,12 @@ export class RedisLeases implements Leases {
   readonly #context: RedisContext;
   readonly #kombu: KombuSweep;
   readonly #renewed = new Set<string>();
-  readonly #firstSeen = new Map<string, { readonly end: number; readonly at: number; readonly connection: RedisConnection }>();
+  /** Workers whose lease was seen as run out, and since when; while the watch lasts. */
+  readonly #firstSeen = new Map<string, { readonly end: number; readonly at: number }>();
+  /** Since when, by the monotonic clock, the leases have been looked at without a break. */
+  #watchedSince = 0;
+  #tidiedAt = Number.NEGATIVE_INFINITY;
+  #lastLook: Pick<View, "connection" | "seenAt" | "redisNow"> | undefined;
   #view: View | undefined;
 
   constructor(context: RedisContext, kombu: KombuSweep) {
@@ -72,15 +82,19 @@ export class RedisLeases implements Leases {
     return await asking(this.#context, async (connection) => {
       const isFresh = this.#view?.connection === connection && clock.monotonic() - this.#view.seenAt <= options.leaseMs / 2;
       const view = isFresh ? (this.#view as View) : await this.#lookNow(connection);
-      const ripe = view.runOut.map(([worker]) => worker).filter((worker) => this.#isRipe(worker, connection, options.leaseMs));
-      const hasOldUnacked = view.oldestUnackedAt !== undefined && view.oldestUnackedAt <= view.redisNow - options.visibilityTimeoutMs;
+      const ripe = view.runOut.map(([worker]) => worker).filter((worker) => this.#isRipe(worker, options.leaseMs));
+      const isTurn = clock.monotonic() - this.#tidiedAt >= options.leaseMs / 2; // graves and Python's loans are in no hurry
+      const hasGraves = isTurn && view.hasGraves;
+      const hasOldUnacked =
+        isTurn && view.oldestUnackedAt !== undefined && view.oldestUnackedAt <= view.redisNow - options.visibilityTimeoutMs;
+      if (isTurn) this.#tidiedAt = clock.monotonic();
       let report: SweepReport = { returned: 0, deadLettered: 0, workers: [] };
-      if (ripe.length > 0 || view.hasGraves) report = await this.#sweepLocked(connection, ripe, options, view.redisNow);
+      if (ripe.length > 0 || hasGraves) report = await this.#sweepLocked(connection, ripe, options, view.redisNow);
       if (hasOldUnacked) {
         const returned = await this.#kombu.sweep(connection, options.visibilityTimeoutMs);
         report = { ...report, returned: report.returned + returned };
       }
-      if (ripe.length > 0 || view.hasGraves || hasOldUnacked) this.#view = undefined; // it is as old as what was done about it
+      if (ripe.length > 0 || hasGraves || hasOldUnacked) this.#view = undefined; // it is as old as what was done about it
       return report;
     });
   }
@@ -130,12 +144,14 @@ export class RedisLeases implements Leases {
   ): View {
     const seenAt = this.#context.clock.monotonic();
     const ends = runOut.map(([worker, end]) => [worker, Number(end)] as const);
-    const still = new Set(runOut.map(([worker]) => worker));
-    for (const worker of this.#firstSeen.keys()) if (!still.has(worker)) this.#firstSeen.delete(worker);
-    for (const [worker, end] of ends) {
-      const first = this.#firstSeen.get(worker);
-      if (first?.connection !== connection || first.end !== end) this.#firstSeen.set(worker, { end, at: seenAt, connection });
+    if (!this.#goesOn(connection, seenAt, redisNow)) {
+      this.#watchedSince = seenAt;
+      this.#firstSeen.clear();
     }
+    const still = new Map(ends);
+    for (const [worker, first] of this.#firstSeen) if (still.get(worker) !== first.end) this.#firstSeen.delete(worker);
+    for (const [worker, end] of ends) if (!this.#firstSeen.has(worker)) this.#firstSeen.set(worker, { end, at: seenAt });
+    this.#lastLook = { connection, seenAt, redisNow };
     // kombu writes seconds since 1970 with a fraction.
     this.#view = {
       connection,
@@ -148,9 +164,19 @@ export class RedisLeases implements Leases {
     return this.#view;
   }
 
-  #isRipe(worker: string, connection: RedisConnection, leaseMs: number): boolean {
+  /** Whether this look and the last are one watch: nothing came between that could have kept a living worker from renewing. */
+  #goesOn(connection: RedisConnection, seenAt: number, redisNow: number): boolean {
+    const last = this.#lastLook;
+    if (last?.connection !== connection) return false;
+    const passedMs = seenAt - last.seenAt;
+    const { leaseMs } = this.#context;
+    return passedMs <= leaseMs * GAP && Math.abs(redisNow - last.redisNow - passedMs) <= leaseMs * JUMP;
+  }
+
+  #isRipe(worker: string, leaseMs: number): boolean {
     const first = this.#firstSeen.get(worker);
-    return first?.connection === connection && this.#context.clock.monotonic() - first.at >= leaseMs;
+    const now = this.#context.clock.monotonic();
+    return first !== undefined && now - this.#watchedSince >= leaseMs && now - first.at >= leaseMs * CONFIRMED;
   }
 
   async #sweepLocked(
