@@ -84,6 +84,13 @@ test("all messages of one turn go in one publish, later ones in the next", async
   expect(broker.published).toEqual([["a", "b", "c", "d"], ["e"]]);
 });
 
+test("with nothing under way, many single sends do not wait for the end of the turn", async () => {
+  const broker = new ScriptedBroker();
+  const { producer } = setUp(broker);
+  await Promise.all(Array.from({ length: 100 }, (_, index) => producer.send(sending(String(index)))));
+  expect(broker.published.map((ids) => ids.length)).toEqual([64, 36]);
+});
+
 test("batches are bounded in number and in bytes", async () => {
   const broker = new ScriptedBroker();
   const { producer } = setUp(broker);

@@ -15,6 +15,8 @@ import type { ResolvedPublishRetryPolicy } from "./setting-values.ts";
 
 /** Scripts and transactions stay small; more messages make more batches. */
 const MAX_MESSAGES = 1000;
+/** With nothing under way, so many need not wait for the turn's end: broker and producer would wait for each other. */
+const ENOUGH = 64;
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_UNDER_WAY = 4;
 
@@ -74,7 +76,7 @@ class Batch {
 export class Producer {
   readonly #deps: ProducerDeps;
   /** Oldest first; all have the same timeout, so their deadlines come in this order. */
-  readonly #batches = new Set<Batch>();
+  readonly #batches: Batch[] = [];
   readonly #waiting: Batch[] = [];
   readonly #bound = new Set<string>();
   #boundTo: Broker | undefined;
@@ -92,6 +94,7 @@ export class Producer {
   async send(sending: Sending, retry: ResolvedPublishRetryPolicy | null = this.#deps.retry): Promise<void> {
     const batch = this.#add(sending, retry);
     const index = batch.sendings.length - 1;
+    if (index === ENOUGH - 1 && this.#underWay === 0) this.#flush();
     const failure = await batch.done;
     if (failure && failure.fates[index] !== "held") throw this.#error([sentCall(sending, failure.fates[index])], failure);
   }
@@ -115,7 +118,7 @@ export class Producer {
   /** Waits for what is under way, refuses what comes after. Takes at most `publishTimeout`. */
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all([...this.#batches].map((batch) => batch.done));
+    await Promise.all(this.#batches.map((batch) => batch.done));
   }
 
   #add(sending: Sending, retry: ResolvedPublishRetryPolicy | null): Batch {
@@ -132,7 +135,7 @@ export class Producer {
   #openBatch(retry: ResolvedPublishRetryPolicy | null): Batch {
     const batch = new Batch(this.#deps.clock.monotonic() + this.#deps.publishTimeoutMs, retry);
     this.#open = batch;
-    this.#batches.add(batch);
+    this.#batches.push(batch);
     this.#waiting.push(batch);
     this.#timer ??= this.#armTimer(batch.deadlineAt);
     this.#flushSoon();
@@ -239,8 +242,8 @@ export class Producer {
   #end(batch: Batch, failure: BatchFailure | undefined): void {
     if (batch.isFinished) return;
     batch.isFinished = true;
-    this.#batches.delete(batch);
-    if (this.#batches.size === 0) {
+    this.#batches.splice(this.#batches.indexOf(batch), 1);
+    if (this.#batches.length === 0) {
       this.#timer?.cancel();
       this.#timer = undefined;
     }

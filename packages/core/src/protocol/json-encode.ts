@@ -162,3 +162,16 @@ export function quote(text: string): string {
   if (!NOT_PLAIN.test(text)) return `"${text}"`;
   return JSON.stringify(text).replace(NOT_ASCII, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
+
+const quoted = new Map<string, string>();
+const QUOTED_MAX = 1000;
+
+/** The same for texts of which there are few, such as names of queues: looked at once. */
+export function quoteName(name: string): string {
+  const known = quoted.get(name);
+  if (known !== undefined) return known;
+  if (quoted.size >= QUOTED_MAX) quoted.clear();
+  const text = quote(name);
+  quoted.set(name, text);
+  return text;
+}

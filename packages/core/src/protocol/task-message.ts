@@ -113,7 +113,70 @@ const OURS = new Set([
   "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers", "stamps", "compression",
 ]); // prettier-ignore
 
+/** What the headers of a task's usual calls have in common; it depends on its name, on who sends, and on whether a result is wanted. */
+interface UsualHeaders {
+  readonly origin: string | undefined;
+  readonly ignoreResult: boolean | null | undefined;
+  readonly head: string;
+  readonly tail: string;
+}
+
+const usualByTask = new Map<string, UsualHeaders>();
+const USUAL_MAX = 1000;
+
+const NEITHER_ETA_NOR_LIMITS = `, "shadow": null, "eta": null, "expires": null, "group": null, "group_index": null, "retries": 0, "timelimit": [null, null], "root_id": `;
+
+/** Most calls: nothing but a task and its arguments. Pieces are joined at once, because a text that is added up piece by piece is a tree of them, dear to collect. */
+function usualHeaders(task: OutgoingTask, max: number | undefined): string {
+  const { origin, ignoreResult } = task;
+  let usual = usualByTask.get(task.task);
+  if (usual === undefined || usual.origin !== origin || usual.ignoreResult !== ignoreResult) {
+    if (usualByTask.size >= USUAL_MAX) usualByTask.clear();
+    const head = `{"lang": "js", "task": ${quote(task.task)}, "id": `;
+    const tail = `, "origin": ${orNull(origin)}, "ignore_result": ${ignoreResult ?? "null"}, "replaced_task_nesting": 0, "stamped_headers": null, "stamps": {}}`;
+    usual = { origin, ignoreResult, head, tail };
+    usualByTask.set(task.task, usual);
+  }
+  const id = quote(task.id);
+  const args = quote(argsRepr(task.args, max));
+  const kwargs = quote(kwargsRepr(task.kwargs, max));
+  return [
+    usual.head,
+    id,
+    NEITHER_ETA_NOR_LIMITS,
+    id,
+    `, "parent_id": null, "argsrepr": `,
+    args,
+    `, "kwargsrepr": `,
+    kwargs,
+    usual.tail,
+  ].join("");
+}
+
+function isUsual(task: OutgoingTask): boolean {
+  return (
+    task.eta === undefined &&
+    task.etaAt === undefined &&
+    task.group === undefined &&
+    task.parentId === undefined &&
+    task.timeLimitMs === undefined &&
+    task.softTimeLimitMs === undefined &&
+    task.shadow === undefined &&
+    task.headers === undefined &&
+    task.groupIndex === undefined &&
+    !task.retries &&
+    (task.rootId === undefined || task.rootId === task.id) &&
+    task.argsrepr === undefined &&
+    task.kwargsrepr === undefined &&
+    !task.replacedTaskNesting &&
+    task.stampedHeaders === undefined &&
+    task.stamps === undefined &&
+    task.periodicTaskName === undefined
+  );
+}
+
 function headersOf(task: OutgoingTask, compression: string | undefined, expires: WireInstant | undefined, max?: number): string {
+  if (compression === undefined && expires === undefined && isUsual(task)) return usualHeaders(task, max);
   const eta = task.eta ?? (task.etaAt === undefined ? undefined : formatInstant(task.etaAt));
   const limit = (ms: number | undefined): string => (ms === undefined ? "null" : String(ms / 1000));
   let text =

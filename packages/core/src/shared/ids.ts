@@ -8,8 +8,11 @@ const POOL_IDS = 256;
 const pool = new Uint8Array(POOL_IDS * 16);
 let next = pool.length;
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
-const hex = (at: number): string => HEX[pool[at] as number] as string;
+const HEX_DIGITS = Buffer.from("0123456789abcdef", "latin1");
+/** Written anew for each id. Added up from its digits, an id would be a tree of twenty pieces. */
+const text = Buffer.from("00000000-0000-4000-8000-000000000000", "latin1");
+/** Where the two digits of each of the sixteen bytes stand in the text. */
+const PLACES = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /** A fresh UUID v4, lower case with dashes, as Celery writes task ids. */
 export function newId(): string {
@@ -17,12 +20,15 @@ export function newId(): string {
     randomFillSync(pool);
     next = 0;
   }
-  const i = next;
+  const from = next;
   next += 16;
-  pool[i + 6] = ((pool[i + 6] as number) & 0x0f) | 0x40;
-  pool[i + 8] = ((pool[i + 8] as number) & 0x3f) | 0x80;
-  return (
-    hex(i) + hex(i + 1) + hex(i + 2) + hex(i + 3) + "-" + hex(i + 4) + hex(i + 5) + "-" + hex(i + 6) + hex(i + 7) +
-    "-" + hex(i + 8) + hex(i + 9) + "-" + hex(i + 10) + hex(i + 11) + hex(i + 12) + hex(i + 13) + hex(i + 14) + hex(i + 15)
-  ); // prettier-ignore
+  pool[from + 6] = ((pool[from + 6] as number) & 0x0f) | 0x40;
+  pool[from + 8] = ((pool[from + 8] as number) & 0x3f) | 0x80;
+  for (let i = 0; i < 16; i++) {
+    const byte = pool[from + i] as number;
+    const place = PLACES[i] as number;
+    text[place] = HEX_DIGITS[byte >> 4] as number;
+    text[place + 1] = HEX_DIGITS[byte & 15] as number;
+  }
+  return text.toString("latin1");
 }
