@@ -11,6 +11,7 @@ type Session = (options: ConsumeOptions) => AsyncGenerator<readonly Delivery[], 
 function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
   const clock = new FakeClock();
   const batches: (readonly Delivery[])[] = [];
+  const stale: (readonly Delivery[])[] = [];
   let consumed = 0;
   const broker = { location: "fake://", consume: (_: unknown, options: ConsumeOptions) => (sessions[consumed++] ?? waitForEnd)(options) };
   const credit = new LoanCredit({ busy: 10, held: 20 });
@@ -24,8 +25,9 @@ function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
     logger: silentLogger,
     maxRestarts,
     onBatch: (batch) => batches.push(batch),
+    onStaleBatch: (batch) => stale.push(batch),
   });
-  return { clock, consumer, batches, credit, sessionsBegun: () => consumed };
+  return { clock, consumer, batches, stale, credit, sessionsBegun: () => consumed };
 }
 
 // oxlint-disable-next-line require-yield -- a session in which nothing arrives
@@ -95,4 +97,31 @@ test("consuming is believed only as long as answers are seen", async () => {
   expect(consumer.isConsuming).toBe(false);
   stop.abort();
   await run;
+});
+
+test("after it started over, what the broker lent before is not taken for this worker's any more", async () => {
+  const [before, after] = ["before", "after"].map((loan) => ({ loan }) as unknown as Delivery);
+  let answer: (() => void) | undefined;
+  const { clock, consumer, batches, stale, sessionsBegun } = consumerOf([
+    async function* ({ events }) {
+      events?.connected?.();
+      await new Promise<void>((resolve) => (answer = resolve)); // an answer that is on its way while the lease is lost
+      yield [before as Delivery];
+    },
+    async function* (options) {
+      yield [after as Delivery];
+      yield* waitForEnd(options);
+    },
+  ]);
+  const stop = new AbortController();
+  const run = consumer.run(stop.signal);
+  await consumer.whenConsuming();
+  consumer.startOver();
+  answer?.();
+  await clock.advance(0);
+  expect({ batches, stale }).toEqual({ batches: [[after]], stale: [[before]] });
+  expect(sessionsBegun()).toBe(2);
+  stop.abort();
+  await run;
+  expect(clock.pendingTimers).toBe(0);
 });

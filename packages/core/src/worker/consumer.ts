@@ -23,6 +23,8 @@ export interface ConsumerSetup {
   /** Restarts in a row after which it gives up; null never. */
   readonly maxRestarts: number | null;
   onBatch(batch: readonly Delivery[]): void;
+  /** Lent before `startOver`: nobody can know whether the loans are still this worker's. */
+  onStaleBatch(batch: readonly Delivery[]): void;
 }
 
 /** Brokers report answers every few seconds; after that long without one nothing is believed. */
@@ -34,6 +36,7 @@ export class Consumer {
   #isConnected = false;
   #lastAnswerAt: number | undefined;
   #restarts = 0;
+  #session = new AbortController();
   #whenConsuming: (() => void)[] = [];
 
   constructor(setup: ConsumerSetup) {
@@ -52,18 +55,27 @@ export class Consumer {
     return new Promise((resolve) => this.#whenConsuming.push(resolve));
   }
 
+  /** Everything that arrives from now on was lent from now on: what was on its way is given back. */
+  startOver(): void {
+    this.#session.abort(new Error("consuming begins anew"));
+  }
+
   /** Resolves when `signal` aborts. Rejects when it gave up. */
   async run(signal: AbortSignal): Promise<void> {
     const { broker, queues, owner, credit, clock, random, logger, maxRestarts } = this.#setup;
     while (!signal.aborted) {
+      const session = (this.#session = new AbortController());
+      const until = AbortSignal.any([signal, session.signal]);
       try {
-        for await (const batch of broker.consume(queues, { worker: owner, credit, signal, events: this.#events })) {
+        for await (const batch of broker.consume(queues, { worker: owner, credit, signal: until, events: this.#events })) {
           this.#answered();
-          this.#setup.onBatch(batch);
+          if (session.signal.aborted) this.#setup.onStaleBatch(batch);
+          else this.#setup.onBatch(batch);
         }
-        if (!signal.aborted) throw new Error("the broker's consumer ended by itself");
+        if (!until.aborted) throw new Error("the broker's consumer ended by itself");
       } catch (error) {
         if (signal.aborted) return;
+        if (session.signal.aborted) continue;
         this.#isConnected = false;
         if (maxRestarts !== null && this.#restarts >= maxRestarts) throw error;
         const delayMs = backoffMs(this.#restarts++, RESTART, random);

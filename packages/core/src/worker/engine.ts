@@ -153,6 +153,7 @@ export class Engine {
       logger,
       maxRestarts: settings.brokerConnectionRetry ? settings.brokerConnectionMaxRetries : 0,
       onBatch: (batch) => this.#intake.take(batch),
+      onStaleBatch: (batch) => this.#intake.giveBack(batch),
     });
   }
 
@@ -295,6 +296,7 @@ export class Engine {
       { worker: this.#setup.worker },
       "this worker's lease ran out and its messages were given to others: what runs here is told to stop",
     );
+    this.#consumer.startOver(); // an answer that is still on its way may bring loans that were taken away since
     this.#intake.stop();
     this.#dispatcher.leaseLost();
   }

@@ -61,6 +61,7 @@ const SUSPECT_PARKED_MS = 2000;
 const KEPT_FOR_LATER_MS = 60_000;
 
 const ACK: LoanEnd = { kind: "ack" };
+const PUT_BACK: LoanEnd = { kind: "putBack" };
 const NOTHING: readonly never[] = [];
 
 export class Intake {
@@ -73,6 +74,8 @@ export class Intake {
   /** Only where the broker cannot park: what is to be settled later, when it is due. */
   readonly #held: DueHeap<Settlement>;
   readonly #loan: SettlementOwner;
+  /** How often all was given back: at the end, and when the lease was lost. */
+  #stops = 0;
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
@@ -98,9 +101,20 @@ export class Intake {
     this.#deps.dispatcher.pump();
   }
 
+  /** Looks at none of them: whether they are still this worker's is for the broker to say. */
+  giveBack(batch: readonly Delivery[]): void {
+    const { credit, settler } = this.#deps;
+    for (const delivery of batch.toReversed()) {
+      credit.take();
+      credit.freeSlot();
+      settler.add({ delivery, end: PUT_BACK, results: NOTHING, publish: NOTHING }, this.#loan);
+    }
+  }
+
   /** Gives back all that waits here. */
   stop(): void {
     const { credit, dispatcher, settler } = this.#deps;
+    this.#stops += 1;
     const requests = this.#waiting.clear();
     for (const _ of requests) credit.wantLoan();
     dispatcher.putBack([...this.#throttled.clear(), ...requests]);
@@ -142,6 +156,7 @@ export class Intake {
   async #admitUnlessDone(request: Request, hasSucceeded: (taskId: string) => Promise<boolean>): Promise<void> {
     const { logger, dispatcher } = this.#deps;
     const { task, id } = request.received;
+    const stops = this.#stops;
     const isDone = await hasSucceeded(id).catch((error: unknown) => {
       logger.warn(
         { err: error, task, taskId: id },
@@ -150,6 +165,10 @@ export class Intake {
       return false;
     });
     if (isDone) return dispatcher.endUnrun(request, { kind: "ignored" });
+    if (stops !== this.#stops) {
+      this.#deps.credit.freeSlot();
+      return dispatcher.putBack([request]);
+    }
     this.#admit(request);
     dispatcher.pump();
   }
