@@ -5,6 +5,7 @@ export { AsyncResult, type GetOptions, type RevokeOptions } from "./app/async-re
 export { EagerResult } from "./app/eager.ts";
 export type { CallOptions, Kwargs, TaskCall } from "./app/call-options.ts";
 export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest } from "./app/task-context.ts";
+export type { DeadLetterOptions } from "./app/dead-letter-policy.ts";
 export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/task-options.ts";
 export { Task, RemoteTask } from "./app/task.ts";
 export { sharedTask, SharedTask } from "./app/shared-task.ts";

@@ -522,7 +522,7 @@ test("no broker is named: the embedded one in development, with one line; an err
   const logger: Logger = { ...silentLogger, info: (_, message) => void lines.push(message) };
   const app = new Lovage("dev", { env: {}, root, logger });
   expect(app.brokerSpec()).toMatchObject({ kind: "sqlite", path: join(root, ".lovage", "lovage.db") });
-  expect(app.backendSpec()).toEqual(app.brokerSpec());
+  expect(app.backendSpec()).toMatchObject({ kind: "sqlite", path: join(root, ".lovage", "lovage.db") });
   expect(lines).toEqual(["CELERY_BROKER_URL is not set: using the embedded broker"]);
   await app.close();
   await using live = new Lovage("live", { env: { NODE_ENV: "production" }, root, logger: silentLogger });
@@ -543,7 +543,7 @@ test("what is used is known by its scheme", async () => {
   expect(spec("sqlite:///var/lib/x.db?synchronous=full")).toMatchObject({ path: "/var/lib/x.db", synchronous: "FULL" });
   expect(spec("sqlite://data/x.db")).toMatchObject({ path: "/srv/app/data/x.db", synchronous: "NORMAL" });
   expect(spec("sqlite:./x.db")).toMatchObject({ path: "/srv/app/x.db" });
-  expect(spec("memory://")).toEqual({ kind: "memory", name: "default" });
+  expect(spec("memory://")).toMatchObject({ kind: "memory", name: "default" });
   expect(() => spec("amqp://guest:secret@h//")).toThrow(/amqp:\/\/guest:\*+@h\/\/, whose scheme is not known/);
 });
 

@@ -46,14 +46,20 @@ type Part = "read" | "write";
 export function brokerSpec(settings: Settings, embedded: EmbeddedStore, part: Part = "write"): BrokerSpec {
   const configured = (part === "read" ? settings.brokerReadUrl : settings.brokerWriteUrl) ?? settings.brokerUrl;
   const options = settings.brokerTransportOptions;
-  if (configured === null) return sqlite(embedded.file, options);
-  return specOf(configured, "CELERY_BROKER_URL (brokerUrl)", embedded.root, options, {
+  const caps = {
+    deadLetterMax: settings.deadLetterMax,
+    deadLetterMaxBytes: settings.deadLetterMaxBytes ?? undefined,
+    deadLetterMaxAgeMs: settings.deadLetterMaxAgeMs ?? undefined,
+  };
+  if (configured === null) return { ...sqlite(embedded.file, options), ...caps };
+  const spec = specOf(configured, "CELERY_BROKER_URL (brokerUrl)", embedded.root, options, {
     tls: settings.brokerUseSsl,
     connectTimeoutMs: settings.brokerConnectionTimeoutMs,
     publishTimeoutMs: settings.publishTimeoutMs,
     leaseMs: settings.leaseTimeMs,
     clientName: settings.redisClientName ?? undefined,
   });
+  return { ...spec, ...caps };
 }
 
 /** What to open for results; undefined when none are kept. With the embedded broker, its own file is the default. */
@@ -130,14 +136,12 @@ function specOf(written: string, setting: string, root: string, options: Options
   }
 }
 
-/** Options of the embedded store: synchronous, timeout (a duration) and dead_letter_max. */
+/** Options of the embedded store: synchronous and timeout (a duration). */
 function sqlite(path: string, options: Options): SqliteSpec {
-  const deadLetterMax = Number(options["dead_letter_max"] ?? 10_000);
   return {
     kind: "sqlite",
     path,
     synchronous: /^full$/i.test(String(options["synchronous"])) ? "FULL" : "NORMAL",
     timeoutMs: parseDuration(options["timeout"]) ?? 5000,
-    deadLetterMax: Number.isSafeInteger(deadLetterMax) ? deadLetterMax : 10_000,
   };
 }

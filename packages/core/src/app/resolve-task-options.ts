@@ -1,7 +1,9 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
 import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
+import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import type { RoutingOptions } from "./routing.ts";
+import { NotAccepted } from "./setting-kinds.ts";
 import type { Settings } from "./settings.ts";
 import { checkOptionNames, type StoredDefinition } from "./task-definition.ts";
 import type { Backoff, ResolvedBackoff, ResolvedRetry, ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
@@ -46,6 +48,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     sendEvents: options.sendEvents ?? true,
     resultreprMaxsize: options.resultreprMaxsize ?? 1024,
     retry: resolveRetry(name, options, settings),
+    deadLetter: deadLetterOption(name, options.deadLetter, settings),
     throws: options.throws ?? [],
     hooks: pickHooks(options),
   });
@@ -106,6 +109,19 @@ function resolveBackoff(name: string, backoff: Backoff): ResolvedBackoff {
   const max = backoff.kind === "fixed" ? undefined : backoff.max;
   const maxMs = backoff.kind === "fixed" ? baseMs : (durationOption(name, "retry.backoff.max", max) ?? BACKOFF_MAX_MS);
   return { kind: backoff.kind, baseMs, maxMs, jitter: backoff.jitter ?? "full" };
+}
+
+function deadLetterOption(task: string, value: unknown, settings: Settings): DeadLetterPolicy {
+  if (value === undefined) return settings.taskDeadLetter ?? readDeadLetterPolicy(undefined);
+  try {
+    return readDeadLetterPolicy(value);
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    throw new TaskDefinitionError(
+      task,
+      `deadLetter of the task ${task} is not accepted: ${error.detail ?? `it takes ${DEAD_LETTER_ACCEPTED}`}`,
+    );
+  }
 }
 
 function pickRouting(options: TaskOptions): RoutingOptions {

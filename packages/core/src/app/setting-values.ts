@@ -1,5 +1,6 @@
 /** Kinds of values that only one or two settings have. */
 import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
+import { DEAD_LETTER_ACCEPTED, type DeadLetterInput, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
 import { readRoutes, type Router, type RoutesInput } from "./routes.ts";
 import { custom, isPlain, NotAccepted, oneOf, type Plain } from "./setting-kinds.ts";
@@ -19,6 +20,8 @@ export const routes = custom<RoutesInput, readonly Router[]>(
   "an object of task names (or globs) and routes, a function, or a list of those",
   readRoutes,
 );
+
+export const deadLetter = custom<DeadLetterInput, DeadLetterPolicy>(DEAD_LETTER_ACCEPTED, readDeadLetterPolicy);
 
 export const timeZone = custom<string, string>('an IANA name such as "Europe/London"', (value) => {
   if (typeof value !== "string" || !isTimeZone(value)) throw new NotAccepted();

@@ -20,6 +20,7 @@ import {
 } from "./setting-kinds.ts";
 import {
   annotations,
+  deadLetter,
   deliveryMode,
   exchangeType,
   protocolVersion,
@@ -129,6 +130,15 @@ export const SETTINGS_TABLE = {
     "How long a message for a task that no worker here knows is put back, before it goes to the dead letters.",
     { scope: "ours" },
   ),
+  taskDeadLetter: setting(
+    optional(deadLetter),
+    null,
+    "Which failures are kept with the dead letters: true, false, or an object of `on`, `queue` and `task`. Null keeps what cannot be run and what a task rejected.",
+    { scope: "ours" },
+  ),
+  deadLetterMax: setting(integer(1), 10_000, "Dead letters kept for each queue; the oldest make room.", { scope: "ours" }),
+  deadLetterMaxBytes: setting(optional(integer(1)), null, "Bytes of dead letters kept for each queue.", { scope: "ours" }),
+  deadLetterMaxAge: setting(optionalDuration, null, "Older dead letters go when one arrives in their queue.", { scope: "ours" }),
 
   // Routing
   taskQueues: setting(optional(queues), null, "Queues a worker consumes unless it is told others with -Q, and how they are bound."),

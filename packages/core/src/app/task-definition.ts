@@ -61,7 +61,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof TaskOptions>([
   "timeLimit", "softTimeLimit", "rateLimit", "acksLate", "acksOnFailure", "acksOnTimeout", "acksOnFailureOrTimeout",
   "rejectOnWorkerLost", "idempotent", "ignoreResult", "storeErrorsEvenIfIgnored", "trackStarted", "storeEagerResult",
   "resultExpires", "trail", "sendEvents", "resultreprMaxsize", "maxRetries", "defaultRetryDelay", "autoretryFor",
-  "dontAutoretryFor", "retryKwargs", "retryBackoff", "retryBackoffMax", "retryJitter", "retry", "throws", "beforeStart",
+  "dontAutoretryFor", "retryKwargs", "retryBackoff", "retryBackoffMax", "retryJitter", "retry", "deadLetter", "throws", "beforeStart",
   "onSuccess", "onFailure", "onRetry", "afterReturn",
 ]); // prettier-ignore
 

@@ -1,5 +1,6 @@
 /** What can be said about a task where it is defined: Celery's task attributes in camelCase, in Celery's units, and a few of ours. */
 import type { Duration } from "../shared/duration.ts";
+import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
@@ -65,6 +66,8 @@ export interface TaskOptions {
   readonly retryJitter?: boolean;
   /** All of the above in one object; with it, every error is retried unless `for` or `except` says otherwise. */
   readonly retry?: RetryOptions;
+  /** Which failures are kept with the dead letters, and where they are published too. Default: the setting `taskDeadLetter`. */
+  readonly deadLetter?: DeadLetterInput;
   /** Errors that are expected: logged in one line without a stack. */
   readonly throws?: readonly ErrorMatcher[];
 
@@ -132,6 +135,7 @@ export interface ResolvedTaskOptions {
   readonly sendEvents: boolean;
   readonly resultreprMaxsize: number;
   readonly retry: ResolvedRetry;
+  readonly deadLetter: DeadLetterPolicy;
   readonly throws: readonly ErrorMatcher[];
   readonly hooks: TaskHooks;
 }

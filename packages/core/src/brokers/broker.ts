@@ -228,7 +228,7 @@ export interface DeadLetterRecord {
   readonly reason: DeadLetterReason;
   /** One line, no arguments in it. */
   readonly error: string;
-  /** Of the error, where there is one. At most a few thousand characters. */
+  /** Where the error was thrown, where there was one: the frames without its text. At most a few thousand characters. */
   readonly stack?: string;
   readonly worker: string;
   /** When it was given up, ms since 1970. */

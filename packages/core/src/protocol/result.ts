@@ -23,6 +23,8 @@ export interface ResultDocument {
   readonly groupId?: string | undefined;
   readonly extended?: ExtendedFacts | undefined;
   readonly stamps?: Readonly<Record<string, unknown>> | undefined;
+  /** The message is kept with the dead letters. Celery's readers pass over it. */
+  readonly deadLetter?: { readonly queue: string; readonly reason: string } | undefined;
 }
 
 export interface ExtendedFacts {
@@ -39,7 +41,7 @@ export function encodeResult(
   document: ResultDocument,
   options: { readonly serializer: SerializerName; readonly typed?: boolean },
 ): string | Uint8Array {
-  const { taskId, state, result, error, traceback, children, dateDoneAt, parentId, groupId, extended, stamps } = document;
+  const { taskId, state, result, error, traceback, children, dateDoneAt, parentId, groupId, extended, stamps, deadLetter } = document;
   const value = error === undefined ? result : wireDocument(error);
   const date = dateDoneAt === null ? null : formatInstant(dateDoneAt).text;
   if (options.serializer !== "json") return encodeBody(asMap(document, value, date), { serializer: options.serializer }).body;
@@ -53,11 +55,12 @@ export function encodeResult(
     text += `, ${encodeJson({ ...extended, queue: extended.queue ?? null }, { typed, where: "result" }).slice(1, -1)}`;
   if (stamps !== undefined && Object.keys(stamps).length > 0)
     text += `, "stamped_headers": ${encodeJson(Object.keys(stamps))}, ${encodeJson(stamps, { typed }).slice(1, -1)}`;
+  if (deadLetter !== undefined) text += `, "lovage_dead_letter": ${encodeJson(deadLetter)}`;
   return `${text}, "task_id": ${quote(taskId)}}`;
 }
 
 function asMap(document: ResultDocument, value: unknown, date: string | null): Record<string, unknown> {
-  const { taskId, state, traceback, children, parentId, groupId, extended, stamps } = document;
+  const { taskId, state, traceback, children, parentId, groupId, extended, stamps, deadLetter } = document;
   return {
     status: state,
     result: value ?? null,
@@ -68,6 +71,7 @@ function asMap(document: ResultDocument, value: unknown, date: string | null): R
     ...(parentId === undefined ? {} : { parent_id: parentId }),
     ...(extended && { ...extended, queue: extended.queue ?? null }),
     ...(stamps && { stamped_headers: Object.keys(stamps), ...stamps }),
+    ...(deadLetter && { lovage_dead_letter: deadLetter }),
     task_id: taskId,
   };
 }

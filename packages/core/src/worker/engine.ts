@@ -4,6 +4,7 @@
  */
 import type { Lovage } from "../app/app.ts";
 import type { BrokerSpec } from "../app/connect.ts";
+import { readDeadLetterPolicy } from "../app/dead-letter-policy.ts";
 import type { PoolName } from "../app/task-options.ts";
 import type { Broker } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
@@ -81,6 +82,7 @@ export class Engine {
       resultExpiresMs: settings.resultExpiresMs || undefined,
       codec: { serializer: settings.taskSerializer },
       maxDeliveries: settings.maxDeliveries,
+      deadLetter: settings.taskDeadLetter ?? readDeadLetterPolicy(undefined),
     };
     const observers = new Observers(setup.observers, logger);
     const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;

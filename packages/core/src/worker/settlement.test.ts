@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { type DeadLetterInput, readDeadLetterPolicy } from "../app/dead-letter-policy.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { Delivery, Settlement } from "../brokers/broker.ts";
 import { formatInstant } from "../protocol/instant.ts";
@@ -21,6 +22,7 @@ const rules: SettlementRules = {
   resultExpiresMs: 86_400_000,
   codec: { serializer: "json" },
   maxDeliveries: 3,
+  deadLetter: readDeadLetterPolicy(undefined),
 };
 
 function run(options: Partial<ResolvedTaskOptions> = {}, isAcked = false, task: Partial<OutgoingTask> = {}): EndedRun {
@@ -148,6 +150,106 @@ test("a dead letter's record is one line and holds no arguments", () => {
   const settlement = planSettlement({ kind: "rejected", requeue: false, reason }, run(), rules, NOW) as Settlement;
   expect(settlement.end).toEqual({
     kind: "deadLetter",
-    record: { id: "t-1", task: "shop.add", reason: "rejected", error: "Error: cannot", worker: "w@test", at: NOW, losses: 0, retries: 0 },
+    record: {
+      id: "t-1",
+      task: "shop.add",
+      reason: "rejected",
+      error: "Error: cannot",
+      stack: expect.stringMatching(/^ +at [^\n]*settlement\.test\.ts/),
+      worker: "w@test",
+      at: NOW,
+      losses: 0,
+      retries: 0,
+    },
   });
+  expect(JSON.stringify(settlement.end)).not.toContain("[1, 2]");
+});
+
+// --- dead letters --------------------------------------------------------------------------------------------------
+
+const expired: Outcome = { kind: "revoked", how: "expired" };
+const rejected: Outcome = { kind: "rejected", requeue: false, reason: "no" };
+
+/** The settlement of a run under a dead-letter policy. */
+function planFor(deadLetter: DeadLetterInput | undefined, outcome: Outcome, task: Partial<OutgoingTask> = {}, isAcked = false) {
+  return planSettlement(outcome, run({ deadLetter: readDeadLetterPolicy(deadLetter) }, isAcked, task), rules, NOW);
+}
+
+test.each<[string, DeadLetterInput | undefined, Outcome, number, string]>([
+  ["nothing said: failures are acknowledged", undefined, failed, 0, "ack"],
+  ["nothing said: what it rejected is kept", undefined, rejected, 0, "rejected"],
+  ["true: failures are kept", true, failed, 0, "failed"],
+  ["true: and those after the last retry say so", true, failed, 3, "retriesExhausted"],
+  ["true: a hard limit that is acknowledged is a failure", true, timedOut, 0, "failed"],
+  ["true: what expired is not", true, expired, 0, "ack"],
+  ["true: a retry is none", true, retry, 0, "ack"],
+  ["expired, when asked for", { on: ["expired"] }, expired, 0, "expired"],
+  ["retries only: another failure is not kept", { on: ["retriesExhausted"] }, failed, 0, "ack"],
+  ["false: not even what it rejected", false, rejected, 0, "ack"],
+])("dead letters, %s", (_, policy, outcome, retries, end) => {
+  const settlement = planFor(policy, outcome, { retries });
+  if (settlement.delivery === undefined) throw new Error("it has no loan");
+  expect(settlement.end.kind === "deadLetter" ? settlement.end.record.reason : settlement.end.kind).toBe(end);
+});
+
+test("poison is kept whatever the policy says", () => {
+  const suspect = { ...run({ deadLetter: readDeadLetterPolicy(false) }), delivery: { queue: "celery", losses: 2 } as unknown as Delivery };
+  expect(planSettlement(childLost, suspect, rules, NOW)).toMatchObject({ end: { record: { reason: "poison", losses: 3 } } });
+});
+
+test("the result of a dead letter is FAILURE and says where the message is kept", () => {
+  const [result] = planFor(true, failed).results ?? [];
+  expect(result?.state).toBe("FAILURE");
+  expect(JSON.parse(String(result?.document))).toMatchObject({
+    status: "FAILURE",
+    lovage_dead_letter: { queue: "celery", reason: "failed" },
+  });
+  const [other] = planFor(undefined, failed).results ?? [];
+  expect(JSON.parse(String(other?.document))).not.toHaveProperty("lovage_dead_letter");
+});
+
+test("a dead-letter queue gets the message with its bytes and where it comes from", () => {
+  const policy = { queue: "graveyard" };
+  const [told] = planFor(policy, failed, { retries: 3 }).publish ?? [];
+  expect(told).toMatchObject({ exchange: "", routingKey: "graveyard" });
+  const { message } = run({}, false, { retries: 3 }).received;
+  expect(Buffer.from(told?.message.body ?? "").equals(Buffer.from(message.body))).toBe(true);
+  expect(told?.message.headers).toMatchObject({
+    id: "t-1",
+    task: "shop.add",
+    lovage_dead: { id: "t-1", task: "shop.add", queue: "celery", reason: "retriesExhausted", error: "Error: no", retries: 3, losses: 0 },
+  });
+});
+
+test("a handler task gets the arguments, then the error, and knows its parent", () => {
+  const [told] = planFor({ queue: "graveyard", task: "shop.bury" }, failed).publish ?? [];
+  if (told === undefined) throw new Error("nothing was published");
+  const call = readTaskMessage(told.message, { exchange: "", routingKey: "", redelivered: false }, { accept: contentTypesFor(["json"]) });
+  expect(call.task).toBe("shop.bury");
+  expect(call.id).not.toBe("t-1");
+  expect(call.parentId).toBe("t-1");
+  expect(call.body().args).toEqual([1, 2, "Error: no"]);
+  expect(call.headers).toMatchObject({ lovage_dead: { id: "t-1", reason: "failed" } });
+});
+
+test("what a handler of dead letters fails at is not published again, or it would go round for ever", () => {
+  const again = planFor({ queue: "graveyard" }, failed, { headers: { lovage_dead: { id: "t-0" } } });
+  expect(again.publish).toEqual([]);
+  expect(again).toMatchObject({ end: { kind: "deadLetter" } });
+});
+
+test("with an early ack there is no message left to keep, and the queue is told all the same", () => {
+  const settlement = planFor({ queue: "graveyard" }, failed, {}, true);
+  expect(settlement.delivery).toBeUndefined();
+  expect(settlement.publish).toHaveLength(1);
+});
+
+test.each<[unknown, RegExp]>([
+  [{ queue: 3 }, /`queue` is not a name/],
+  [{ task: "x" }, /needs the `queue`/],
+  [{ on: ["late"] }, /"late" in `on` is not a reason/],
+  [{ que: "x" }, /"que" is not one of/],
+  [7, /takes true, false/],
+])("a policy of %j is refused", (deadLetter, why) => {
+  expect(() => memoryApp().task({ name: "shop.x", deadLetter: deadLetter as DeadLetterInput, run: () => 0 }).options).toThrow(why);
 });

@@ -5,14 +5,15 @@
  * Invariant: an outcome that is not final (retry, requeue) publishes or requeues in the same settlement that ends the
  * loan; one that is final ends it with its result.
  */
+import type { DeadLetterPolicy } from "../app/dead-letter-policy.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { RetryPlan } from "../app/task-signals.ts";
-import type { DeadLetterRecord, Delivery, LoanEnd, Outgoing, Settlement } from "../brokers/broker.ts";
+import type { DeadLetterReason, DeadLetterRecord, Delivery, LoanEnd, Outgoing, Settlement } from "../brokers/broker.ts";
 import { NotRegistered, Reject, TaskRevokedError, TimeLimitExceeded, WorkerLostError } from "../protocol/celery-errors.ts";
 import { toWireException, type WireException } from "../protocol/exception.ts";
 import { formatInstant } from "../protocol/instant.ts";
 import { encodeResult, type ResultDocument } from "../protocol/result.ts";
-import { type MessageCodec, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
+import { encodeTaskMessage, type MessageCodec, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
 import type { ResultWrite } from "../results/result-backend.ts";
 import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
@@ -46,6 +47,8 @@ export interface SettlementRules {
   readonly codec: MessageCodec;
   /** At so many losses a message is dead-lettered. */
   readonly maxDeliveries: number;
+  /** For messages whose task is not known here. */
+  readonly deadLetter: DeadLetterPolicy;
 }
 
 const ACK: LoanEnd = { kind: "ack" };
@@ -53,35 +56,41 @@ const TO_BACK: LoanEnd = { kind: "requeue", to: "back" };
 const TO_FRONT: LoanEnd = { kind: "requeue", to: "front" };
 const LOST: LoanEnd = { kind: "requeue", to: "front", isLoss: true };
 const NOTHING: readonly never[] = [];
+/** Characters of a stack that a dead letter keeps. */
+const STACK_MAX = 4000;
 
 /**
  * `now`: ms since 1970, by the broker's clock.
  * @throws ProtocolError when a value cannot be written: the outcome is a failure then.
  */
 export function planSettlement(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): Settlement | LoanlessSettlement {
-  const results = planResult(outcome, run, rules, now);
+  const dead = planDeadLetter(outcome, run, rules, now);
+  const results = planResult(outcome, run, rules, now, run.isAcked || !rules.keepsDeadLetters ? undefined : dead);
+  if (dead !== undefined) {
+    const publish = told(dead, run.delivery, run.received, run.options.deadLetter, rules, now);
+    if (run.isAcked) return { delivery: undefined, results, publish };
+    return { delivery: run.delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record: dead } : ACK, results, publish };
+  }
   const publish = outcome.kind === "retry" ? [planRetry(outcome.plan, run, rules, now)] : NOTHING;
   if (run.isAcked) return { delivery: undefined, results, publish };
-  return { delivery: run.delivery, end: endOfLoan(outcome, run, rules, now), results, publish };
+  return { delivery: run.delivery, end: endOfLoan(outcome, run), results, publish };
 }
 
-/** How the loan of a late ack ends. */
-export function endOfLoan(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): LoanEnd {
+/** How the loan of a late ack ends that is no dead letter's. */
+function endOfLoan(outcome: Outcome, run: EndedRun): LoanEnd {
   switch (outcome.kind) {
     case "succeeded":
     case "retry":
     case "ignored":
     case "revoked":
-      return ACK;
     case "failed":
-      return run.options.acksOnFailure ? ACK : refuse(outcome.error, run, rules, now);
+      return ACK;
     case "timedOut":
       return run.options.acksOnTimeout ? ACK : TO_BACK;
     case "rejected":
-      return outcome.requeue ? TO_BACK : refuse(outcome.reason, run, rules, now);
+      return outcome.requeue ? TO_BACK : ACK;
     case "childLost":
-      if (!run.options.rejectOnWorkerLost) return ACK;
-      return isPoison(run, rules) ? poisoned(outcome.error, run, rules, now) : LOST;
+      return run.options.rejectOnWorkerLost ? LOST : ACK;
     case "interrupted":
       return TO_FRONT;
     case "leaseLost":
@@ -95,20 +104,90 @@ function isPoison({ delivery }: EndedRun, { maxDeliveries }: SettlementRules): b
   return delivery.losses + 1 >= maxDeliveries;
 }
 
-function poisoned(error: unknown, run: EndedRun, rules: SettlementRules, now: number): LoanEnd {
-  if (!rules.keepsDeadLetters) return ACK;
-  const record = deadLetterRecord("poison", oneLine(error), run.delivery, run.received, rules.worker, now);
-  return { kind: "deadLetter", record: { ...record, losses: run.delivery.losses + 1 } };
+// --- dead letters --------------------------------------------------------------------------------------------------
+
+/** The record of a message that is to be kept, by the task's policy; undefined when it is not. */
+function planDeadLetter(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): DeadLetterRecord | undefined {
+  const cause = deadCause(outcome, run, rules);
+  if (cause === undefined || !run.options.deadLetter.on.has(cause.reason)) return undefined;
+  const record = deadLetterRecord(cause.reason, cause.error, run.delivery, run.received, rules.worker, now);
+  return cause.reason === "poison" ? { ...record, losses: run.delivery.losses + 1 } : record;
 }
 
-function refuse(reason: unknown, run: EndedRun, rules: SettlementRules, now: number): LoanEnd {
-  if (!rules.keepsDeadLetters) return ACK;
-  return { kind: "deadLetter", record: deadLetterRecord("rejected", oneLine(reason), run.delivery, run.received, rules.worker, now) };
+interface DeadCause {
+  readonly reason: DeadLetterReason;
+  readonly error: unknown;
+}
+
+/** Why its message will not be run any more, as far as that may make it a dead letter. */
+function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): DeadCause | undefined {
+  const { options, isAcked } = run;
+  switch (outcome.kind) {
+    case "failed":
+      return failedFor(outcome.error, run, options.acksOnFailure);
+    case "timedOut":
+      return isAcked || options.acksOnTimeout ? failedFor(new TimeLimitExceeded(outcome.limitMs / 1000), run, true) : undefined;
+    case "rejected":
+      return outcome.requeue && !isAcked ? undefined : { reason: "rejected", error: outcome.reason };
+    case "childLost":
+      if (isAcked || !options.rejectOnWorkerLost) return failedFor(outcome.error, run, true);
+      return isPoison(run, rules) ? { reason: "poison", error: outcome.error } : undefined;
+    case "revoked":
+      return outcome.how === "expired" ? { reason: "expired", error: "it expired before it could start" } : undefined;
+    case "succeeded":
+    case "retry":
+    case "ignored":
+    case "interrupted":
+    case "leaseLost":
+      return undefined;
+  }
+}
+
+/** Where failures are not acknowledged they are rejections, as in Celery, unless the policy asks for them by their own name. */
+function failedFor(error: unknown, { received, options }: EndedRun, isAcknowledged: boolean): DeadCause {
+  const { maxRetries } = options.retry;
+  const reason = received.retries > 0 && maxRetries !== undefined && received.retries >= maxRetries ? "retriesExhausted" : "failed";
+  return { reason: isAcknowledged || options.deadLetter.on.has(reason) ? reason : "rejected", error };
+}
+
+/** Set on what is published to a dead-letter queue; where it is there already, nothing is published again. */
+export const DEAD_HEADER = "lovage_dead";
+
+/** What is published to the dead-letter queue of the policy: the message as it was, or a call of the handler task. */
+function told(
+  record: DeadLetterRecord,
+  delivery: Delivery,
+  received: ReceivedTask,
+  { queue, task }: DeadLetterPolicy,
+  rules: SettlementRules,
+  now: number,
+): readonly Outgoing[] {
+  const { message, id, rootId } = received;
+  if (queue === undefined || DEAD_HEADER in message.headers) return NOTHING;
+  const provenance = {
+    id: record.id,
+    task: record.task ?? null,
+    queue: delivery.queue,
+    reason: record.reason,
+    error: record.error,
+    worker: record.worker,
+    at: formatInstant(record.at).text,
+    retries: record.retries,
+    losses: record.losses,
+  };
+  if (task === undefined) {
+    const { redelivered: _, ...headers } = message.headers;
+    return [{ message: { ...message, headers: { ...headers, [DEAD_HEADER]: provenance } }, exchange: "", routingKey: queue }];
+  }
+  if (record.reason === "undecodable") return NOTHING; // its arguments cannot be handed on
+  const { args, kwargs } = received.body();
+  const call = { id: newId(), task, args: [...args, record.error], kwargs, rootId, parentId: id, headers: { [DEAD_HEADER]: provenance } };
+  return [{ message: encodeTaskMessage(call, { ...rules.codec, now }), exchange: "", routingKey: queue }];
 }
 
 export function deadLetterRecord(
-  reason: DeadLetterRecord["reason"],
-  error: string,
+  reason: DeadLetterReason,
+  error: unknown,
   delivery: Delivery,
   received: ReceivedTask | undefined,
   worker: string,
@@ -118,7 +197,8 @@ export function deadLetterRecord(
     id: received?.id ?? newId(),
     task: received?.task,
     reason,
-    error,
+    error: oneLine(error),
+    ...framesOf(error),
     worker,
     at: now,
     losses: delivery.losses,
@@ -135,11 +215,20 @@ export function planRefusal(
   rules: SettlementRules,
   now: number,
 ): Settlement {
-  const record = deadLetterRecord(reason, oneLine(error), delivery, received, rules.worker, now);
+  const record = deadLetterRecord(reason, error, delivery, received, rules.worker, now);
   const keepsResult = rules.keepsResults && received.ignoreResult !== true;
   const run = { received, children: NOTHING, expiresMs: rules.resultExpiresMs, isReadable: reason !== "undecodable" };
-  const results = keepsResult ? [write("FAILURE", undefined, error, run, rules, now)] : NOTHING;
-  return { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish: NOTHING };
+  const kept = rules.keepsDeadLetters ? { queue: delivery.queue, reason } : undefined;
+  const results = keepsResult ? [write("FAILURE", undefined, error, run, rules, now, kept)] : NOTHING;
+  const publish = told(record, delivery, received, rules.deadLetter, rules, now);
+  return { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
+}
+
+/** Where an error was thrown, without its text: that may hold arguments. */
+function framesOf(error: unknown): { readonly stack?: string } {
+  if (!(error instanceof Error) || isOurVerdict(error) || error.stack === undefined) return {};
+  const frames = error.stack.split("\n").filter((line) => /^\s+at /.test(line));
+  return frames.length === 0 ? {} : { stack: frames.join("\n").slice(0, STACK_MAX) };
 }
 
 /** An error's name and the first line of its text. */
@@ -150,7 +239,13 @@ function oneLine(error: unknown): string {
 
 // --- results -------------------------------------------------------------------------------------------------------
 
-function planResult(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): readonly ResultWrite[] {
+function planResult(
+  outcome: Outcome,
+  run: EndedRun,
+  rules: SettlementRules,
+  now: number,
+  dead: DeadLetterRecord | undefined,
+): readonly ResultWrite[] {
   if (!rules.keepsResults) return NOTHING;
   // The message's word counts before the task's; null leaves it to the task (celery-protocol.md 1.1, `ignore_result`).
   const isIgnored = run.received.ignoreResult ?? run.options.ignoreResult;
@@ -158,7 +253,9 @@ function planResult(outcome: Outcome, run: EndedRun, rules: SettlementRules, now
   if (outcome.kind === "retry") return isIgnored ? NOTHING : [write("RETRY", null, outcome.plan.error, factsOf(run), rules, now)];
   if (isIgnored && !run.options.storeErrorsEvenIfIgnored) return NOTHING;
   const failure = failureOf(outcome, run, rules);
-  return failure === undefined ? NOTHING : [write(failure.state, undefined, failure.error, factsOf(run), rules, now)];
+  if (failure === undefined) return NOTHING;
+  const kept = dead && { queue: run.delivery.queue, reason: dead.reason };
+  return [write(failure.state, undefined, failure.error, factsOf(run), rules, now, kept)];
 }
 
 /** The error that a final outcome is recorded with; undefined when the message goes back and nothing is final. */
@@ -210,7 +307,15 @@ function factsOf(run: EndedRun): DocumentFacts {
   return { received: run.received, children: run.children, expiresMs: run.options.resultExpiresMs, isReadable: true };
 }
 
-function write(state: string, value: unknown, error: unknown, run: DocumentFacts, rules: SettlementRules, now: number | null): ResultWrite {
+function write(
+  state: string,
+  value: unknown,
+  error: unknown,
+  run: DocumentFacts,
+  rules: SettlementRules,
+  now: number | null,
+  deadLetter?: ResultDocument["deadLetter"],
+): ResultWrite {
   const { received } = run;
   const wire: WireException | undefined = error === undefined ? undefined : toWireException(error);
   const document: ResultDocument = {
@@ -223,6 +328,7 @@ function write(state: string, value: unknown, error: unknown, run: DocumentFacts
     dateDoneAt: state === "RETRY" ? null : now,
     parentId: received.parentId,
     groupId: received.group,
+    deadLetter,
     ...(rules.resultExtended ? { extended: extendedFacts(run, rules) } : {}),
   };
   return { taskId: received.id, state, document: encodeResult(document, { serializer: rules.resultSerializer }), expiresMs: run.expiresMs };
