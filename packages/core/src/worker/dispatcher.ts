@@ -10,7 +10,7 @@ import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
 import type { LoanEnd } from "../brokers/broker.ts";
 import { TaskRevokedError } from "../protocol/celery-errors.ts";
-import type { Clock, Random } from "../shared/clock.ts";
+import type { Clock, Random, Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { LoanCredit } from "./credit.ts";
@@ -38,6 +38,8 @@ export interface DispatcherDeps {
   readonly states: StateWriter | undefined;
   readonly rules: SettlementRules;
   readonly observers: Required<TaskObserver>;
+  /** Gives back what has not started, to be taken by anybody from then on. undefined: the broker cannot keep it until then. */
+  readonly park: ((request: Request, dueAt: number) => void) | undefined;
   /** Whether a body may start, by the monotonic clock. */
   mayStart(monotonic: number): boolean;
   /** ms since 1970, by the broker's clock. */
@@ -46,6 +48,10 @@ export interface DispatcherDeps {
 
 /** Bodies that return at once are started for that long in one turn of the event loop; then sockets and timers have theirs. */
 const SLICE_MS = 10;
+
+/** What waits for a full pool beside others is looked at after so long, and parked for about so long. */
+const SURPLUS_LOOK_MS = 250;
+const SURPLUS_PARKED_MS = 1000;
 
 const ACK: LoanEnd = { kind: "ack" };
 const PUT_BACK: LoanEnd = { kind: "putBack" };
@@ -59,6 +65,7 @@ export class Dispatcher implements RequestHome {
   readonly #running = new Roster<Request>();
   #isPumping = false;
   #isPumpPlanned = false;
+  #surplus: Timer | undefined;
   #isStopped = false;
   #idleWaiters: (() => void)[] = [];
   #processed = 0;
@@ -101,7 +108,9 @@ export class Dispatcher implements RequestHome {
   /** The request has a loan and counts as busy. `pump` starts it, now or later. */
   add(request: Request): void {
     if (request.delivery.losses === 0) {
-      this.#deps.lanes.of(request).ready.push(request);
+      const lane = this.#deps.lanes.of(request);
+      lane.ready.push(request);
+      if (lane.surplus > 0 && this.#deps.lanes.all.length > 1) this.#planSurplus();
       return;
     }
     this.#deps.credit.freeSlot();
@@ -133,6 +142,22 @@ export class Dispatcher implements RequestHome {
       else if (now > sliceEnd) return this.#pumpNextTurn();
       this.#start(lane.ready.shift() as Request, lane, now);
     }
+  }
+
+  #planSurplus(): void {
+    if (this.#deps.park === undefined) return;
+    this.#surplus ??= this.clock.timer(SURPLUS_LOOK_MS, () => {
+      this.#surplus = undefined;
+      for (const lane of this.#deps.lanes.all) this.#parkSurplus(lane);
+    });
+  }
+
+  /** They would wait here while other workers may have slots for them, and while other pools of this one have nothing to do. */
+  #parkSurplus({ ready, surplus }: Lane): void {
+    if (surplus <= 0) return;
+    const { random, park } = this.#deps;
+    const now = this.#deps.brokerNow();
+    for (const request of ready.takeLast(surplus)) park?.(request, now + SURPLUS_PARKED_MS * (0.5 + random()));
   }
 
   #pumpNextTurn(): void {
@@ -344,6 +369,7 @@ export class Dispatcher implements RequestHome {
   /** No body starts any more; what waits is given back. */
   stopStarting(): void {
     this.#isStopped = true;
+    this.#surplus?.cancel();
     this.putBackWaiting();
   }
 

@@ -117,6 +117,7 @@ export class Engine {
       states: backend && new StateWriter(backend, logger, this.#statesEnd.signal),
       rules,
       observers,
+      park: broker.delayed && ((request, dueAt) => this.#intake.park(request, dueAt)),
       mayStart: broker.leases ? (monotonic) => this.#isLeaseSure(monotonic) : () => true,
       brokerNow,
     });

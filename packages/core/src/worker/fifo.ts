@@ -27,6 +27,11 @@ export class Fifo<Item> {
     return item;
   }
 
+  /** Takes the last `count` out, first to last. */
+  takeLast(count: number): Item[] {
+    return this.#items.splice(Math.max(this.#head, this.#items.length - count)) as Item[];
+  }
+
   /** Takes everything out, first to last. */
   clear(): Item[] {
     const items = this.#items.slice(this.#head) as Item[];

@@ -145,7 +145,7 @@ export class Intake {
     if (this.#deps.revoked.has(received.id)) return this.#discard(request, { kind: "revoked", how: "revoked" });
     if (eta && eta.at > now) return this.#wait(request, eta.at, now);
     if (delivery.losses > 0 && dispatcher.suspectsWaiting >= limits.suspectsMax && this.#deps.broker.delayed) {
-      return this.#park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
+      return this.park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
     }
     this.#deps.observers.received(request);
     if (received.info.redelivered && this.#deps.hasSucceeded) void this.#admitUnlessDone(request, this.#deps.hasSucceeded);
@@ -218,14 +218,15 @@ export class Intake {
   #wait(request: Request, dueAt: number, now: number): void {
     const { limits, credit, broker } = this.#deps;
     const isFar = dueAt - now > limits.parkThresholdMs || this.#waiting.size >= limits.etaMax;
-    if (isFar && broker.delayed) return this.#park(request, dueAt);
+    if (isFar && broker.delayed) return this.park(request, dueAt);
     this.#deps.observers.received(request);
     credit.freeSlot();
     credit.freeLoan(); // it holds a loan, but one that nothing was done with: a crash repeats nothing
     this.#waiting.add(dueAt, request);
   }
 
-  #park(request: Request, dueAt: number): void {
+  /** Gives it back to the broker until then. It has a loan and counts as busy. */
+  park(request: Request, dueAt: number): void {
     const { settler, credit, observers } = this.#deps;
     credit.freeSlot();
     const settled = (answer: string): void => {

@@ -25,6 +25,11 @@ export class Lane {
     return this.isUp ? this.pool.slots : 0;
   }
 
+  /** How many more wait for it than will have their turn next. What is taken follows the slots of all pools together, so it can be many. */
+  get surplus(): number {
+    return this.ready.size - this.pool.size;
+  }
+
   get hasFreeSlot(): boolean {
     return this.isUp && this.running < this.pool.slots;
   }

@@ -61,7 +61,7 @@ app.task("isBuffer", (value) => Buffer.isBuffer(value));
 app.task("unclonable", () => ({ f: () => 1 }));
 const hoard = [];
 app.task("grow", (mib) => { hoard.push(Buffer.alloc(mib * 1024 * 1024, 1)); return process.pid + "/" + threadId; });
-app.task({ name: "inThread", pool: "threads", run: () => threadId });
+app.task({ name: "inThread", pool: "threads", async run(ctx, ms) { await wait(ms); return process.pid + "/" + threadId; } });
 app.task({ name: "inProcess", pool: "processes", run: () => process.pid });
 `;
 

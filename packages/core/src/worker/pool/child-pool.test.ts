@@ -76,6 +76,7 @@ class Stage {
       maxTasks: undefined,
       maxMemoryKib: undefined,
       aliveTimeoutMs: 4000,
+      lostWaitMs: 1000,
       clock: this.clock,
       random: () => 1,
       logger: silentLogger,

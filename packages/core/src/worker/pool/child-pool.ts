@@ -30,6 +30,8 @@ export interface ChildPoolOptions {
   readonly maxMemoryKib: number | undefined;
   /** A child that has not said by then that its program runs is replaced. */
   readonly aliveTimeoutMs: number;
+  /** What a dead child had still said is waited for, at most that long. */
+  readonly lostWaitMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -187,10 +189,10 @@ export class ChildPool implements Pool {
   }
 
   #spawn(): void {
-    const { setup, spawn, clock, aliveTimeoutMs } = this.#options;
+    const { setup, spawn, clock, aliveTimeoutMs, lostWaitMs } = this.#options;
     let member: Member | undefined;
     const child = spawn(
-      { name: `lovage-${this.kind}` },
+      { name: `lovage-${this.kind}`, clock, lostWaitMs },
       {
         message: (message) => member && this.#hear(member, message),
         exited: (how, error) => member && this.#onExit(member, how, error),

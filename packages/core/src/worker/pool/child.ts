@@ -1,4 +1,5 @@
 /** One thread or process, as a pool sees it: something to talk to that can be killed. */
+import type { Clock } from "../../shared/clock.ts";
 import type { FromChild, ToChild } from "./messages.ts";
 
 export interface Child {
@@ -16,7 +17,14 @@ export interface ChildEvents {
   exited(how: string, error: unknown): void;
 }
 
-export type SpawnChild = (setup: { readonly name: string }, events: ChildEvents) => Child;
+export interface SpawnSetup {
+  readonly name: string;
+  readonly clock: Clock;
+  /** What a dead child had still said is waited for, at most that long. */
+  readonly lostWaitMs: number;
+}
+
+export type SpawnChild = (setup: SpawnSetup, events: ChildEvents) => Child;
 
 /** Options of Node for children: as this process has them, without those that would make a child something else. */
 export function childExecArgv(execArgv: readonly string[]): string[] {

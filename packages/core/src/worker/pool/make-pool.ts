@@ -49,7 +49,7 @@ export function makePrimaryPool(setup: PoolSetup): Pool {
 export function makePool(kind: PoolName, setup: PoolSetup, slots?: number): Pool {
   const { app, logger } = setup;
   if (kind === "async") return new AsyncPool(slots ?? ASYNC_SLOTS, app.clock, app.hooks);
-  const { workerMaxTasksPerChild, workerMaxMemoryPerChild, workerProcAliveTimeoutMs } = app.settings;
+  const { workerMaxTasksPerChild, workerMaxMemoryPerChild, workerProcAliveTimeoutMs, workerLostWaitMs } = app.settings;
   return new ChildPool({
     kind,
     slots: slots ?? availableParallelism(),
@@ -66,6 +66,7 @@ export function makePool(kind: PoolName, setup: PoolSetup, slots?: number): Pool
     maxTasks: workerMaxTasksPerChild ?? undefined,
     maxMemoryKib: workerMaxMemoryPerChild ?? undefined,
     aliveTimeoutMs: workerProcAliveTimeoutMs,
+    lostWaitMs: workerLostWaitMs,
     clock: app.clock,
     random: app.random,
     logger,

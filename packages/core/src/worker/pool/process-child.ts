@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { childExecArgv, entryUrl, type SpawnChild } from "./child.ts";
 import type { FromChild } from "./messages.ts";
 
-export const spawnProcess: SpawnChild = (_setup, events) => {
+export const spawnProcess: SpawnChild = ({ clock, lostWaitMs }, events) => {
   const child = fork(fileURLToPath(entryUrl("process-entry")), [], {
     serialization: "advanced",
     execArgv: childExecArgv(process.execArgv),
@@ -22,7 +22,16 @@ export const spawnProcess: SpawnChild = (_setup, events) => {
     error = cause;
     if (child.pid === undefined) over("it could not be started"); // there is no exit to follow
   });
-  child.once("exit", (code, signal) => over(signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`));
+  child.once("exit", (code, signal) => {
+    const how = signal === null ? `it exited with code ${code}` : `it was ended by ${signal}`;
+    if (!child.connected) return over(how);
+    // Its last words may still be in the channel: a task that it had finished is not lost.
+    const late = clock.timer(lostWaitMs, () => over(how));
+    child.once("disconnect", () => {
+      late.cancel();
+      over(how);
+    });
+  });
   return {
     label: `the process ${child.pid ?? "?"}`,
     send(message) {

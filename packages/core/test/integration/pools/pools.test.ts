@@ -245,14 +245,29 @@ test("10,000 small tasks through processes lose none", async () => {
   await worker.stop();
 });
 
+test("what waits for a full pool is left to other workers, and does not hold up the tasks of the others", async () => {
+  await using project = await openProject();
+  const workers = [await project.start("async", { concurrency: 50 })];
+  expect(await project.call("inThread", 0)).toMatch(/^\d/); // its pool is up
+  const first = await Promise.all(Array.from({ length: 40 }, () => project.client.sendTask<string>("inThread", [200])));
+  await eventually("the worker has taken what it may", async () => (await workers[0]?.status())?.running === cpus().length);
+  workers.push(await project.start("async", { concurrency: 50 }));
+  const from = performance.now();
+  expect(await project.call("add", 1, 2)).toBe(3);
+  expect(performance.now() - from).toBeLessThan(1500);
+  const places = await Promise.all(first.map((each) => each.get({ timeout: 30 })));
+  expect(new Set(places.map((place) => place.split("/")[0])).size).toBe(2);
+  for (const worker of workers) await worker.stop();
+});
+
 test("tasks that ask for a pool run there, beside those of the worker's own", async () => {
   await using project = await openProject();
   const worker = await project.start("async");
   expect((await worker.status()).slots).toBe(2);
   expect(await project.call("add", 1, 1)).toBe(2);
   expect(project.notes()).toHaveLength(1); // the worker's own thread; no child yet
-  const [thread, pid] = await Promise.all([project.call<number>("inThread"), project.call<number>("inProcess")]);
-  expect(thread).toBeGreaterThan(0);
+  const [thread, pid] = await Promise.all([project.call<string>("inThread", 0), project.call<number>("inProcess")]);
+  expect(thread).toMatch(new RegExp(`^${worker.process.pid}/[1-9]`));
   expect(pid).not.toBe(worker.process.pid);
   expect(await project.call("where", 0)).toBe(`${worker.process.pid}/0`);
   await worker.whenSlots(2 + 2 * cpus().length);
