@@ -3,9 +3,10 @@
  * such a text is kept as it is until a worker has dead-lettered it.
  */
 import { setMember } from "../protocol/envelope-edit.ts";
-import { decodeEnvelope, encodeEnvelope, markRedelivered } from "../protocol/envelope.ts";
+import { decodeEnvelope, markRedelivered } from "../protocol/envelope.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { Message } from "../protocol/message.ts";
+import { replaceMessage } from "../protocol/replace-message.ts";
 import { newId } from "../shared/ids.ts";
 import type { DeadLetterReason, DeadLetterRecord } from "./broker.ts";
 
@@ -19,11 +20,7 @@ export function redelivered(envelope: Envelope): Envelope {
 
 /** The envelope with another message in it: its address, its delivery tag and its mark stay. */
 export function replaced(envelope: Envelope, message: Message): Envelope {
-  return ifDecodable(() => {
-    const { info, deliveryTag } = decodeEnvelope(envelope);
-    const text = encodeEnvelope(message, info, deliveryTag);
-    return info.redelivered ? markRedelivered(text) : text;
-  }, envelope);
+  return ifDecodable(() => replaceMessage(envelope, message), envelope);
 }
 
 /** Set by workers that did not know its task (`worker/unknown-task.ts`): it may wait for one as long as at first. */

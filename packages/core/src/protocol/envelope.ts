@@ -1,6 +1,7 @@
 /**
  * The envelope: a message as one JSON text, as kombu's virtual transports store it (celery-protocol 2).
  */
+import { isUtf8 } from "node:buffer";
 import { asBuffer } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson, quote } from "./json.ts";
@@ -17,13 +18,15 @@ export function encodeEnvelope(
   const { body, properties, contentType, contentEncoding } = message;
   const base64 = asBuffer(body).toString("base64");
   const others =
-    Object.keys(properties.others).length === 0 ? "" : `${encodeJson(properties.others, { where: "properties" }).slice(1, -1)}, `;
+    Object.keys(properties.others).length === 0
+      ? ""
+      : `${encodeJson(properties.others, { where: "properties", nonFinite: "pass" }).slice(1, -1)}, `;
   return (
     `{"body": "${base64}", "content-encoding": ${quote(contentEncoding)}, "content-type": ${quote(contentType)}, "headers": ${textOfHeaders(message)}, ` +
     `"properties": {${others}${optional("correlation_id", properties.correlationId)}${optional("reply_to", properties.replyTo)}` +
     `${properties.expirationMs === undefined ? "" : `"expiration": "${properties.expirationMs}", `}"delivery_mode": ${properties.deliveryMode}, ` +
     `"delivery_info": {"exchange": ${quote(to.exchange)}, "routing_key": ${quote(to.routingKey)}}, "priority": ${properties.priority}, ` +
-    `"body_encoding": "base64", "delivery_tag": "${deliveryTag}"}}`
+    `"body_encoding": "base64", "delivery_tag": ${quote(deliveryTag)}}}`
   );
 }
 
@@ -39,8 +42,7 @@ export interface DecodedEnvelope {
 
 /** @throws ProtocolError, and nothing else, whatever it is given. */
 export function decodeEnvelope(envelope: string | Uint8Array, limits: DecodeLimits = DEFAULT_LIMITS): DecodedEnvelope {
-  const text = typeof envelope === "string" ? envelope : asBuffer(envelope).toString("utf8");
-  const outer = map(decodeJson(text, limits, "envelope"), "envelope");
+  const outer = map(decodeJson(envelopeText(envelope), limits, "envelope"), "envelope");
   const headers = map(outer.headers ?? {}, "envelope.headers");
   const properties = map(outer.properties, "envelope.properties");
   const info = map(properties.delivery_info ?? {}, "envelope.properties.delivery_info");
@@ -60,6 +62,13 @@ export function decodeEnvelope(envelope: string | Uint8Array, limits: DecodeLimi
     },
     deliveryTag: string(properties.delivery_tag ?? "", "envelope.properties.delivery_tag"),
   };
+}
+
+/** @throws ProtocolError for bytes that are no UTF-8: what they mean would be lost when they are written again. */
+export function envelopeText(envelope: string | Uint8Array): string {
+  if (typeof envelope === "string") return envelope;
+  if (!isUtf8(envelope)) throw new ProtocolError("malformed", "envelope", "not UTF-8");
+  return asBuffer(envelope).toString("utf8");
 }
 
 function readProperties(properties: Readonly<Record<string, unknown>>): MessageProperties {
@@ -88,6 +97,7 @@ function isKnown(property: string): boolean {
     case "delivery_info":
     case "body_encoding":
     case "delivery_tag":
+    case "__proto__": // assigning it would set the prototype
       return true;
     default:
       return false;
@@ -115,4 +125,4 @@ function optionalString(value: unknown, where: string): string | undefined {
   return value === undefined || value === null ? undefined : string(value, where);
 }
 
-export { markRedelivered } from "./envelope-edit.ts";
+export { markRedelivered, setHeaders } from "./envelope-edit.ts";

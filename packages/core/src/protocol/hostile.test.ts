@@ -123,6 +123,23 @@ test("every body that is valid JSON", () => {
   );
 });
 
+test("an envelope of bytes that are no UTF-8 is refused", () => {
+  const bytes = Buffer.from(genuine.replace('"origin": null', '"origin": "?"'));
+  bytes[bytes.indexOf("?")] = 0xff;
+  expect(() => decodeEnvelope(bytes)).toThrow(ProtocolError);
+});
+
+test("an edit of what is almost an envelope throws nothing else", () => {
+  fc.assert(
+    fc.property(fc.nat(), fc.constantFrom('"', "\\", "{", "}", "[", ",", ":", "\\x", "\u0000", "", " "), (at, unit) => {
+      const place = at % genuine.length;
+      onlyProtocolErrors(() => markRedelivered(genuine.slice(0, place) + unit + genuine.slice(place + 1)));
+      onlyProtocolErrors(() => receive(genuine.slice(0, place) + unit + genuine.slice(place + 1)));
+    }),
+    { numRuns: 3000 },
+  );
+});
+
 test("names that would reach a prototype are names like others", () => {
   const value = decodeJson('{"__proto__": {"polluted": true}, "constructor": {"prototype": 1}, "a": [{"__proto__": 1}]}') as object;
   expect(({} as { polluted?: boolean }).polluted).toBeUndefined();

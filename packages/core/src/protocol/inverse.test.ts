@@ -9,6 +9,7 @@ import { decodeJson, encodeJson } from "./json.ts";
 import { Decimal, PlainDate, PlainTime, Uuid } from "./json-values.ts";
 import { pythonRepr } from "./python-repr.ts";
 import { decodeResult, encodeResult } from "./result.ts";
+import { replaceMessage } from "./replace-message.ts";
 import { contentTypesFor, decodeBody, encodeBody } from "./serializers.ts";
 import { encodeTaskMessage, readTaskMessage } from "./task-message.ts";
 
@@ -147,6 +148,26 @@ describe("messages", () => {
         expect(setMember(marked, ["headers"], "redelivered", raw("x"))).toContain('"redelivered": "x"');
       }),
     );
+  });
+
+  test("a message with other headers leaves every other byte as it was", () => {
+    const text = `{"headers" :{"f": 1.0, "n":123456789012345678901,"s":{"b":[], "a":{}, "x": NaN},"since": 1}, "body": "W10=","properties": {"delivery_tag":"a\\"b", "delivery_info":{"redelivered":true}, "o": 1.50}}`;
+    const { message, info } = decodeEnvelope(text);
+    expect(info.redelivered).toBe(true);
+    const headers = { ...message.headers, since: 2, "more\n": "é" };
+    expect(replaceMessage(text, { ...message, headers })).toBe(
+      text.replace('"since": 1', '"since": 2').replace('{"f"', '{"more\\n": "\\u00e9", "f"'),
+    );
+    expect(replaceMessage(text, message)).toBe(text);
+    const { f: _f, ...fewer } = headers as Record<string, unknown>;
+    for (const other of [
+      { ...message, headers: fewer },
+      { ...message, body: Buffer.from("[1]") },
+    ]) {
+      const replaced = decodeEnvelope(replaceMessage(text, other));
+      expect(replaced.message).toMatchObject({ ...other, headers: { ...other.headers, redelivered: true } });
+      expect([replaced.deliveryTag, replaced.info.redelivered]).toEqual(['a"b', true]);
+    }
   });
 
   test.each(["yaml", "msgpack"])("%s", (serializer) => {

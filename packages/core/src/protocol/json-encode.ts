@@ -12,6 +12,8 @@ export interface EncodeJsonOptions {
   readonly typed?: boolean;
   /** What is undefined: `refuse` it, or do as JSON.stringify does: leave out properties, write null in lists. Default `refuse`. */
   readonly undefinedProperties?: "refuse" | "drop";
+  /** NaN and Infinity: `refuse` them, or write the bare words that Python reads and writes, for what came from there. Default `refuse`. */
+  readonly nonFinite?: "refuse" | "pass";
   /** For errors: what is being written. */
   readonly where?: string;
 }
@@ -21,6 +23,7 @@ const DEEPEST = 200;
 interface Writing {
   readonly typed: boolean;
   readonly dropsUndefined: boolean;
+  readonly passesNonFinite: boolean;
   /** Names and indexes on the way to the value at hand; kept only when an error is to say where it is. */
   readonly path: (string | number)[] | undefined;
 }
@@ -29,10 +32,11 @@ interface Writing {
 export function encodeJson(value: unknown, options: EncodeJsonOptions = {}): string {
   const typed = options.typed !== false;
   const dropsUndefined = options.undefinedProperties === "drop";
+  const passesNonFinite = options.nonFinite === "pass";
   try {
-    return write(value, { typed, dropsUndefined, path: undefined }, 0);
+    return write(value, { typed, dropsUndefined, passesNonFinite, path: undefined }, 0);
   } catch (error) {
-    const where = whereIs(value, { typed, dropsUndefined, path: [] }, options.where ?? "value");
+    const where = whereIs(value, { typed, dropsUndefined, passesNonFinite, path: [] }, options.where ?? "value");
     if (error instanceof Unwritable) throw new ProtocolError("unsupported", where, error.message);
     throw new ProtocolError("unsupported", where, "reading it threw an error: see the cause", { cause: error }); // a getter, a toJSON()
   }
@@ -57,7 +61,7 @@ function write(value: unknown, writing: Writing, depth: number): string {
     case "string":
       return quote(value);
     case "number":
-      if (!Number.isFinite(value)) throw new Unwritable(`${value} cannot be written as JSON`);
+      if (!Number.isFinite(value) && !writing.passesNonFinite) throw new Unwritable(`${value} cannot be written as JSON`);
       return writeNumber(value);
     case "boolean":
       return value ? "true" : "false";

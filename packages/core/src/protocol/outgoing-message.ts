@@ -1,5 +1,5 @@
 /** A message whose headers were written as JSON text at once; the object is made only for those who ask (AMQP, tests). */
-import { encodeJson } from "./json.ts";
+import { decodeJson, encodeJson } from "./json.ts";
 import type { Message, MessageHeaders, MessageProperties } from "./message.ts";
 
 export class OutgoingMessage implements Message {
@@ -19,10 +19,10 @@ export class OutgoingMessage implements Message {
   }
 
   get headers(): MessageHeaders {
-    return (this.#headers ??= JSON.parse(this.headersText) as MessageHeaders);
+    return (this.#headers ??= decodeJson(this.headersText) as MessageHeaders); // text of our own: an object
   }
 }
 
 export function textOfHeaders(message: Message): string {
-  return message instanceof OutgoingMessage ? message.headersText : encodeJson(message.headers, { where: "headers" });
+  return message instanceof OutgoingMessage ? message.headersText : encodeJson(message.headers, { where: "headers", nonFinite: "pass" });
 }

@@ -3,7 +3,8 @@
  * form with every text quoted, so that no text can be taken for something else; read by PyYAML's own rules
  * (yaml/resolver.py), which differ from those of other libraries: to it `y` and `1e3` are texts.
  */
-import { parseDocument, type ScalarTag } from "yaml";
+import { createRequire } from "node:module";
+import type { parseDocument as ParseDocument, ScalarTag } from "yaml";
 import { checkedTree } from "./decoded-tree.ts";
 import { ProtocolError } from "./errors.ts";
 import { formatInstant, parseInstant } from "./instant.ts";
@@ -105,6 +106,9 @@ function padded(text: string): string {
     .replace(/\.(?!\d)/, "");
 }
 
+/** Loaded when it is first needed: it takes 20 ms that most processes need not spend. */
+let parseDocument: typeof ParseDocument | undefined;
+
 /** Reading takes a second for some megabytes, and memory of a hundred times the size. */
 const MOST_CHARACTERS = 4 * 1024 * 1024;
 
@@ -112,6 +116,7 @@ const MOST_CHARACTERS = 4 * 1024 * 1024;
 export function decodeYaml(text: string, limits: DecodeLimits): unknown {
   if (text.length > MOST_CHARACTERS)
     throw new ProtocolError("tooLarge", "body", `YAML of ${text.length} characters, more than the ${MOST_CHARACTERS} accepted: use json`);
+  parseDocument ??= (createRequire(import.meta.url)("yaml") as { readonly parseDocument: typeof ParseDocument }).parseDocument;
   const document = parseDocument(text, {
     version: "1.1",
     schema: "failsafe",

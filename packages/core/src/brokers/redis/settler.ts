@@ -5,6 +5,7 @@
  * never lost, means that the first sending was executed: its answer is "settled".
  */
 import { encodeEnvelope } from "../../protocol/envelope.ts";
+import { replaceMessage } from "../../protocol/replace-message.ts";
 import { newId } from "../../shared/ids.ts";
 import { sleep } from "../../shared/clock.ts";
 import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
@@ -272,9 +273,7 @@ export class Settler {
   /** Empty: as it was. */
   #parkedText(delivery: RedisDelivery, message: Outgoing["message"] | undefined): string {
     if (message === undefined) return "";
-    const { info, deliveryTag } = delivery.open();
-    const envelope = encodeEnvelope(message, { exchange: info.exchange, routingKey: info.routingKey }, deliveryTag);
-    return withLosses(envelope, delivery.losses);
+    return withLosses(replaceMessage(delivery.raw, message), delivery.losses);
   }
 }
 
