@@ -30,9 +30,11 @@ const SWEEP_LOCK_MS = 10_000;
 const GRAVE_MS = BLOCK_MS + 10_000;
 const WORKERS_AT_ONCE = 16;
 /** Parts of a lease: the longest time between two looks that are one watch, how far Redis's clock may go astray meanwhile, and how long a lease must be seen as run out. */
-const GAP = 1 / 2;
+const GAP = 3 / 4;
 const JUMP = 1 / 8;
 const CONFIRMED = 1 / 8;
+/** An answer may be that long on its way without the clock having jumped. */
+const SLOW_ANSWER_MS = 250;
 
 /** What a look at the leases showed. */
 interface View {
@@ -170,7 +172,7 @@ export class RedisLeases implements Leases {
     if (last?.connection !== connection) return false;
     const passedMs = seenAt - last.seenAt;
     const { leaseMs } = this.#context;
-    return passedMs <= leaseMs * GAP && Math.abs(redisNow - last.redisNow - passedMs) <= leaseMs * JUMP;
+    return passedMs <= leaseMs * GAP && Math.abs(redisNow - last.redisNow - passedMs) <= Math.max(leaseMs * JUMP, SLOW_ANSWER_MS);
   }
 
   #isRipe(worker: string, leaseMs: number): boolean {
