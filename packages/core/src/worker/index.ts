@@ -1,6 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** `lovage/worker`: runs an app's tasks, in a process of its own (`lovage worker`) or in yours. */
-export { Worker, WorkerStoppedWhileStarting } from "./worker.ts";
+export { Worker, WorkerInPoolError, WorkerStoppedWhileStarting } from "./worker.ts";
+export type { AutoscaleRange } from "./autoscale.ts";
 export type { WorkerOptions, WorkerState, WorkerStatus } from "./worker.ts";
 export { LeaseLostError, WorkerStoppedError } from "./outcome.ts";
 export type { Outcome } from "./outcome.ts";

@@ -31,6 +31,7 @@ app.task("block", (ms) => { note("block " + process.pid); busy(ms); return ms; }
 app.task("die", () => { note("die"); process.kill(process.pid, "SIGKILL"); });
 app.task("exit", () => { note("exit"); process.exit(7); });
 app.task("dieOnce", (mark) => { note(mark); if (!currentTask().delivery.redelivered) process.exit(7); return "alive"; });
+app.task("stray", async () => { setTimeout(() => { throw new Error("a stray error"); }); await wait(60_000); });
 app.task("record", (index) => { note("record " + index); return index; });
 app.task({
   name: "soft",

@@ -11,15 +11,17 @@ const say = (level) => (fields, message) =>
 const logger = { debug() {}, info: say("info"), warn: say("warn"), error: say("error"), child: () => logger };
 const worker = new Worker(app, { logger, ...JSON.parse(process.env.TEST_OPTIONS) });
 
-process.on("message", async ({ kind, slots, how, taskId }) => {
+async function end(how) {
+  await worker.stop(how);
+  await app.close();
+  process.disconnect();
+}
+
+process.on("message", ({ kind, slots, how, taskId }) => {
   if (kind === "resize") worker.resize(slots);
   else if (kind === "revoke") worker.revoke(taskId, { terminate: true });
   else if (kind === "status") process.send({ kind: "status", status: worker.status() });
-  else if (kind === "stop") {
-    await worker.stop(how);
-    await app.close();
-    process.disconnect();
-  }
+  else if (kind === "stop") void end(how);
 });
 worker.finished.catch((error) => process.send({ kind: "failed", code: error.code, message: error.message }));
 try {

@@ -9,13 +9,15 @@
 import type { PoolName } from "../../app/task-options.ts";
 import { SoftTimeLimitExceeded } from "../../protocol/celery-errors.ts";
 import type { Clock, Random, Timer } from "../../shared/clock.ts";
-import { errorText, LovageError } from "../../shared/errors.ts";
+import { errorText } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
 import { backoffMs } from "../backoff.ts";
 import type { Outcome } from "../outcome.ts";
-import type { Child, SpawnChild } from "./child.ts";
+import type { SpawnChild } from "./child.ts";
+import { ChildLostError, ChildStartError } from "./child-errors.ts";
 import { pack, packOutcome, packThrown, unpack, unpackOutcome, unpackThrown } from "./crossing.ts";
 import { factsOf } from "./job-facts.ts";
+import { type Member, rank, type Running } from "./member.ts";
 import type { ChildSetup, FromChild } from "./messages.ts";
 import type { Pool, PoolEvents, PoolJob } from "./pool.ts";
 
@@ -47,29 +49,6 @@ const STOP_GRACE_MS = 2000;
 const GONE_DEADLINE_MS = 5000;
 const RESTART = { baseMs: 500, maxMs: 30_000 };
 const MAX_FAILED_STARTS = 5;
-
-type MemberState = "starting" | "idle" | "busy" | "hooks" | "leaving";
-
-interface Member {
-  readonly child: Child;
-  state: MemberState;
-  running: Running | undefined;
-  /** Ends the wait for its first words, or for its end. */
-  deadline: Timer | undefined;
-  jobsDone: number;
-  /** To be told to stop once its job has ended. */
-  leavesNext: boolean;
-  /** What it said it dies of. */
-  error: unknown;
-}
-
-interface Running {
-  readonly number: number;
-  readonly job: PoolJob;
-  readonly timers: Timer[];
-  reported: Outcome | undefined;
-  hooksEnded: ((error: unknown) => void) | undefined;
-}
 
 export class ChildPool implements Pool {
   readonly kind: Exclude<PoolName, "async">;
@@ -433,23 +412,4 @@ export class ChildPool implements Pool {
     this.#byJob.delete(running.job);
     member.running = undefined;
   }
-}
-
-/** Those that are let go first. */
-function rank({ state }: Member): number {
-  return state === "starting" ? 0 : state === "idle" ? 1 : 2;
-}
-
-/** The thread or process that ran a task has ended. */
-export class ChildLostError extends LovageError {
-  readonly code = "CHILD_LOST";
-
-  constructor(label: string, how: string, cause: unknown) {
-    super(`${label} that ran the task was lost: ${how}${cause === undefined ? "" : `: ${errorText(cause)}`}`, { cause });
-  }
-}
-
-/** A thread or process of a pool did not come up. */
-export class ChildStartError extends LovageError {
-  readonly code = "CHILD_START";
 }

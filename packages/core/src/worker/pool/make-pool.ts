@@ -48,6 +48,8 @@ export function makePrimaryPool(setup: PoolSetup): Pool {
 /** @param slots default: 100 in the async pool, one a core in the others. @throws ConfigurationError */
 export function makePool(kind: PoolName, setup: PoolSetup, slots?: number): Pool {
   const { app, logger } = setup;
+  if (!NAMES.includes(kind))
+    throw new ConfigurationError(`there is no pool named ${JSON.stringify(kind)}: a task may ask for ${NAMES.join(", ")}`);
   if (kind === "async") return new AsyncPool(slots ?? ASYNC_SLOTS, app.clock, app.hooks);
   const { workerMaxTasksPerChild, workerMaxMemoryPerChild, workerProcAliveTimeoutMs, workerLostWaitMs } = app.settings;
   return new ChildPool({
@@ -73,6 +75,7 @@ export function makePool(kind: PoolName, setup: PoolSetup, slots?: number): Pool
   });
 }
 
+const NAMES: readonly PoolName[] = ["async", "threads", "processes"];
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 function modulePath(kind: PoolName, { app, appModule }: PoolSetup): string {

@@ -115,6 +115,16 @@ describe.each(["threads", "processes"])("%s", (pool) => {
     await worker.stop();
   });
 
+  test("an error that is thrown outside of any task ends the child, and is told as the reason", async () => {
+    await using project = await openProject({ maxDeliveries: 1 });
+    const worker = await project.start(pool);
+    await expect(project.call("stray")).rejects.toMatchObject({
+      name: "WorkerLostError",
+      message: expect.stringContaining("a stray error") as string,
+    });
+    await worker.stop();
+  });
+
   test("children are replaced after so many tasks, and when they have grown too large", async () => {
     await using project = await openProject();
     const worker = await project.start(pool, { concurrency: 1 }, { workerMaxTasksPerChild: 2 });
@@ -243,6 +253,15 @@ test("10,000 small tasks through processes lose none", async () => {
   await eventually("all have run", () => project.notes().filter((note) => note.startsWith("record")).length >= 10_000, 50_000);
   expect(new Set(project.notes().filter((note) => note.startsWith("record"))).size).toBe(10_000);
   await worker.stop();
+});
+
+test("a worker whose children do not start any more gives up, and says why", async () => {
+  await using project = await openProject();
+  const worker = await project.start("threads", { concurrency: 1 }, { workerMaxTasksPerChild: 1 });
+  project.write("app.mjs", 'throw new Error("a broken deploy");\n');
+  expect(await project.call("add", 1, 1)).toBe(2); // the last that its only thread runs
+  await eventually("the worker gives up", () => worker.failure !== undefined, 20_000);
+  expect(worker.failure).toMatch(/app\.mjs.*a broken deploy/s);
 });
 
 test("what waits for a full pool is left to other workers, and does not hold up the tasks of the others", async () => {
