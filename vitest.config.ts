@@ -10,6 +10,7 @@ export default defineConfig({
       { test: { name: "unit", include: [`${core}/src/**/*.test.ts`, "examples/*/src/**/*.test.ts"] } },
       { test: { name: "golden", include: [`${core}/test/golden/**/*.test.ts`] } },
       { test: { name: "conformance", include: [`${core}/test/conformance/**/*.test.ts`], testTimeout: 30_000 } },
+      { test: { name: "simulation", include: [`${core}/test/simulation/**/*.test.ts`] } },
       servers("integration", `${core}/test/integration/**/*.test.ts`, 60_000),
       servers("interop", `${core}/test/interop/**/*.test.ts`, 120_000),
       servers("fault", `${core}/test/fault/**/*.test.ts`, 180_000),

@@ -1,0 +1,46 @@
+/**
+ * A few hundred seeds, always the same. `LOVAGE_SEED=7` replays one, `LOVAGE_SEEDS=1000` runs so many from
+ * `LOVAGE_FIRST_SEED` (default 1) on, `LOVAGE_SOAK=1` runs for ten minutes with seeds that nobody has seen yet.
+ */
+import { expect, test, vi } from "vitest";
+import { type Report, simulate } from "./simulation.ts";
+
+vi.mock("../../src/worker/guard.ts", () => import("./guard-stand-in.ts"));
+
+const { LOVAGE_SEED, LOVAGE_SEEDS, LOVAGE_FIRST_SEED, LOVAGE_SOAK } = process.env;
+const SHORT_SEEDS = 120;
+const SOAK_MS = 10 * 60_000;
+const FAILURES_TOLD = 20;
+const say = (text: string): unknown => process.stdout.write(`${text}\n`);
+
+test.skipIf(LOVAGE_SEED === undefined)("the seed LOVAGE_SEED", { timeout: 600_000 }, async () => {
+  say(JSON.stringify(await simulate(Number(LOVAGE_SEED))));
+});
+
+test.skipIf(LOVAGE_SEED !== undefined)("whatever the seed, every promise is kept", { timeout: 2 * SOAK_MS }, async () => {
+  const isSoak = LOVAGE_SOAK === "1" && LOVAGE_SEEDS === undefined;
+  const first = Number(LOVAGE_FIRST_SEED ?? (isSoak ? Date.now() % 1e9 : 1));
+  const end = isSoak ? Number.POSITIVE_INFINITY : first + Number(LOVAGE_SEEDS ?? SHORT_SEEDS);
+  const until = performance.now() + SOAK_MS;
+  const reports: Report[] = [];
+  const failures: Error[] = [];
+  for (let seed = first; seed < end && performance.now() < until && failures.length < FAILURES_TOLD; seed++) {
+    try {
+      reports.push(await simulate(seed));
+    } catch (error) {
+      failures.push(error as Error);
+    }
+  }
+  const sum = (of: (report: Report) => number): number => reports.reduce((total, report) => total + of(report), 0);
+  say(
+    `seeds from ${first}: ${reports.length} kept, ${failures.length} broken; ${sum(({ steps }) => steps)} steps, ${sum(({ tasks }) => tasks)} tasks, ` +
+      `${sum(({ runs }) => runs)} runs, ${sum(({ deaths }) => deaths)} deaths, ${sum(({ leasesLost }) => leasesLost)} leases lost`,
+  );
+  if (failures.length > 1) say(failures.map(({ message }) => message.split("\n", 1)[0]).join("\n"));
+  if (failures[0]) throw failures[0];
+});
+
+test("a seed replays exactly", async () => {
+  const [once, again] = [await simulate(7), await simulate(7)];
+  expect(again).toEqual(once);
+});
