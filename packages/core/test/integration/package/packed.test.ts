@@ -91,16 +91,7 @@ await add.delay("1", 2);
 console.log(sum, made);
 `,
   );
-  const options = [
-    "--strict",
-    "--noEmit",
-    "--module",
-    "nodenext",
-    "--target",
-    "es2023",
-    "--allowImportingTsExtensions",
-    "typed.ts",
-  ];
+  const options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2023", "--allowImportingTsExtensions", "typed.ts"];
   expect(() =>
     execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), ...options], {
       cwd: folder,
