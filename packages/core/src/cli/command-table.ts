@@ -34,6 +34,24 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/purge.ts")).purge,
   },
   {
+    name: "dlq",
+    group: "Look",
+    summary: "look at dead letters, or run them again",
+    load: async () => (await import("./commands/dlq.ts")).dlq,
+  },
+  {
+    name: "parked",
+    group: "Look",
+    summary: "return parked messages to their queues",
+    load: async () => (await import("./commands/parked.ts")).parked,
+  },
+  {
+    name: "loans",
+    group: "Look",
+    summary: "show or give back what workers hold",
+    load: async () => (await import("./commands/loans.ts")).loans,
+  },
+  {
     name: "config",
     group: "Look",
     summary: "print settings, and where they come from",

@@ -73,6 +73,20 @@ export function durationMs(flags: string, description: string): OptionSpec<numbe
   return { flags, description, parse: readDurationMs };
 }
 
+/** Per second. `10/s`, `600/m`, `1/h`, or a number a second. */
+export function rate(flags: string, description: string): OptionSpec<number | undefined> {
+  return {
+    flags,
+    description,
+    parse(value) {
+      const match = /^(\d+(?:\.\d+)?)(?:\/([smh]))?$/.exec(value);
+      const perSecond = Number(match?.[1]) / (match?.[2] === "h" ? 3600 : match?.[2] === "m" ? 60 : 1);
+      if (!(perSecond > 0)) throw new InvalidArgumentError("It takes a rate above zero, such as 10/s, 600/m or 5/h.");
+      return perSecond;
+    },
+  };
+}
+
 /** JSON, checked here and decoded where it is used: `JSON.parse` would round long integers. The value is the text. */
 export function json(flags: string, description: string, accepts: "an array" | "an object"): OptionSpec<string | undefined> {
   return {
