@@ -82,8 +82,15 @@ export class Reject extends CeleryError {
   }
 }
 
-/** The class of ours for what a document names, if there is one. */
-export function celeryError({ type, args }: WireException): Error | undefined {
+/** The class of ours for what a document names, if there is one; with the document's own arguments. */
+export function celeryError(wire: WireException): Error | undefined {
+  if (wire.module !== CELERY && wire.module !== BILLIARD) return undefined; // an application's class of the same name
+  const error = instanceFor(wire);
+  if (error !== undefined) Object.defineProperty(error, "wire", { value: wire, enumerable: true });
+  return error;
+}
+
+function instanceFor({ type, args }: WireException): CeleryError | undefined {
   const text = typeof args[0] === "string" ? args[0] : "";
   const number = Number(args[0]);
   switch (type) {

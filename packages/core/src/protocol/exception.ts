@@ -5,7 +5,7 @@
 import { LovageError } from "../shared/errors.ts";
 import { pythonRepr } from "./python-repr.ts";
 import { celeryError } from "./celery-errors.ts";
-import { PYTHON_NAMES, SYSTEM_ERRORS } from "./python-exceptions.ts";
+import { NATIVE_NAMES, PYTHON_NAMES, SYSTEM_ERRORS } from "./python-exceptions.ts";
 
 export interface WireException {
   readonly type: string;
@@ -39,30 +39,51 @@ export class RemoteTaskError extends LovageError implements WireNamed {
 }
 
 function remoteText({ type, args }: WireException): string {
-  const text = args.length === 1 ? String(args[0]) : args.map((arg) => (typeof arg === "string" ? `'${arg}'` : String(arg))).join(", ");
+  const text = args.length === 1 && typeof args[0] === "string" ? args[0] : args.map((arg) => pythonRepr(arg, 1000)).join(", ");
   return text === "" ? type : `${type}: ${text}`;
 }
 
 /** Where Python has no class of that name: synthetic there. */
 const OUR_MODULE = "js.errors";
 
-export function toWireException(error: unknown): WireException {
-  if (!(error instanceof Error)) return { type: "Exception", module: "builtins", args: [plain(error)] };
-  const wire = (error as Partial<WireNamed>).wire;
-  if (typeof wire === "object" && wire !== null && typeof wire.type === "string") return wire;
-  const system = systemError(error);
+/** How Python is to call what was thrown. Never throws, whatever that is. */
+export function toWireException(thrown: unknown): WireException {
+  try {
+    return thrown instanceof Error ? wireOf(thrown) : { type: "Exception", module: "builtins", args: [plain(thrown)] };
+  } catch {
+    return { type: "Exception", module: "builtins", args: ["an error that cannot be read"] }; // a proxy, a getter that throws
+  }
+}
+
+function wireOf(error: Error): WireException {
+  const { wire } = error as Partial<WireNamed>;
+  if (isWireException(wire)) return wire;
+  const system = systemError(error, 3);
   if (system) return system;
-  const name = error.name || "Error";
+  const name = nameOf(error);
   const python = PYTHON_NAMES.get(name);
   return { type: python ?? name, module: python === undefined ? OUR_MODULE : "builtins", args: [error.message] };
 }
 
-function systemError(error: Error): WireException | undefined {
-  const { code, errno } = error as NodeJS.ErrnoException;
-  if (error instanceof AggregateError && error.message === "" && error.errors[0] instanceof Error) return systemError(error.errors[0]);
-  const known = typeof code === "string" ? SYSTEM_ERRORS.get(code) : undefined;
-  if (!known) return undefined;
-  return { type: known.type, module: "builtins", args: [typeof errno === "number" ? Math.abs(errno) : known.errno, error.message] };
+/** The name that it was given; for a class that was given none, which bears that of the native class above it, the class's own. */
+function nameOf(error: Error): string {
+  const { name } = error;
+  const own: unknown = error.constructor?.name;
+  if (typeof own === "string" && own !== "" && own !== "NodeError" && (typeof name !== "string" || name === "" || NATIVE_NAMES.has(name)))
+    return own.slice(0, 200);
+  return typeof name === "string" && name !== "" ? name.slice(0, 200) : "Error";
+}
+
+/** @param left how many errors within errors are looked at */
+function systemError(error: Error, left: number): WireException | undefined {
+  const { code, errno, message, cause } = error as NodeJS.ErrnoException;
+  const inner = error instanceof AggregateError && message === "" ? error.errors[0] : message === "fetch failed" ? cause : undefined;
+  if (inner instanceof Error && left > 0) return systemError(inner, left - 1);
+  if (typeof code !== "string") return undefined;
+  const known = SYSTEM_ERRORS.get(code);
+  if (known === undefined && !(typeof errno === "number" && /^E[A-Z0-9]+$/.test(code))) return undefined;
+  const number = typeof errno === "number" ? Math.abs(errno) : known?.errno;
+  return { type: known?.type ?? "OSError", module: known?.module ?? "builtins", args: [known?.module ? known.errno : number, message] };
 }
 
 /** What a JSON document can hold of a thing that was thrown; some things cannot even be turned into text. */
@@ -77,7 +98,8 @@ export function readWireException(document: unknown): WireException {
     const { exc_type: type, exc_message: message, exc_module: module } = document as Record<string, unknown>;
     const args = Array.isArray(message) ? message : message === undefined || message === null ? [] : [message];
     if (type === "UnpickleableExceptionWrapper" && typeof args[1] === "string") {
-      return { type: args[1], module: String(args[0]), args: Array.isArray(args[2]) ? args[2] : [args[2]] };
+      const inner = args[2] === undefined || args[2] === null ? [] : args[2];
+      return { type: args[1], module: String(args[0]), args: Array.isArray(inner) ? inner : [inner] };
     }
     return { type: typeof type === "string" ? type : "Exception", module: typeof module === "string" ? module : "builtins", args };
   }
@@ -94,6 +116,8 @@ export function fromWireException(document: unknown): Error {
   return celeryError(wire) ?? new RemoteTaskError(wire);
 }
 
-function isWireException(document: unknown): document is WireException {
-  return typeof document === "object" && document !== null && "type" in document && "module" in document && "args" in document;
+function isWireException(value: unknown): value is WireException {
+  if (typeof value !== "object" || value === null) return false;
+  const { type, module, args } = value as Partial<WireException>;
+  return typeof type === "string" && type !== "" && typeof module === "string" && Array.isArray(args);
 }

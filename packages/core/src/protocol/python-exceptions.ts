@@ -16,9 +16,16 @@ export const PYTHON_NAMES: ReadonlyMap<string, string> = new Map([
   ].map((name): [string, string] => [name, name]), // prettier-ignore
 ]);
 
+/** What an error is called whose class was given no name of its own. */
+export const NATIVE_NAMES: ReadonlySet<string> = new Set([
+  "Error", "TypeError", "RangeError", "SyntaxError", "ReferenceError", "URIError", "EvalError", "AggregateError",
+]); // prettier-ignore
+
 interface SystemError {
   readonly type: string;
-  /** Linux's number, where the error does not carry one. */
+  /** Where it is not one of the builtins. */
+  readonly module?: string;
+  /** Linux's number, where the error carries none. */
   readonly errno: number;
 }
 
@@ -35,11 +42,20 @@ export const SYSTEM_ERRORS: ReadonlyMap<string, SystemError> = new Map([
   ["EISDIR", { type: "IsADirectoryError", errno: 21 }],
   ["ENOTDIR", { type: "NotADirectoryError", errno: 20 }],
   ["EINTR", { type: "InterruptedError", errno: 4 }],
+  ["EAGAIN", { type: "BlockingIOError", errno: 11 }],
+  ["ECHILD", { type: "ChildProcessError", errno: 10 }],
+  ["ESRCH", { type: "ProcessLookupError", errno: 3 }],
+  ["ESHUTDOWN", { type: "BrokenPipeError", errno: 108 }],
   ["ENOSPC", { type: "OSError", errno: 28 }],
   ["EMFILE", { type: "OSError", errno: 24 }],
   ["EADDRINUSE", { type: "OSError", errno: 98 }],
   ["EHOSTUNREACH", { type: "OSError", errno: 113 }],
   ["ENETUNREACH", { type: "OSError", errno: 101 }],
-  ["ENOTFOUND", { type: "OSError", errno: -2 }],
-  ["EAI_AGAIN", { type: "OSError", errno: -3 }],
+  ["ENOTFOUND", { type: "gaierror", module: "socket", errno: -2 }],
+  ["EAI_AGAIN", { type: "gaierror", module: "socket", errno: -3 }],
+  // of fetch
+  ["UND_ERR_CONNECT_TIMEOUT", { type: "TimeoutError", errno: 110 }],
+  ["UND_ERR_HEADERS_TIMEOUT", { type: "TimeoutError", errno: 110 }],
+  ["UND_ERR_BODY_TIMEOUT", { type: "TimeoutError", errno: 110 }],
+  ["UND_ERR_SOCKET", { type: "ConnectionResetError", errno: 104 }],
 ]);
