@@ -9,12 +9,13 @@ import { parseDuration } from "../shared/duration.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult, type GetOptions, type ResultSource } from "./async-result.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
+import { CallError } from "./errors.ts";
 import { runAsTask } from "./process-wide.ts";
-import { hasRetryLeft, retriesByItself } from "./retry-plan.ts";
+import { decideAutomaticRetry } from "./retry-plan.ts";
 import { RunningTask } from "./running-task.ts";
 import type { Task } from "./task.ts";
 import type { TaskContext, TaskRequest } from "./task-context.ts";
-import { isTaskSignal } from "./task-signals.ts";
+import { isTaskSignal, Retry } from "./task-signals.ts";
 
 /** The outcome of a task that ran here: every question is answered at once, and `get()` throws the very error that the task threw. */
 export class EagerResult<Result = unknown> extends AsyncResult<Result> {
@@ -41,15 +42,24 @@ export interface EagerCall {
   readonly parent: TaskContext | undefined;
 }
 
-/** Retries run at once, one after the other, as in Celery's eager mode. */
+/** A task that waits for something by snoozing never sees it in a call that does not wait. */
+const MOST_SNOOZES = 100;
+
+/** Retries and snoozes run at once, one after the other, as in Celery's eager mode. */
 export async function runEagerly<Result>(app: Lovage, task: Task, call: EagerCall): Promise<EagerResult<Result>> {
   const id = call.options.taskId ?? newId();
   const [args, kwargs] = throughTheWire(app, call);
+  let snoozes = 0;
   let request = eagerRequest(app, task, call, id, args, kwargs);
   for (;;) {
     const attempt = await runOnce(app, task, request);
     if (attempt.kind !== "again") return finish<Result>(app, task, request, attempt);
     request = attempt.request;
+    if (attempt.snoozed && ++snoozes > MOST_SNOOZES)
+      throw new CallError(
+        task.name,
+        `${task.name} snoozed ${snoozes} times in an eager call, where no time passes between: it would go on for ever`,
+      );
   }
 }
 
@@ -61,7 +71,7 @@ type Attempt =
       readonly error?: unknown;
       readonly children: readonly unknown[];
     }
-  | { readonly kind: "again"; readonly request: TaskRequest };
+  | { readonly kind: "again"; readonly request: TaskRequest; readonly snoozed?: boolean };
 
 async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<Attempt> {
   const { options } = task;
@@ -88,9 +98,17 @@ async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<A
         const { changes, retries } = error.plan;
         return {
           kind: "again",
-          request: { ...request, retries, args: changes.args ?? request.args, kwargs: changes.kwargs ?? request.kwargs },
+          request: {
+            ...request,
+            retries,
+            args: changes.args ?? request.args,
+            kwargs: changes.kwargs ?? request.kwargs,
+            headers: { ...request.headers, ...changes.headers },
+            startedAt: app.clock.now(),
+          },
         };
       }
+      if (isTaskSignal(error) && error.kind === "snooze") return { kind: "again", request, snoozed: true };
       if (isTaskSignal(error))
         return { kind: "done", state: error.kind === "ignore" ? "IGNORED" : "REJECTED", error, children: ctx.children };
       await hooks.onFailure?.(error, ctx);
@@ -100,14 +118,15 @@ async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<A
   });
 }
 
-/** Turns an error that the options retry by themselves into the signal for it. */
+/** Turns an error that the options retry by themselves into the signal for it; what the user's own functions throw is the error. */
 function retrySignal(ctx: RunningTask, thrown: unknown, task: Task): unknown {
-  const { retry } = task.options;
-  if (isTaskSignal(thrown) || !retriesByItself(thrown, retry) || !hasRetryLeft(ctx.retries, retry.maxRetries)) return thrown;
+  if (isTaskSignal(thrown)) return thrown;
+  const { app, retries, headers, startedAt } = ctx;
   try {
-    return ctx.retry({ error: thrown });
-  } catch (signal) {
-    return signal;
+    const step = decideAutomaticRetry(thrown, { retries, headers, startedAt, now: app.clock.now() }, task.options.retry, app.random);
+    return step === undefined ? thrown : new Retry({ ...step, etaAt: undefined });
+  } catch (thrownByUser) {
+    return thrownByUser;
   }
 }
 

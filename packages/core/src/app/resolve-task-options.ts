@@ -1,17 +1,28 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
-import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
+import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import type { RoutingOptions } from "./routing.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import type { Settings } from "./settings.ts";
 import { checkOptionNames, type StoredDefinition } from "./task-definition.ts";
-import type { Backoff, ResolvedBackoff, ResolvedRetry, ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
+import type {
+  Backoff,
+  BackoffFunction,
+  Jitter,
+  ResolvedBackoff,
+  ResolvedCurve,
+  ResolvedRetry,
+  ResolvedTaskOptions,
+  TaskOptions,
+} from "./task-options.ts";
 
 /** Celery's `retry_backoff_max`. */
 const BACKOFF_MAX_MS = 600_000;
 /** Backoff where only the limit of retries is given. */
 const DEFAULT_BACKOFF: Backoff = { kind: "exponential", base: "1s", max: "10m", jitter: "full" };
+const BACKOFF_KINDS: ReadonlySet<string> = new Set<Backoff["kind"]>(["fixed", "linear", "exponential", "decorrelated"]);
+const JITTERS: ReadonlySet<string> = new Set<Jitter>(["none", "full", "equal"]);
 
 /** @throws TaskDefinitionError that names the task, the option and what it takes. */
 export function resolveTaskOptions(definition: StoredDefinition, settings: Settings): ResolvedTaskOptions {
@@ -78,37 +89,63 @@ function resolveRetry(name: string, options: TaskOptions, settings: Settings): R
       `the task ${name} has both retry and ${autoretryFor ? "autoretryFor" : "retryBackoff"}: keep one of them`,
     );
   }
-  const limit = firstDefined(retry?.maxRetries, retryKwargs?.maxRetries, options.maxRetries, settings.taskDefaultMaxRetries);
-  const defaultDelayMs = durationOption(name, "defaultRetryDelay", options.defaultRetryDelay) ?? settings.taskDefaultRetryDelayMs;
+  // As in Celery, null in retryKwargs leaves the limit to the task.
+  const limit = firstDefined(retry?.maxRetries, retryKwargs?.maxRetries ?? undefined, options.maxRetries, settings.taskDefaultMaxRetries);
+  const backoff = retry ? resolveBackoff(name, retry.backoff ?? DEFAULT_BACKOFF) : celeryBackoff(name, options, settings);
+  const delayMs = durationOption(name, "defaultRetryDelay", options.defaultRetryDelay) ?? settings.taskDefaultRetryDelayMs;
+  // Celery's backoff is that of `autoretry_for` alone: retry() takes default_retry_delay (celery/app/task.py, `Task.retry`).
+  const isBackoffOfBoth = retry !== undefined || (options.retryBackoff && !autoretryFor);
   return {
     maxRetries: limit ?? undefined,
+    maxElapsedMs: durationOption(name, "retry.maxElapsed", retry?.maxElapsed),
     matches: retry ? (retry.for ?? "all") : (autoretryFor ?? "none"),
-    except: retry?.except ?? options.dontAutoretryFor ?? [],
-    backoff: retry ? resolveBackoff(name, retry.backoff ?? DEFAULT_BACKOFF) : celeryBackoff(name, options, defaultDelayMs),
-    defaultDelayMs,
+    except: [...(retry?.except ?? options.dontAutoretryFor ?? []), ...(options.throws ?? [])],
+    backoff,
+    byHand: isBackoffOfBoth ? backoff : { kind: "fixed", baseMs: delayMs, maxMs: delayMs, jitter: "none" },
+    retryAfterMaxMs: retry && retryAfterMax(name, retry.retryAfter ?? true, backoff),
   };
 }
 
-function celeryBackoff(name: string, options: TaskOptions, defaultDelayMs: number): ResolvedBackoff {
+/** Celery's `get_exponential_backoff_interval`, and a fixed delay where `retry_backoff` is not asked for (celery/app/autoretry.py). */
+function celeryBackoff(name: string, options: TaskOptions, settings: Settings): ResolvedCurve {
   const { retryBackoff, retryKwargs } = options;
   if (!retryBackoff) {
-    const delayMs = durationOption(name, "retryKwargs.countdown", retryKwargs?.countdown) ?? defaultDelayMs;
+    const ownMs = options.autoretryFor && durationOption(name, "retryKwargs.countdown", retryKwargs?.countdown);
+    const delayMs = ownMs ?? durationOption(name, "defaultRetryDelay", options.defaultRetryDelay) ?? settings.taskDefaultRetryDelayMs;
     return { kind: "fixed", baseMs: delayMs, maxMs: delayMs, jitter: "none" };
   }
   return {
     kind: "exponential",
-    baseMs: (retryBackoff === true ? 1 : retryBackoff) * 1000,
+    baseMs: Math.trunc(Math.max(1, Number(retryBackoff))) * 1000,
     maxMs: durationOption(name, "retryBackoffMax", options.retryBackoffMax) ?? BACKOFF_MAX_MS,
     jitter: (options.retryJitter ?? true) ? "full" : "none",
   };
 }
 
-function resolveBackoff(name: string, backoff: Backoff): ResolvedBackoff {
-  const base = backoff.kind === "fixed" ? backoff.delay : backoff.base;
-  const baseMs = durationOption(name, "retry.backoff", base) ?? 1000;
-  const max = backoff.kind === "fixed" ? undefined : backoff.max;
-  const maxMs = backoff.kind === "fixed" ? baseMs : (durationOption(name, "retry.backoff.max", max) ?? BACKOFF_MAX_MS);
-  return { kind: backoff.kind, baseMs, maxMs, jitter: backoff.jitter ?? "full" };
+function resolveBackoff(name: string, backoff: Backoff | BackoffFunction): ResolvedBackoff {
+  if (typeof backoff === "function") return { kind: "function", delay: backoff };
+  if (!BACKOFF_KINDS.has(backoff.kind)) {
+    const kinds = [...BACKOFF_KINDS].join(", ");
+    throw new TaskDefinitionError(name, `retry.backoff.kind of the task ${name} is ${JSON.stringify(backoff.kind)}: it takes ${kinds}`);
+  }
+  const jitter = backoff.kind === "decorrelated" ? "full" : (backoff.jitter ?? "full");
+  if (!JITTERS.has(jitter))
+    throw new TaskDefinitionError(
+      name,
+      `retry.backoff.jitter of the task ${name} is ${JSON.stringify(jitter)}: it takes ${[...JITTERS].join(", ")}`,
+    );
+  if (backoff.kind === "fixed") {
+    const delayMs = durationOption(name, "retry.backoff.delay", backoff.delay) ?? 1000;
+    return { kind: "fixed", baseMs: delayMs, maxMs: delayMs, jitter };
+  }
+  const baseMs = durationOption(name, "retry.backoff.base", backoff.base) ?? 1000;
+  return { kind: backoff.kind, baseMs, maxMs: durationOption(name, "retry.backoff.max", backoff.max) ?? BACKOFF_MAX_MS, jitter };
+}
+
+function retryAfterMax(name: string, option: boolean | Duration, backoff: ResolvedBackoff): number | undefined {
+  if (option === false) return undefined;
+  if (option !== true) return durationOption(name, "retry.retryAfter", option);
+  return backoff.kind === "function" || backoff.kind === "fixed" ? BACKOFF_MAX_MS : backoff.maxMs;
 }
 
 function deadLetterOption(task: string, value: unknown, settings: Settings): DeadLetterPolicy {

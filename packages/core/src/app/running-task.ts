@@ -9,10 +9,10 @@ import { DURATION_ACCEPTED, parseDuration, type Duration } from "../shared/durat
 import type { Logger } from "../shared/log.ts";
 import type { Lovage } from "./app.ts";
 import { CallError } from "./errors.ts";
-import { backoffDelayMs, hasRetryLeft } from "./retry-plan.ts";
+import { decideRetry } from "./retry-plan.ts";
 import type { ChildTask, RetryRequest, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
-import { Ignore, Reject, Retry, type RetryChanges } from "./task-signals.ts";
+import { Ignore, Reject, Retry, Snooze, type RetryChanges } from "./task-signals.ts";
 
 /** What the run offers its task. */
 export interface RunServices {
@@ -90,21 +90,22 @@ export class RunningTask implements TaskContext {
   }
 
   retry(request: RetryRequest = {}): never {
-    const { retry } = this.#services.options;
-    const maxRetries = request.maxRetries === undefined ? retry.maxRetries : (request.maxRetries ?? undefined);
-    if (!hasRetryLeft(this.retries, maxRetries)) throw request.error ?? new MaxRetriesExceededError(`Can't retry ${this.task}[${this.id}]`);
     const now = this.#services.clock.now();
     const etaAt = request.eta?.getTime();
-    const delayMs = etaAt === undefined ? this.#retryDelayMs(request.countdown) : Math.max(0, etaAt - now);
-    throw new Retry({ delayMs, etaAt, retries: this.retries + 1, error: request.error, changes: retryChanges(this.task, request, now) });
+    const { countdown, error, maxRetries } = request;
+    const askedMs = countdown === undefined ? undefined : durationOf(this.task, "countdown", countdown);
+    const delayMs = etaAt === undefined ? askedMs : Math.max(0, etaAt - now);
+    const { retries, headers, startedAt } = this;
+    const { options, random } = this.#services;
+    const step = decideRetry({ error, delayMs, maxRetries, isByHand: true }, { retries, headers, startedAt, now }, options.retry, random);
+    if (step === undefined) throw error ?? new MaxRetriesExceededError(`Can't retry ${this.task}[${this.id}]`);
+    const changes = retryChanges(this.task, request, now);
+    const ours = step.changes.headers;
+    throw new Retry({ ...step, etaAt, changes: ours ? { ...changes, headers: { ...changes.headers, ...ours } } : changes });
   }
 
-  #retryDelayMs(countdown: Duration | undefined): number {
-    if (countdown !== undefined) return durationOf(this.task, "countdown", countdown);
-    const { retry } = this.#services.options;
-    return retry.backoff.kind === "fixed" && retry.matches === "none"
-      ? retry.defaultDelayMs
-      : backoffDelayMs(retry.backoff, this.retries, this.#services.random);
+  snooze(delay: Duration): never {
+    throw new Snooze(durationOf(this.task, "delay", delay, "snooze"));
   }
 
   ignore(): never {
@@ -234,8 +235,8 @@ function retryChanges(task: string, request: RetryRequest, now: number): RetryCh
   };
 }
 
-function durationOf(task: string, option: string, value: Duration): number {
+function durationOf(task: string, option: string, value: Duration, what = "retry"): number {
   const ms = parseDuration(value);
-  if (ms === undefined) throw new CallError(task, `${option} of a retry of ${task} is not accepted: it takes ${DURATION_ACCEPTED}`);
+  if (ms === undefined) throw new CallError(task, `${option} of a ${what} of ${task} is not accepted: it takes ${DURATION_ACCEPTED}`);
   return ms;
 }

@@ -86,6 +86,11 @@ export interface TaskContext extends TaskRequest {
    * @throws Retry; once no retry is left the given `error`, or else MaxRetriesExceededError.
    */
   retry(options?: RetryRequest): never;
+  /**
+   * Runs the task again later, with the same arguments, as if this attempt had not been: `retries` stays as it is, and no
+   * limit of retries counts it. For what is not ready yet, where nothing has failed. Throws, so that nothing after it runs.
+   */
+  snooze(delay: Duration): never;
   /** Ends the task without storing a result. */
   ignore(): never;
   /** Tasks that this one has sent, as they are recorded in its result. */
@@ -101,7 +106,7 @@ export type ChildTask = readonly [readonly [string, string | null], null];
 export interface RetryRequest {
   /** Why; stored with the RETRY state and thrown when no retry is left. */
   readonly error?: unknown;
-  /** Delay before the next attempt. Default: the task's retry options, else `defaultRetryDelay` (180 s). */
+  /** Delay before the next attempt. Default: the task's `retry` policy, else `defaultRetryDelay` (180 s). */
   readonly countdown?: Duration;
   /** A time instead of a delay. */
   readonly eta?: Date;

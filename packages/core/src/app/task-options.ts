@@ -60,15 +60,16 @@ export interface TaskOptions {
   readonly autoretryFor?: readonly ErrorMatcher[];
   readonly dontAutoretryFor?: readonly ErrorMatcher[];
   readonly retryKwargs?: { readonly maxRetries?: number | null; readonly countdown?: Duration };
-  /** true is a base of one second, a number that many: base x 2^retries. */
+  /** true is a base of one second, a number that many whole seconds, at least one: base x 2^retries. */
   readonly retryBackoff?: boolean | number;
   readonly retryBackoffMax?: Duration;
+  /** Default true: with a backoff, evenly between 0 and the delay. */
   readonly retryJitter?: boolean;
   /** All of the above in one object; with it, every error is retried unless `for` or `except` says otherwise. */
   readonly retry?: RetryOptions;
   /** Which failures are kept with the dead letters, and where they are published too. Default: the setting `taskDeadLetter`. */
   readonly deadLetter?: DeadLetterInput;
-  /** Errors that are expected: logged in one line without a stack. */
+  /** Errors that are expected: logged in one line without a stack, and never retried by themselves. */
   readonly throws?: readonly ErrorMatcher[];
 
   // Hooks, run where the task runs. What they throw is logged and changes nothing.
@@ -88,21 +89,37 @@ export type ErrorMatcher = ErrorClass | string | ((error: unknown) => boolean);
 export type ErrorClass = abstract new (...args: never[]) => Error;
 
 export interface RetryOptions {
-  /** null retries for ever. Default 3. */
+  /** Attempts after the first; null retries for ever. Default 3. */
   readonly maxRetries?: number | null;
-  readonly backoff?: Backoff;
+  /** No attempt begins later than this after the first one began. Default: no such limit. */
+  readonly maxElapsed?: Duration;
+  /** A curve, or a function of your own. Default: exponential from one second to ten minutes, with full jitter. */
+  readonly backoff?: Backoff | BackoffFunction;
   /** Default: every error. */
   readonly for?: readonly ErrorMatcher[];
   readonly except?: readonly ErrorMatcher[];
+  /**
+   * Whether an HTTP error's `Retry-After` puts off the next attempt: up to the backoff's `max` (true, the default; ten
+   * minutes where it has none), up to a duration of its own, or not at all (false).
+   */
+  readonly retryAfter?: boolean | Duration;
 }
 
 export type Backoff =
+  /** The same delay each time. */
   | { readonly kind: "fixed"; readonly delay: Duration; readonly jitter?: Jitter }
+  /** base, 2 x base, 3 x base ... up to `max` (default ten minutes, here and below). */
   | { readonly kind: "linear"; readonly base: Duration; readonly max?: Duration; readonly jitter?: Jitter }
-  | { readonly kind: "exponential"; readonly base: Duration; readonly max?: Duration; readonly jitter?: Jitter };
+  /** base, 2 x base, 4 x base ... */
+  | { readonly kind: "exponential"; readonly base: Duration; readonly max?: Duration; readonly jitter?: Jitter }
+  /** Picked evenly between base and three times the delay before. It is its own jitter. */
+  | { readonly kind: "decorrelated"; readonly base: Duration; readonly max?: Duration };
 
-/** `full` picks evenly between 0 and the delay. */
-export type Jitter = "none" | "full";
+/** The delay after the attempt of this number failed, the first being 1; null: fail now. What it throws is the failure. */
+export type BackoffFunction = (error: unknown, attempt: number) => Duration | null;
+
+/** Default `full`: picks evenly between 0 and the delay. `equal`: between half of it and all of it. */
+export type Jitter = "none" | "full" | "equal";
 
 /** Options after annotations, settings and defaults: nothing is left open, times are ms. */
 export interface ResolvedTaskOptions {
@@ -143,18 +160,25 @@ export interface ResolvedTaskOptions {
 export interface ResolvedRetry {
   /** undefined retries for ever. */
   readonly maxRetries: number | undefined;
+  /** From the begin of the first attempt; undefined is no limit. */
+  readonly maxElapsedMs: number | undefined;
   /** Errors that are retried by themselves. */
   readonly matches: readonly ErrorMatcher[] | "all" | "none";
   readonly except: readonly ErrorMatcher[];
   readonly backoff: ResolvedBackoff;
-  /** Delay of a `ctx.retry()` that names none and has no backoff to go by. */
-  readonly defaultDelayMs: number;
+  /** What a `ctx.retry()` that names no delay goes by. */
+  readonly byHand: ResolvedBackoff;
+  /** The longest `Retry-After` that is heeded; undefined heeds none. */
+  readonly retryAfterMaxMs: number | undefined;
 }
 
-export interface ResolvedBackoff {
-  readonly kind: "fixed" | "linear" | "exponential";
+export type ResolvedBackoff = ResolvedCurve | { readonly kind: "function"; readonly delay: BackoffFunction };
+
+export interface ResolvedCurve {
+  readonly kind: Backoff["kind"];
   readonly baseMs: number;
   readonly maxMs: number;
+  /** Says nothing of `decorrelated`. */
   readonly jitter: Jitter;
 }
 

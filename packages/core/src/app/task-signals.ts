@@ -4,7 +4,7 @@
  */
 const BRAND = Symbol.for("lovage.taskSignal");
 
-export type TaskSignalKind = "retry" | "ignore" | "reject";
+export type TaskSignalKind = "retry" | "snooze" | "ignore" | "reject";
 
 abstract class TaskSignalBase extends Error {
   abstract readonly kind: TaskSignalKind;
@@ -32,6 +32,8 @@ export interface RetryPlan {
   readonly retries: number;
   /** Why. Stored with the RETRY state. */
   readonly error: unknown;
+  /** Its delay is the same each time for every task of the kind: those that failed together come back together. */
+  readonly isSteady?: boolean;
   /** What differs from the message that is retried. */
   readonly changes: RetryChanges;
 }
@@ -48,6 +50,18 @@ export interface RetryChanges {
   /** null removes the expiry. */
   readonly expiresAt?: number | null;
   readonly headers?: Readonly<Record<string, unknown>>;
+}
+
+/** Run again later, without having made an attempt. Made by `ctx.snooze()`. */
+export class Snooze extends TaskSignalBase {
+  readonly kind = "snooze";
+  readonly delayMs: number;
+
+  constructor(delayMs: number) {
+    super(`Snooze for ${delayMs / 1000}s`);
+    this.name = "Snooze";
+    this.delayMs = delayMs;
+  }
 }
 
 /** Acknowledge, and store nothing. Made by `ctx.ignore()`. */
@@ -74,7 +88,7 @@ export class Reject extends TaskSignalBase {
   }
 }
 
-export type TaskSignal = Retry | Ignore | Reject;
+export type TaskSignal = Retry | Snooze | Ignore | Reject;
 
 export function isTaskSignal(error: unknown): error is TaskSignal {
   return typeof error === "object" && error !== null && BRAND in error;

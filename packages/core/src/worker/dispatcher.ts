@@ -6,6 +6,7 @@
  * kills workers is told from those that only stood beside it; every request ends in exactly one settlement.
  */
 import { Roster } from "../shared/roster.ts";
+import type { AttemptFacts } from "../app/retry-plan.ts";
 import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
 import type { LoanEnd } from "../brokers/broker.ts";
@@ -221,14 +222,20 @@ export class Dispatcher implements RequestHome {
   ended(request: Request, reported: Outcome): void {
     if (request.outcome !== undefined) return; // interrupted or given up before: what it does afterwards counts for nothing
     request.endedAt = this.clock.monotonic();
-    const { verdict, received, options } = request;
-    request.outcome = finalOutcome(reported, verdict, received.retries, options.retry, this.random);
+    const { verdict, options } = request;
+    request.outcome = finalOutcome(reported, verdict, () => this.#attemptOf(request), options.retry, this.random);
     if (hasEndHooks(options.hooks) && request.startedAt !== undefined) {
       void this.#endWithHooks(request);
       return;
     }
     this.#settle(request);
     this.#leaveSlot(request);
+  }
+
+  /** By the broker's clock, so that workers on other machines agree on when the first attempt began. */
+  #attemptOf({ received, startedAt, endedAt }: Request): AttemptFacts {
+    const now = this.#deps.brokerNow();
+    return { retries: received.retries, headers: received.headers, startedAt: now - (endedAt - (startedAt ?? endedAt)), now };
   }
 
   /** It does not run: expired, revoked. */

@@ -22,6 +22,7 @@ export async function runEndHooks(hooks: TaskHooks, outcome: Outcome, ctx: TaskC
     case "retry":
       await hooks.onRetry?.(outcome.plan.error, ctx);
       return;
+    case "snoozed":
     case "ignored":
     case "rejected":
     case "revoked":

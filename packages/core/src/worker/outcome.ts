@@ -18,6 +18,8 @@ export type Outcome =
     }
   /** `isAutomatic`: its options asked for it, not the task. */
   | { readonly kind: "retry"; readonly plan: RetryPlan; readonly isAutomatic?: boolean }
+  /** Nothing was attempted: it is to run again later, as it is. */
+  | { readonly kind: "snoozed"; readonly delayMs: number }
   | { readonly kind: "ignored" }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: unknown }
   /** It waited, or ran, beyond its hard limit; a pool that can has ended it. */
@@ -36,6 +38,8 @@ export function outcomeOfThrown(thrown: unknown): Outcome {
   switch (thrown.kind) {
     case "retry":
       return { kind: "retry", plan: thrown.plan };
+    case "snooze":
+      return { kind: "snoozed", delayMs: thrown.delayMs };
     case "ignore":
       return { kind: "ignored" };
     case "reject":

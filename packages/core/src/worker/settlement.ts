@@ -71,7 +71,7 @@ export function planSettlement(outcome: Outcome, run: EndedRun, rules: Settlemen
     if (run.isAcked) return { delivery: undefined, results, publish };
     return { delivery: run.delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record: dead } : ACK, results, publish };
   }
-  const publish = outcome.kind === "retry" ? [planRetry(outcome.plan, run, rules, now)] : NOTHING;
+  const publish = planFollowUp(outcome, run, rules, now);
   if (run.isAcked) return { delivery: undefined, results, publish };
   return { delivery: run.delivery, end: endOfLoan(outcome, run), results, publish };
 }
@@ -81,6 +81,7 @@ function endOfLoan(outcome: Outcome, run: EndedRun): LoanEnd {
   switch (outcome.kind) {
     case "succeeded":
     case "retry":
+    case "snoozed":
     case "ignored":
     case "revoked":
     case "failed":
@@ -136,6 +137,7 @@ function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): Dea
       return outcome.how === "expired" ? { reason: "expired", error: "it expired before it could start" } : undefined;
     case "succeeded":
     case "retry":
+    case "snoozed":
     case "ignored":
     case "interrupted":
     case "leaseLost":
@@ -251,6 +253,8 @@ function planResult(
   const isIgnored = run.received.ignoreResult ?? run.options.ignoreResult;
   if (outcome.kind === "succeeded") return isIgnored ? NOTHING : [write("SUCCESS", outcome.value, undefined, factsOf(run), rules, now)];
   if (outcome.kind === "retry") return isIgnored ? NOTHING : [write("RETRY", null, outcome.plan.error, factsOf(run), rules, now)];
+  // Celery has no word for it; RETRY is what its readers take for "runs again".
+  if (outcome.kind === "snoozed") return isIgnored ? NOTHING : [write("RETRY", null, undefined, factsOf(run), rules, now)];
   if (isIgnored && !run.options.storeErrorsEvenIfIgnored) return NOTHING;
   const failure = failureOf(outcome, run, rules);
   if (failure === undefined) return NOTHING;
@@ -283,6 +287,7 @@ function failureOf(
       return { state: "REVOKED", error: new TaskRevokedError(outcome.how) };
     case "succeeded":
     case "retry":
+    case "snoozed":
     case "ignored":
     case "leaseLost":
       return undefined;
@@ -356,6 +361,19 @@ function extendedFacts(run: DocumentFacts, rules: SettlementRules): NonNullable<
 }
 
 // --- retries -------------------------------------------------------------------------------------------------------
+
+function planFollowUp(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): readonly Outgoing[] {
+  if (outcome.kind === "retry") return [planRetry(outcome.plan, run, rules, now)];
+  return outcome.kind === "snoozed" ? [planSnooze(outcome.delayMs, run, rules, now)] : NOTHING;
+}
+
+/** The message as it was, due later. */
+function planSnooze(delayMs: number, { received }: EndedRun, rules: SettlementRules, now: number): Outgoing {
+  const { info, retries } = received;
+  const eta = formatInstant(now + delayMs);
+  const message = retryMessage(received, { retries, eta, headers: knownAgain(received) }, rules.codec);
+  return { message, exchange: info.exchange, routingKey: info.routingKey };
+}
 
 function planRetry(plan: RetryPlan, run: EndedRun, rules: SettlementRules, now: number): Outgoing {
   const { received } = run;

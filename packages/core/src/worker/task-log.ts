@@ -13,6 +13,8 @@ import type { Request } from "./request.ts";
 
 export class TaskLog implements TaskObserver {
   readonly #logger: Logger;
+  /** Tasks that were warned about: once each for as long as the worker lives. */
+  readonly #steady = new Set<string>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -48,7 +50,11 @@ export class TaskLog implements TaskObserver {
       case "failed":
         return this.#logFailure(request, outcome.error, outcome.isExpected);
       case "retry":
+        if (outcome.plan.isSteady) this.#warnOfStorm(request, outcome.plan.delayMs);
         if (this.#isOn("info")) this.#logRetry(request, outcome.plan.delayMs, outcome.plan.error);
+        return;
+      case "snoozed":
+        if (this.#isOn("info")) this.#logger.info(facts(request), `Task ${label(request)} snoozed for ${outcome.delayMs / 1000}s`);
         return;
       case "ignored":
         return this.#logger.info(facts(request), `Task ${label(request)} ignored`);
@@ -82,6 +88,15 @@ export class TaskLog implements TaskObserver {
   #logRetry(request: Request, delayMs: number, error: unknown): void {
     const cause = error === undefined ? "" : `: ${exceptionRepr(error)}`;
     this.#logger.info(facts(request), `Task ${label(request)} retry: Retry in ${Math.round(delayMs / 1000)}s${cause}`);
+  }
+
+  #warnOfStorm({ received: { task } }: Request, delayMs: number): void {
+    if (this.#steady.has(task)) return;
+    this.#steady.add(task);
+    this.#logger.warn(
+      { task, delayMs },
+      `${task} is retried after the same ${delayMs / 1000}s each time: runs that fail together come back together. Jitter spreads them`,
+    );
   }
 
   #logFailure(request: Request, error: unknown, known: boolean | undefined): void {

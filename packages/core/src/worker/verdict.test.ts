@@ -9,7 +9,9 @@ const NEVER: ResolvedRetry = {
   matches: "none",
   except: [],
   backoff: { kind: "exponential", baseMs: 1000, maxMs: 60_000, jitter: "none" },
-  defaultDelayMs: 180_000,
+  byHand: { kind: "fixed", baseMs: 180_000, maxMs: 180_000, jitter: "none" },
+  maxElapsedMs: undefined,
+  retryAfterMaxMs: undefined,
 };
 const ALL: ResolvedRetry = { ...NEVER, matches: "all" };
 const failed: Outcome = { kind: "failed", error: new Error("no") };
@@ -17,8 +19,9 @@ const succeeded: Outcome = { kind: "succeeded", value: 1 };
 const leaseLost: Outcome = { kind: "leaseLost" };
 const interrupted: Outcome = { kind: "interrupted" };
 
+const attempt = (retries: number) => () => ({ retries, headers: {}, startedAt: 0, now: 0 });
 const final = (reported: Outcome, told: Outcome | undefined, retries: number, retry: ResolvedRetry): string =>
-  finalOutcome(reported, told, retries, retry, () => 0.5).kind;
+  finalOutcome(reported, told, attempt(retries), retry, () => 0.5).kind;
 
 test.each<[string, Outcome, Outcome | undefined, string]>([
   ["success stays", succeeded, undefined, "succeeded"],
@@ -31,7 +34,7 @@ test.each<[string, Outcome, Outcome | undefined, string]>([
 });
 
 test("errors that are retried become retries until none is left; one that was told to stop is not a retry", () => {
-  expect(finalOutcome(failed, undefined, 2, ALL, () => 0.5)).toMatchObject({ kind: "retry", plan: { delayMs: 4000, retries: 3 } });
+  expect(finalOutcome(failed, undefined, attempt(2), ALL, () => 0.5)).toMatchObject({ kind: "retry", plan: { delayMs: 4000, retries: 3 } });
   expect(final(failed, undefined, 3, ALL)).toBe("failed");
   expect(final(failed, interrupted, 0, ALL)).toBe("interrupted");
 });
@@ -61,5 +64,5 @@ test("a matcher that throws is the failure, instead of taking the worker with it
       },
     ],
   };
-  expect(finalOutcome(failed, undefined, 0, retry, () => 0.5)).toEqual({ kind: "failed", error: broken });
+  expect(finalOutcome(failed, undefined, attempt(0), retry, () => 0.5)).toEqual({ kind: "failed", error: broken });
 });

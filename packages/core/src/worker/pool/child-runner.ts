@@ -129,7 +129,7 @@ export class ChildRunner {
     }
     run.outcome = outcome;
     // Errors are weighed here, where they still have their class.
-    const weighed = finalOutcome(outcome, undefined, facts.retries, task.options.retry, app.random);
+    const weighed = finalOutcome(outcome, undefined, () => ({ ...facts, now: app.clock.now() }), task.options.retry, app.random);
     this.#answer(job, weighed === outcome || weighed.kind !== "retry" ? weighed : { ...weighed, isAutomatic: true }, run);
   }
 

@@ -214,6 +214,7 @@ export type PackedOutcome =
   | { readonly kind: "failed"; readonly error: PackedThrown; readonly isExpected: boolean }
   | { readonly kind: "retry"; readonly plan: PackedPlan; readonly error: PackedThrown | undefined; readonly isAutomatic: boolean }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: PackedThrown }
+  | { readonly kind: "snoozed"; readonly delayMs: number }
   | { readonly kind: "ignored" };
 
 /** A plan without its error; its changes are packed. */
@@ -237,7 +238,15 @@ export function packOutcome(outcome: Outcome, isExpected: boolean, transfer?: Ar
     }
     case "rejected":
       return { kind: "rejected", requeue: outcome.requeue, reason: packThrown(outcome.reason) };
-    default:
+    case "snoozed":
+      return outcome;
+    case "ignored":
+    // What a worker says of a run, and no body of itself: no hook follows it.
+    case "timedOut":
+    case "revoked":
+    case "childLost":
+    case "interrupted":
+    case "leaseLost":
       return { kind: "ignored" };
   }
 }
@@ -255,6 +264,7 @@ export function unpackOutcome(outcome: PackedOutcome): Outcome {
     }
     case "rejected":
       return { kind: "rejected", requeue: outcome.requeue, reason: unpackThrown(outcome.reason) };
+    case "snoozed":
     case "ignored":
       return outcome;
   }
