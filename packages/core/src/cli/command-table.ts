@@ -52,6 +52,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/loans.ts")).loans,
   },
   {
+    name: "retry-preview",
+    group: "Look",
+    summary: "print after which delays a task is retried",
+    load: async () => (await import("./commands/retry-preview.ts")).retryPreview,
+  },
+  {
     name: "config",
     group: "Look",
     summary: "print settings, and where they come from",
