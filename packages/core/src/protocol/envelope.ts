@@ -112,7 +112,8 @@ function readBody(body: unknown, encoding: unknown): Uint8Array {
 }
 
 function map(value: unknown, where: string): Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ProtocolError("malformed", where, "not an object");
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    throw new ProtocolError("malformed", where, "not an object");
   return value as Record<string, unknown>;
 }
 
