@@ -28,7 +28,8 @@ test.skipIf(!has("bash"))("bash offers commands, options and their values", asyn
   expect(bashOffers(source, "worker", "-P", "ge")).toEqual(["gevent"]);
   expect(bashOffers(source, "-A", "x", "worker", "-l", "de")).toEqual(["debug"]);
   expect(bashOffers(source, "worker", "-Q", "")).toEqual([]);
-  expect(bashOffers(source, "worker", "--autosc")).toEqual([]);
+  expect(bashOffers(source, "worker", "--autosc")).toEqual(["--autoscale"]);
+  expect(bashOffers(source, "worker", "--pidf")).toEqual([]);
   expect(bashOffers(source, "completion", "z")).toEqual(["zsh"]);
   expect(bashOffers(source, "purge", "--co")).toEqual(["--config"]);
 });
