@@ -32,7 +32,7 @@ import type {
 import { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
 import { RedisBroadcast } from "./broadcast.ts";
 import { Consumer } from "./consumer.ts";
-import type { RedisContext } from "./context.ts";
+import { type RedisContext, turn } from "./context.ts";
 import { RedisDeadLetters } from "./dead-letters.ts";
 import { RedisDelayed } from "./delayed.ts";
 import { type QueueList, RedisDelivery } from "./delivery.ts";
@@ -47,8 +47,8 @@ import { Settler } from "./settler.ts";
 
 const purgeScript = loadScript("purge");
 
-/** One batch of a publish: below Lua's limit of values on its stack, and short enough to let others in between. */
-const BATCH = 512;
+/** One call of a publish: so many that a call costs little for each, so few that the next is made while Redis works on this one. */
+const BATCH = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
 export class RedisBroker implements Broker {
@@ -87,14 +87,20 @@ export class RedisBroker implements Broker {
       let cause: unknown;
       try {
         const routes = await this.#routes(messages, signal);
-        const planned = planBatches(messages, routes);
-        await Promise.all(
-          planned.map(async ({ batch, members }) => {
-            const told = await this.#publisher.publish(batch, signal);
-            for (const member of members) fates[member] = told.fate;
-            if (told.fate !== "held") cause ??= told.cause;
-          }),
-        );
+        const send = async ({ batch, members }: PlannedBatch): Promise<void> => {
+          const told = await this.#publisher.publish(batch, signal);
+          for (const member of members) fates[member] = told.fate;
+          if (told.fate !== "held") cause ??= told.cause;
+        };
+        const sent: Promise<void>[] = [];
+        try {
+          for (const planned of planBatches(messages, routes)) {
+            if (sent.length > 0) await turn(); // Redis works on what is written while the next is made
+            sent.push(send(planned));
+          }
+        } finally {
+          await Promise.all(sent);
+        }
         const channels = await this.#toChannels(messages, routes, signal);
         for (const [member, fate] of channels) fates[member] = fate;
         if (fates.every((fate) => fate === "held")) return;
@@ -294,18 +300,18 @@ interface PlannedBatch {
 }
 
 /** All copies of a message are in one batch, so that it is held by all of its queues or by none. */
-function planBatches(messages: readonly Outgoing[], routes: readonly Route[]): readonly PlannedBatch[] {
-  const planned: { batch: Map<string, string[]>; members: number[] }[] = [];
+function* planBatches(messages: readonly Outgoing[], routes: readonly Route[]): Generator<PlannedBatch, void, undefined> {
   let current: { batch: Map<string, string[]>; members: number[] } | undefined;
   let bytes = 0;
   let copies = 0;
-  messages.forEach((outgoing, member) => {
+  for (const [member, outgoing] of messages.entries()) {
     const route = routes[member];
-    if (route?.kind !== "lists") return;
+    if (route?.kind !== "lists") continue;
     const envelope = encodeEnvelope(outgoing.message, { exchange: outgoing.exchange, routingKey: outgoing.routingKey }, newId());
     const size = envelope.length * route.lists.length;
     if (!current || bytes + size > BATCH_BYTES || copies + route.lists.length > BATCH) {
-      planned.push((current = { batch: new Map(), members: [] }));
+      if (current) yield current;
+      current = { batch: new Map(), members: [] };
       bytes = 0;
       copies = 0;
     }
@@ -317,6 +323,6 @@ function planBatches(messages: readonly Outgoing[], routes: readonly Route[]): r
       if (texts) texts.push(envelope);
       else current.batch.set(list, [envelope]);
     }
-  });
-  return planned;
+  }
+  if (current) yield current;
 }
