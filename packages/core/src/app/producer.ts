@@ -279,13 +279,14 @@ export class Producer {
     if (failure.cause instanceof ConfigurationError) return failure.cause; // nothing was tried, and no broker is to blame
     const missing = calls.filter((call) => call.fate !== "held");
     const unknown = missing.filter((call) => call.fate === "unknown").length;
+    const certainly = unknown === 0 ? "" : " for certain";
     const what =
       calls.length === 1
-        ? `task ${calls[0]?.task}[${calls[0]?.taskId}] was not sent for certain`
-        : `${missing.length} of ${calls.length} tasks were not sent for certain`;
+        ? `task ${calls[0]?.task}[${calls[0]?.taskId}] was not sent${certainly}`
+        : `${missing.length} of ${calls.length} tasks were not sent${certainly}`;
     const fate =
       unknown === 0
-        ? "the broker does not hold it"
+        ? `the broker does not hold ${calls.length === 1 ? "it" : "them"}`
         : unknown === missing.length
           ? "whether the broker holds it is unknown"
           : `of ${unknown} it is unknown whether the broker holds them`;
