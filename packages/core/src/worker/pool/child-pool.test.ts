@@ -218,6 +218,18 @@ test("hooks keep their child, and one that dies in them fails the hooks and not 
   expect(stage.pool.runEndHooks(job, outcomes[0] as Outcome)).toBeUndefined(); // its place is gone: the worker runs them
 });
 
+test("hooks that never end are ended at the hard limit, and the outcome stays", async () => {
+  const stage = new Stage();
+  await stage.start();
+  const { outcomes, job } = stage.job({ hasEndHooks: true, timeLimitMs: 1000 });
+  stage.last.answer(5);
+  const hooks = expect(stage.pool.runEndHooks(job, outcomes[0] as Outcome)).rejects.toThrow(/was killed/);
+  await stage.clock.advance(1000);
+  await hooks;
+  expect(outcomes).toEqual([{ kind: "succeeded", value: 5 }]);
+  expect(stage.puppets).toHaveLength(2);
+});
+
 test("after so many jobs a child is told to stop, and its successor is there before the next job", async () => {
   const stage = new Stage({ maxTasks: 2 });
   await stage.start();

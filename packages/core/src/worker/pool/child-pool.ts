@@ -362,14 +362,13 @@ export class ChildPool implements Pool {
   #onDone(member: Member, { job: number, outcome, children, memoryKib }: Extract<FromChild, { kind: "done" }>): void {
     const { running } = member;
     if (running?.number !== number || running.reported !== undefined) return;
-    for (const timer of running.timers) timer.cancel();
     for (const id of children) running.job.addChild(id);
     member.jobsDone += 1;
     member.leavesNext ||= this.#isUsedUp(member, memoryKib);
     const { job } = running;
     running.reported = unpackOutcome(outcome);
     if (job.hasEndHooks) {
-      member.state = "hooks";
+      member.state = "hooks"; // its limits go on until they have ended, as in Celery
     } else {
       this.#release(member);
       this.#becomeIdle(member);
