@@ -1,0 +1,98 @@
+/** What callers of `delay()` see while a real broker is down, comes back, or stands still. */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { BrokerUnavailableError, Lovage, PublishFailedError, PublishTimeoutError } from "lovage";
+import { RedisServer } from "../support/redis-server.ts";
+
+const TIMEOUT_MS = 2000;
+const LATE_MS = 500;
+
+const unhandled: unknown[] = [];
+const note = (reason: unknown): void => void unhandled.push(reason);
+beforeAll(() => void process.on("unhandledRejection", note));
+afterAll(() => {
+  process.off("unhandledRejection", note);
+  expect(unhandled).toEqual([]);
+});
+
+function appOn(server: RedisServer): Lovage {
+  const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
+  return new Lovage("outage", { brokerUrl: server.url, publishTimeout: TIMEOUT_MS / 1000, logger: silent });
+}
+
+interface Rejection {
+  readonly error: unknown;
+  readonly afterMs: number;
+}
+
+async function callsThatFail(app: Lovage, count: number): Promise<Rejection[]> {
+  const add = app.tasks.get("outage.add") ?? app.task("outage.add", (x: number) => x);
+  const from = performance.now();
+  const calls = Array.from({ length: count }, async (_, index) => {
+    try {
+      await add.delay(index as never);
+      return undefined;
+    } catch (error) {
+      return { error, afterMs: performance.now() - from };
+    }
+  });
+  return (await Promise.all(calls)).filter((each) => each !== undefined);
+}
+
+test("broker down: a thousand calls reject in time with typed errors, the loop turns, the heap stays", async () => {
+  await using server = await RedisServer.start();
+  await using app = appOn(server);
+  await app.task("outage.warm", () => 1).delay();
+  await server.kill();
+  await callsThatFail(app, 1000);
+  const lag = monitorEventLoopDelay({ resolution: 5 });
+  const heapBefore = process.memoryUsage().heapUsed;
+  lag.enable();
+  const failures = await callsThatFail(app, 1000);
+  lag.disable();
+  expect(failures).toHaveLength(1000);
+  for (const { error, afterMs } of failures) {
+    expect(error).toBeInstanceOf(PublishFailedError);
+    expect((error as PublishFailedError).calls[0]?.fate).toBe("refused");
+    expect(afterMs).toBeLessThan(TIMEOUT_MS + LATE_MS);
+  }
+  const [first] = failures.map(({ error }) => error as PublishFailedError);
+  expect(first?.message).toContain("was not sent");
+  expect(first?.message).not.toContain("for certain");
+  if (!(first instanceof PublishTimeoutError)) expect(first?.cause).toBeInstanceOf(BrokerUnavailableError);
+  expect(lag.percentile(99) / 1e6).toBeLessThan(50);
+  expect(process.memoryUsage().heapUsed - heapBefore).toBeLessThan(32 * 1024 * 1024);
+});
+
+test("broker back within the timeout: the call succeeds", async () => {
+  await using server = await RedisServer.start();
+  await using app = appOn(server);
+  const add = app.task("outage.add", (x: number) => x);
+  await add.delay(1);
+  await server.kill();
+  // The outage itself lasts half a second. A call in its first instant, on a socket whose end has not been read, may be told "unknown".
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const sent = add.delay(2);
+  sent.catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  await server.restart();
+  await sent;
+  const [depth] = await (await app.broker()).depth(["celery"]);
+  expect(depth?.ready).toBe(1); // the first went with the killed server
+});
+
+test("broker standing still: nobody can know whether it holds the message, and the error says so", async () => {
+  await using server = await RedisServer.start();
+  await using app = appOn(server);
+  const add = app.task("outage.add", (x: number) => x);
+  await add.delay(1);
+  server.pause();
+  try {
+    const [failure] = await callsThatFail(app, 1);
+    expect(failure?.error).toBeInstanceOf(PublishFailedError);
+    expect(failure?.error).toMatchObject({ calls: [{ fate: "unknown" }] });
+    expect(failure?.afterMs).toBeLessThan(TIMEOUT_MS + LATE_MS);
+  } finally {
+    server.resume();
+  }
+});
