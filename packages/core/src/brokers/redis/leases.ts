@@ -89,13 +89,13 @@ export class RedisLeases implements Leases {
       const hasGraves = isTurn && view.hasGraves;
       const hasOldUnacked =
         isTurn && view.oldestUnackedAt !== undefined && view.oldestUnackedAt <= view.redisNow - options.visibilityTimeoutMs;
-      if (isTurn) this.#tidiedAt = clock.monotonic();
       let report: SweepReport = { returned: 0, deadLettered: 0, workers: [] };
       if (ripe.length > 0 || hasGraves) report = await this.#sweepLocked(connection, ripe, options, view.redisNow);
       if (hasOldUnacked) {
         const returned = await this.#kombu.sweep(connection, options.visibilityTimeoutMs);
         report = { ...report, returned: report.returned + returned };
       }
+      if (hasGraves || (hasOldUnacked && report.returned > 0)) this.#tidiedAt = clock.monotonic();
       if (ripe.length > 0 || hasGraves || hasOldUnacked) this.#view = undefined; // it is as old as what was done about it
       return report;
     });
