@@ -47,7 +47,12 @@ export class Driver implements Broker {
       renew: async (worker, durationMs) => {
         const sentAt = clock.now();
         const asked = process.askClock();
-        const answer = await this.#ask("renew", () => server.renew(at, worker, durationMs, this.#lossesHeard));
+        const renewing = this.#ask("renew", () => server.renew(at, worker, durationMs, this.#lossesHeard));
+        renewing.then(
+          () => process.renewed(true),
+          () => process.renewed(false),
+        );
+        const answer = await renewing;
         asked();
         this.#lossesHeard = answer.losses;
         return { held: answer.held, clockOffsetMs: answer.now - (sentAt + clock.now()) / 2 };

@@ -79,7 +79,7 @@ export class Ledger {
     message.starts += 1;
     if (message.starts > 1 + message.ended) this.break(`${ctx.id} begins once more, and its loan never ended`);
     const now = server.clock.now();
-    const toleranceMs = process.clockErrorMs + TOLERANCE_MS;
+    const toleranceMs = message.lentAt < process.clockRightSince ? Number.POSITIVE_INFINITY : process.clockErrorMs + TOLERANCE_MS;
     if (plan.etaAt !== undefined && ctx.retries === 0 && now < plan.etaAt - toleranceMs)
       this.break(`${ctx.id} begins ${plan.etaAt - now} ms before its time`);
     if (plan.expiresAt !== undefined && now > plan.expiresAt + toleranceMs)

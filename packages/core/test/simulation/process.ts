@@ -38,7 +38,10 @@ export class Process {
   lastFaultAt = Number.NEGATIVE_INFINITY;
   /** How wrong it may be about the broker's time. */
   clockErrorMs = Number.POSITIVE_INFINITY;
+  /** What came before was looked at with a wrong clock. */
+  clockRightSince = Number.POSITIVE_INFINITY;
   #jumps = 0;
+  #renewalsFailed = 0;
   onDeath: () => void = () => undefined;
   /** What a dying process had written to its sockets still arrives. */
   #lastWords = true;
@@ -97,10 +100,17 @@ export class Process {
     this.#faulty(this.cutUntil);
   }
 
+  /** Two in a row that failed are a reason to lose the lease: the rest of it may be needed for the next tries. */
+  renewed(isDone: boolean): void {
+    this.#renewalsFailed = isDone ? 0 : this.#renewalsFailed + 1;
+    if (this.#renewalsFailed >= 2) this.#faulty(this.#world.now);
+  }
+
   jump(byMs: number): void {
     this.#world.note(`${this.label}'s clock jumps by ${byMs.toFixed(0)} ms`);
     this.clock.wallOffsetMs += byMs;
     this.clockErrorMs = Number.POSITIVE_INFINITY;
+    this.clockRightSince = Number.POSITIVE_INFINITY;
     this.#jumps += 1;
   }
 
@@ -109,7 +119,9 @@ export class Process {
     const jumps = this.#jumps;
     const askedAt = this.#world.now;
     return () => {
-      if (jumps === this.#jumps) this.clockErrorMs = Math.min(this.clockErrorMs, this.#world.now - askedAt);
+      if (jumps !== this.#jumps) return;
+      this.clockErrorMs = Math.min(this.clockErrorMs, this.#world.now - askedAt);
+      this.clockRightSince = Math.min(this.clockRightSince, this.#world.now);
     };
   }
 
@@ -162,7 +174,11 @@ export class Process {
   #throughCut(then: (isLost: boolean) => void): void {
     const { chance } = this.#world;
     if (chance.one(2)) this.#world.schedule(this.cutUntil - this.#world.now + chance.between(0, 50), undefined, () => then(false));
-    else this.#world.schedule(chance.between(0, 3000), undefined, () => then(true));
+    else {
+      const breaksAfterMs = chance.between(0, 3000); // maybe long after the cut has healed: who asked waits until then
+      this.#faulty(this.#world.now + breaksAfterMs);
+      this.#world.schedule(breaksAfterMs, undefined, () => then(true));
+    }
   }
 
   #latency(): number {

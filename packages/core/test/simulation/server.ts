@@ -50,6 +50,7 @@ export class Server {
 
   constructor(world: World, ledger: Ledger) {
     this.#world = world;
+    this.store.now = () => world.now;
     this.#ledger = ledger;
     this.clock = new SimClock(world, undefined, {
       wallMs: world.chance.between(-5000, 5000),

@@ -15,6 +15,7 @@ export interface Tracked {
   where: "waiting" | "onLoan" | "gone" | "dead";
   loan: Loan | undefined;
   owner: string | undefined;
+  lentAt: number;
   losses: number;
   /** Bodies begun. */
   starts: number;
@@ -25,6 +26,8 @@ export interface Tracked {
 }
 
 export class WatchedStore extends MemoryStore {
+  /** When it is, for the account. */
+  now: () => number = () => 0;
   readonly all: Tracked[] = [];
   readonly byTask = new Map<string, Tracked[]>();
   /** Taken from their loan in the step that runs, and put nowhere yet. */
@@ -51,6 +54,7 @@ export class WatchedStore extends MemoryStore {
       where: "waiting",
       loan: undefined,
       owner: undefined,
+      lentAt: 0,
       losses: 0,
       starts: 0,
       ended: 0,
@@ -80,6 +84,7 @@ export class WatchedStore extends MemoryStore {
       tracked.loan = loan;
       tracked.owner = this.#names.get(worker);
       tracked.isStarted = false;
+      tracked.lentAt = this.now();
       this.#byLoan.set(loan.id, tracked);
     }
     return loans;
