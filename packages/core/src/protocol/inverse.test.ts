@@ -230,5 +230,10 @@ test("the text for monitors never throws and never grows", () => {
       (value, max) => void expect(pythonRepr(value, max).length).toBeLessThanOrEqual(max),
     ),
   );
+  expect(pythonRepr([Buffer.from("abc"), Buffer.of(0xff, 0xfe, 0)])).toBe("[b'abc', b'fffe00']");
+  expect(pythonRepr({ a: { b: { c: [1], d: [], e: { f: 1 } } } })).toBe("{'a': {'b': {'c': [...], 'd': [], 'e': {...}}}}");
+  expect(pythonRepr("😀".repeat(50), 10)).toBe("'😀😀😀...");
+  expect(pythonRepr("x" + "😀".repeat(50), 10)).toBe("'x😀😀...");
+  expect(pythonRepr(new Proxy({}, { ownKeys: () => [1] as unknown as string[] }))).toBe("<unrepresentable>");
   expect(pythonRepr([1, "a", null, true, { k: [1, "it's"] }])).toBe(`[1, 'a', None, True, {'k': [1, "it's"]}]`);
 });

@@ -1,23 +1,38 @@
 /** Text that reads as Python's `repr`: what monitors show of arguments and results. Never longer than asked, never throws. */
+import { isUtf8 } from "node:buffer";
+import { asBuffer } from "./bytes.ts";
 import { Decimal, PlainDate, PlainTime, Uuid } from "./json-values.ts";
 
 const DEEPEST = 3;
 
 export function pythonRepr(value: unknown, max = 1024): string {
-  return cut(repr(value, 0, max), max);
+  return cut(safely(repr, value, 0, max), max);
 }
 
 export function argsRepr(args: readonly unknown[], max = 1024): string {
-  if (args.length === 1) return cut(`(${repr(args[0], 1, max)},)`, max);
-  return cut(`(${joined(args, 1, max)})`, max);
+  if (args.length === 1) return cut(`(${safely(repr, args[0], 1, max)},)`, max);
+  return cut(`(${safely(joined, args, 1, max)})`, max);
 }
 
 export function kwargsRepr(kwargs: Readonly<Record<string, unknown>>, max = 1024): string {
-  return cut(repr(kwargs, 0, max), max);
+  return cut(safely(repr, kwargs, 0, max), max);
 }
 
+/** Getters, proxies and dates of other kinds may throw. */
+function safely<T>(show: (value: T, depth: number, max: number) => string, value: T, depth: number, max: number): string {
+  try {
+    return show(value, depth, max);
+  } catch {
+    return "<unrepresentable>";
+  }
+}
+
+/** Never between the halves of a surrogate pair: Python could not print what is left. */
 function cut(text: string, max: number): string {
-  return text.length <= max ? text : `${text.slice(0, Math.max(0, max - 3))}...`;
+  if (text.length <= max) return text;
+  const end = Math.max(0, max - 3);
+  const isHalf = end > 0 && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800;
+  return `${text.slice(0, isHalf ? end - 1 : end)}...`;
 }
 
 function repr(value: unknown, depth: number, max: number): string {
@@ -41,12 +56,12 @@ function repr(value: unknown, depth: number, max: number): string {
 
 function reprObject(value: object, depth: number, max: number): string {
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? "<invalid date>" : `datetime(${quote(value.toISOString())})`;
-  if (value instanceof Uint8Array) return `<${value.byteLength} bytes>`;
+  if (value instanceof Uint8Array) return reprBytes(value, max);
   if (value instanceof Decimal) return `Decimal('${value.text}')`;
   if (value instanceof Uuid) return `UUID('${value.text}')`;
   if (value instanceof PlainDate || value instanceof PlainTime) return quote(value.text);
   if (value instanceof Error) return `${value.name}(${quote(value.message)})`;
-  if (depth >= DEEPEST) return "...";
+  if (depth >= DEEPEST) return Array.isArray(value) ? (value.length === 0 ? "[]" : "[...]") : "{...}";
   if (Array.isArray(value)) return `[${joined(value, depth + 1, max)}]`;
   let text = "";
   for (const key of Object.keys(value)) {
@@ -54,6 +69,12 @@ function reprObject(value: object, depth: number, max: number): string {
     text += `${text === "" ? "" : ", "}${quote(key)}: ${repr((value as Record<string, unknown>)[key], depth + 1, max)}`;
   }
   return `{${text}}`;
+}
+
+/** Text as text, other bytes as hex, as Celery shows them (celery/utils/saferepr.py). */
+function reprBytes(bytes: Uint8Array, max: number): string {
+  const shown = asBuffer(bytes).subarray(0, max + 1);
+  return `b${quote(isUtf8(shown) ? shown.toString("utf8") : shown.toString("hex"))}`;
 }
 
 function joined(items: readonly unknown[], depth: number, max: number): string {

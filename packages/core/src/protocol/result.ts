@@ -4,6 +4,7 @@ import { readWireException, wireDocument, type WireException } from "./exception
 import { formatInstant, parseInstant } from "./instant.ts";
 import { encodeJson, quote } from "./json.ts";
 import type { DecodeLimits } from "./limits.ts";
+import { pythonRepr } from "./python-repr.ts";
 import { decodeBody, encodeBody, serializerFor, type SerializerName } from "./serializers.ts";
 import { EXCEPTION_STATES } from "./states.ts";
 
@@ -42,7 +43,7 @@ export function encodeResult(
   options: { readonly serializer: SerializerName; readonly typed?: boolean },
 ): string | Uint8Array {
   const { taskId, state, result, error, traceback, children, dateDoneAt, parentId, groupId, extended, stamps, deadLetter } = document;
-  const value = error === undefined ? result : wireDocument(error);
+  const value = error === undefined ? result : wireDocument(writableArgs(error));
   const date = dateDoneAt === null ? null : formatInstant(dateDoneAt).text;
   if (options.serializer !== "json") return encodeBody(asMap(document, value, date), { serializer: options.serializer }).body;
   const typed = options.typed !== false;
@@ -52,9 +53,9 @@ export function encodeResult(
   if (groupId !== undefined) text += `, "group_id": ${quote(groupId)}`;
   if (parentId !== undefined) text += `, "parent_id": ${quote(parentId)}`;
   if (extended !== undefined)
-    text += `, ${encodeJson({ ...extended, queue: extended.queue ?? null }, { typed, where: "result" }).slice(1, -1)}`;
+    text += `, ${encodeJson({ ...extended, queue: extended.queue ?? null }, { typed, where: "result", nonFinite: "pass" }).slice(1, -1)}`;
   if (stamps !== undefined && Object.keys(stamps).length > 0)
-    text += `, "stamped_headers": ${encodeJson(Object.keys(stamps))}, ${encodeJson(stamps, { typed }).slice(1, -1)}`;
+    text += `, "stamped_headers": ${encodeJson(Object.keys(stamps))}, ${encodeJson(stamps, { typed, nonFinite: "pass" }).slice(1, -1)}`;
   if (deadLetter !== undefined) text += `, "lovage_dead_letter": ${encodeJson(deadLetter)}`;
   return `${text}, "task_id": ${quote(taskId)}}`;
 }
@@ -69,11 +70,35 @@ function asMap(document: ResultDocument, value: unknown, date: string | null): R
     date_done: date,
     ...(groupId === undefined ? {} : { group_id: groupId }),
     ...(parentId === undefined ? {} : { parent_id: parentId }),
-    ...(extended && { ...extended, queue: extended.queue ?? null }),
-    ...(stamps && { stamped_headers: Object.keys(stamps), ...stamps }),
+    ...(extended && {
+      ...extended,
+      args: extended.args.map(writable),
+      kwargs: writableMap(extended.kwargs),
+      queue: extended.queue ?? null,
+    }),
+    ...(stamps && Object.keys(stamps).length > 0 && { stamped_headers: Object.keys(stamps), ...writableMap(stamps) }),
     ...(deadLetter && { lovage_dead_letter: deadLetter }),
     task_id: taskId,
   };
+}
+
+/** An outcome must be stored whatever was thrown: what cannot be written is told by its repr, as Celery does. */
+function writableArgs(error: WireException): WireException {
+  return { ...error, args: error.args.map(writable) };
+}
+
+function writableMap(map: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, writable(value)]));
+}
+
+function writable(value: unknown): unknown {
+  if (typeof value === "string") return value;
+  try {
+    encodeJson(value);
+    return value;
+  } catch {
+    return pythonRepr(value);
+  }
 }
 
 /** Tolerates missing keys. @throws ProtocolError */
@@ -104,11 +129,31 @@ export function decodeResult(
     error: isException && result !== null ? readWireException(result) : undefined,
     traceback: typeof traceback === "string" ? traceback : null,
     children: Array.isArray(children) ? children : [],
-    dateDoneAt: date instanceof Date ? date.getTime() : typeof date === "string" ? parseInstant(date, "result.date_done").at : null,
+    dateDoneAt: dateOf(date),
     parentId: typeof parent === "string" ? parent : undefined,
     groupId: typeof group === "string" ? group : undefined,
     extended: extendedOf(map as Record<string, unknown>),
+    stamps: stampsOf(map as Record<string, unknown>),
   };
+}
+
+/** A date that cannot be read does not hide the outcome. */
+function dateOf(date: unknown): number | null {
+  if (date instanceof Date) return date.getTime();
+  if (typeof date !== "string") return null;
+  try {
+    return parseInstant(date).at;
+  } catch {
+    return null;
+  }
+}
+
+/** They stand flat among the keys. */
+function stampsOf(map: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+  const names = map.stamped_headers;
+  if (!Array.isArray(names)) return undefined;
+  const isThere = (name: unknown): name is string => typeof name === "string" && Object.hasOwn(map, name);
+  return Object.fromEntries(names.filter(isThere).map((name) => [name, map[name]]));
 }
 
 function extendedOf(map: Readonly<Record<string, unknown>>): ExtendedFacts | undefined {

@@ -334,7 +334,7 @@ function write(
     parentId: received.parentId,
     groupId: received.group,
     deadLetter,
-    ...(rules.resultExtended ? { extended: extendedFacts(run, rules) } : {}),
+    ...(rules.resultExtended ? { extended: extendedFacts(run, rules), stamps: received.stamps } : {}),
   };
   return { taskId: received.id, state, document: encodeResult(document, { serializer: rules.resultSerializer }), expiresMs: run.expiresMs };
 }

@@ -5,6 +5,7 @@ import { decodeJson } from "../../src/protocol/json.ts";
 import { contentTypesFor, decodeBody } from "../../src/protocol/serializers.ts";
 import { encodeTaskMessage, readTaskMessage, retryMessage, type ReceivedTask } from "../../src/protocol/task-message.ts";
 import { formatInstant } from "../../src/protocol/instant.ts";
+import { argsRepr, kwargsRepr } from "../../src/protocol/python-repr.ts";
 import { fixtures } from "./fixtures.ts";
 
 const accept = contentTypesFor(["json", "yaml", "msgpack"]);
@@ -142,6 +143,17 @@ describe.each(runnable)("$name", ({ name, raw }) => {
     expect(again.body).toBe(task.message.body);
     expect(again.properties).toEqual(task.message.properties);
   });
+});
+
+/** Python had tuples in the others, which JSON does not tell from lists. */
+const withoutTuples = runnable.filter(({ name }) => !/chunks|map|send_task|json_types/.test(name));
+
+test.each(withoutTuples)("$name shows its arguments to monitors as Celery does", ({ raw }) => {
+  const { message, info } = decodeEnvelope(raw);
+  const task = readTaskMessage(message, info, { accept });
+  const { args, kwargs } = task.body();
+  const { argsrepr = task.argsrepr, kwargsrepr = task.kwargsrepr } = message.headers; // protocol 1 has none
+  expect([argsRepr(args), kwargsRepr(kwargs)]).toEqual([argsrepr, kwargsrepr]);
 });
 
 test("pickle is recognised and refused", () => {

@@ -21,10 +21,9 @@ describe.each(recorded)("$name", ({ raw }) => {
     expect(document.state).toBe(meta.status);
     expect(document.taskId).toBe(meta.task_id);
     const again = JSON.parse(encodeResult(document, { serializer: "json" }) as string) as Record<string, unknown>;
-    const { stamped_headers: names, ...expected } = meta;
-    for (const name of (names as string[] | undefined) ?? []) delete expected[name];
+    const expected = { ...meta };
     if (typeof expected.date_done === "string") expected.date_done = formatInstant(document.dateDoneAt as number).text;
-    expect(again).toMatchObject(expected);
+    expect(again).toEqual(expected);
   });
 
   test("an exception becomes an error that says what it was", () => {
