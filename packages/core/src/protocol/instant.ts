@@ -36,9 +36,14 @@ function offsetMs(offset: string): number {
 const YEAR_1 = Date.parse("0001-01-01T00:00:00.000Z");
 const YEAR_9999 = Date.parse("9999-12-31T23:59:59.999Z");
 
+/** Many results are written in one millisecond. */
+let last: WireInstant = { at: Number.NaN, text: "" };
+
 /** `2026-11-21T02:15:52.024000+00:00`. @param at ms since 1970 @throws ProtocolError outside of the years 1 to 9999, which are all that Python has. */
 export function formatInstant(at: number): WireInstant {
   const ms = Math.round(at);
+  if (ms === last.at) return last;
   if (!(ms >= YEAR_1 && ms <= YEAR_9999)) throw new ProtocolError("unsupported", "instant", "not within the years 1 to 9999");
-  return { at: ms, text: `${new Date(ms).toISOString().slice(0, -1)}000+00:00` };
+  last = { at: ms, text: `${new Date(ms).toISOString().slice(0, -1)}000+00:00` };
+  return last;
 }

@@ -2,7 +2,7 @@
 import { ProtocolError } from "./errors.ts";
 import { readWireException, wireDocument, type WireException } from "./exception.ts";
 import { formatInstant, parseInstant } from "./instant.ts";
-import { encodeJson, quote } from "./json.ts";
+import { encodeJson, quote, quoteName } from "./json.ts";
 import type { DecodeLimits } from "./limits.ts";
 import { pythonRepr } from "./python-repr.ts";
 import { decodeBody, encodeBody, serializerFor, type SerializerName } from "./serializers.ts";
@@ -48,7 +48,7 @@ export function encodeResult(
   if (options.serializer !== "json") return encodeBody(asMap(document, value, date), { serializer: options.serializer }).body;
   const typed = options.typed !== false;
   let text =
-    `{"status": ${quote(state)}, "result": ${value === undefined ? "null" : encodeJson(value, { typed, where: "result", undefinedProperties: "drop" })}, "traceback": ${traceback === null ? "null" : quote(traceback)}, ` +
+    `{"status": ${quoteName(state)}, "result": ${value === undefined ? "null" : encodeJson(value, { typed, where: "result", undefinedProperties: "drop" })}, "traceback": ${traceback === null ? "null" : quote(traceback)}, ` +
     `"children": ${children.length === 0 ? "[]" : encodeJson(children)}, "date_done": ${date === null ? "null" : `"${date}"`}`;
   if (groupId !== undefined) text += `, "group_id": ${quote(groupId)}`;
   if (parentId !== undefined) text += `, "parent_id": ${quote(parentId)}`;

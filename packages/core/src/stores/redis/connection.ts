@@ -14,6 +14,7 @@ import type { RedisAddress } from "./address.ts";
 import { RedisAnswerError, RedisGoneError, RedisRefusedError } from "./errors.ts";
 import type { RedisScript } from "./scripts.ts";
 import type { RedisSpec, RedisTlsSpec } from "./spec.ts";
+import { WIDE, WideCommand } from "./wide-command.ts";
 
 /** An answer with texts as bytes. Shapes are those of RESP2. */
 export type Answer = Buffer | number | null | readonly Answer[];
@@ -163,7 +164,10 @@ export class RedisConnection {
   async #send(name: string, args: readonly Argument[]): Promise<Answer> {
     if (!this.isOpen) throw new RedisGoneError("the connection has ended", { sent: false, cause: this.closed.reason });
     try {
-      const command = new Command(name.toLowerCase(), args as (string | Buffer | number)[], { replyEncoding: null });
+      const command =
+        args.length < WIDE
+          ? new Command(name.toLowerCase(), args as (string | Buffer | number)[], { replyEncoding: null })
+          : new WideCommand(name.toLowerCase(), args);
       return (await this.#client.sendCommand(command)) as Answer;
     } catch (error) {
       throw this.#translate(error);
