@@ -2,8 +2,10 @@
 import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { decodeControlReply, decodeControlRequest } from "./control.ts";
 import { decodeEnvelope, encodeEnvelope, markRedelivered } from "./envelope.ts";
 import { ProtocolError } from "./errors.ts";
+import { decodeEvents } from "./event.ts";
 import { readWireException, toWireException } from "./exception.ts";
 import { parseInstant } from "./instant.ts";
 import { decodeJson, encodeJson } from "./json.ts";
@@ -137,6 +139,35 @@ test("an edit of what is almost an envelope throws nothing else", () => {
       onlyProtocolErrors(() => receive(genuine.slice(0, place) + unit + genuine.slice(place + 1)));
     }),
     { numRuns: 3000 },
+  );
+});
+
+test("control messages and events of any JSON", () => {
+  const wrong = fc.oneof(fc.jsonValue(), fc.constant({ __type__: "date", __value__: "2024-01-01" }));
+  const odd = fc.record(
+    {
+      method: wrong,
+      arguments: wrong,
+      destination: wrong,
+      reply_to: wrong,
+      type: wrong,
+      hostname: wrong,
+      timestamp: wrong,
+      runtime: wrong,
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(
+      fc.oneof(odd, fc.array(odd), wrong),
+      fc.dictionary(fc.constantFrom("ticket", "clock", "expires", "compression"), wrong),
+      (body, headers) => {
+        const { message } = decodeEnvelope(genuine);
+        const given = { ...message, headers, body: Buffer.from(encodeJson(body)) };
+        for (const decode of [decodeControlRequest, decodeControlReply, decodeEvents]) onlyProtocolErrors(() => decode(given, { accept }));
+      },
+    ),
+    { numRuns: 1000 },
   );
 });
 
