@@ -55,7 +55,7 @@ class Batch {
   readonly retry: ResolvedPublishRetryPolicy | null;
   /** Resolves, never rejects: with undefined when the broker holds everything. */
   readonly done: Promise<BatchFailure | undefined>;
-  readonly abort = new AbortController();
+  readonly abort: AbortController;
   bytes = 0;
   isUnderWay = false;
   isFinished = false;
@@ -64,9 +64,10 @@ class Batch {
   isSending = false;
   finish!: (failure: BatchFailure | undefined) => void;
 
-  constructor(deadlineAt: number, retry: ResolvedPublishRetryPolicy | null) {
+  constructor(deadlineAt: number, retry: ResolvedPublishRetryPolicy | null, abort: AbortController) {
     this.deadlineAt = deadlineAt;
     this.retry = retry;
+    this.abort = abort;
     this.done = new Promise((resolve) => {
       this.finish = resolve;
     });
@@ -80,6 +81,8 @@ export class Producer {
   readonly #waiting: Batch[] = [];
   readonly #bound = new Set<string>();
   #boundTo: Broker | undefined;
+  /** Of batches that are finished. Making one costs more than encoding a message, and most never fire. */
+  readonly #spare: AbortController[] = [];
   #open: Batch | undefined;
   #closing = false;
   #isFlushDue = false;
@@ -133,7 +136,7 @@ export class Producer {
   }
 
   #openBatch(retry: ResolvedPublishRetryPolicy | null): Batch {
-    const batch = new Batch(this.#deps.clock.monotonic() + this.#deps.publishTimeoutMs, retry);
+    const batch = new Batch(this.#deps.clock.monotonic() + this.#deps.publishTimeoutMs, retry, this.#spare.pop() ?? new AbortController());
     this.#open = batch;
     this.#batches.push(batch);
     this.#waiting.push(batch);
@@ -248,6 +251,7 @@ export class Producer {
       this.#timer = undefined;
     }
     batch.finish(failure);
+    if (!batch.abort.signal.aborted && this.#spare.length < MAX_UNDER_WAY) this.#spare.push(batch.abort);
     if (!batch.isUnderWay) return;
     this.#underWay--;
     if (this.#waiting.length > 0) this.#flush();
