@@ -53,7 +53,7 @@ async function producerCommands() {
 async function workerCommands() {
   const { warm = 0, expect = 0 } = config;
   let started = 0;
-  const tell = (event) => write({ event, at: nowMs(), cpuMicros: cpuMicros(), split: process.cpuUsage() });
+  const tell = (event) => write({ event, at: nowMs(), cpuMicros: cpuMicros() });
   const tasks = {
     add(x, y) {
       if (started === 0) tell("first");
