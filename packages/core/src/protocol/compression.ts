@@ -19,6 +19,9 @@ const deflate: Codec = {
   decompress: (data, maxOutputLength) => zlib.unzipSync(data, { maxOutputLength }),
 };
 
+/** The best compression, which is the default, takes a hundred times as long (740 ms for 830 kB) and gains next to nothing. */
+const BROTLI = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 5 } };
+
 const CODECS = new Map<string, Codec>([
   ["gzip", deflate],
   ["zlib", deflate],
@@ -26,7 +29,7 @@ const CODECS = new Map<string, Codec>([
     "brotli",
     {
       contentType: "application/x-brotli",
-      compress: (data) => zlib.brotliCompressSync(data),
+      compress: (data) => zlib.brotliCompressSync(data, BROTLI),
       decompress: (data, maxOutputLength) => zlib.brotliDecompressSync(data, { maxOutputLength }),
     },
   ],
@@ -39,15 +42,18 @@ if (zstdCompressSync && zstdDecompressSync) {
   });
 }
 
-const UNSUPPORTED: Readonly<Record<string, string>> = {
-  "application/x-bz2": "bzip2 is not supported: use gzip, brotli or zstd",
-  bzip2: "bzip2 is not supported: use gzip, brotli or zstd",
-  "application/x-lzma": "lzma is not supported: use gzip, brotli or zstd",
-  lzma: "lzma is not supported: use gzip, brotli or zstd",
-  xz: "lzma is not supported: use gzip, brotli or zstd",
-  "application/zstd": "zstd needs Node 22.15 or newer",
-  zstd: "zstd needs Node 22.15 or newer",
-};
+const NO_BZIP2 = "bzip2 is not supported: use gzip, brotli or zstd";
+const NO_LZMA = "lzma is not supported: use gzip, brotli or zstd";
+const NO_ZSTD = "zstd needs Node 22.15 or newer";
+const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
+  ["bzip2", NO_BZIP2],
+  ["application/x-bz2", NO_BZIP2],
+  ["lzma", NO_LZMA],
+  ["xz", NO_LZMA],
+  ["application/x-lzma", NO_LZMA],
+  ["zstd", NO_ZSTD],
+  ["application/zstd", NO_ZSTD],
+]);
 
 function codecFor(nameOrType: string, where: string): Codec {
   const name = nameOrType.toLowerCase();
@@ -56,7 +62,7 @@ function codecFor(nameOrType: string, where: string): Codec {
     throw new ProtocolError(
       "unsupported",
       where,
-      UNSUPPORTED[name] ??
+      UNSUPPORTED.get(name) ??
         `the compression ${JSON.stringify(nameOrType.slice(0, 50))} is not known; known are ${[...CODECS.keys()].join(", ")}`,
     );
   return codec;
