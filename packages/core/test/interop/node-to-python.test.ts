@@ -64,8 +64,8 @@ describe.skipIf(python === undefined)("Lovage producer, Python worker", () => {
       get("python.started_at", [], { countdown: 1.2 }),
       get("python.started_at", [], { eta: new Date(Date.now() + 1200) }),
     ]);
-    expect((countdown as number) - before).toBeGreaterThanOrEqual(1.2);
-    expect((eta as number) - before).toBeGreaterThanOrEqual(1.19);
+    expect((countdown as number) - before).toBeGreaterThanOrEqual(1.1); // the clocks of two programs and a broker
+    expect((eta as number) - before).toBeGreaterThanOrEqual(1.1);
   });
 
   test("what has expired is revoked there", async () => {

@@ -75,7 +75,7 @@ test("a newer schema is refused by name", async () => {
   const newer = new DatabaseSync(join(folder, "x.db"));
   newer.exec("PRAGMA user_version = 99");
   newer.close();
-  expect((await problemOf("x.db")).message).toMatch(/written by a newer Lovage \(schema 99, this one knows 1\): update Lovage/);
+  expect((await problemOf("x.db")).message).toMatch(/written by a newer Lovage \(schema 99, this one knows \d+\): update Lovage/);
 });
 
 test("a failed opening leaves nothing open: the next one succeeds", async () => {
@@ -113,6 +113,7 @@ test("what a transaction threw in the middle of is undone", async () => {
 
 /** Whole tables are read only where all of it is wanted, or where it is bounded by the number of workers. */
 const MAY_SCAN: Readonly<Record<string, RegExp>> = {
+  "dead.reasons": /GROUP BY/, // a count by reason reads all of a queue's letters, when an operator asks for it
   "broadcast.forget": /broadcasts/, // the last minute of them
   "lease.ended": /workers/,
   "lease.forget": /workers/,
@@ -128,7 +129,7 @@ test("no statement reads a whole table, whatever the length of the backlog", asy
   for (const [name, sql] of sources()) {
     const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all() as { detail: string }[];
     for (const { detail } of plan) {
-      const isScan = /^SCAN (?!CONSTANT|\(subquery|sqlite_sequence|result_numbers)/.test(detail);
+      const isScan = /^SCAN (?!CONSTANT|\(subquery|sqlite_sequence|result_numbers|json_each)/.test(detail);
       if ((isScan || /TEMP B-TREE/.test(detail)) && !MAY_SCAN[name]?.test(detail)) scans.push(`${name}: ${detail}`);
     }
   }
