@@ -21,11 +21,12 @@ export class Watches {
   }
 
   add(taskId: string, onDocument: OnDocument): Disposable {
-    const present = this.#file.sql("result.fetch").get(taskId, this.#file.clock.now()) as { document: ResultText } | undefined;
     if (this.#listening === undefined) {
       this.#last = this.#newest();
       this.#listening = this.#file.bell.listen("results", () => this.#tell());
     }
+    // Read after the position was taken: what another process stores in between is told twice and never missed.
+    const present = this.#file.sql("result.fetch").get(taskId, this.#file.clock.now()) as { document: ResultText } | undefined;
     const one: OnDocument = (document) => onDocument(document);
     const those = this.#watched.get(taskId) ?? new Set();
     this.#watched.set(taskId, those.add(one));
