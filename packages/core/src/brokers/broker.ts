@@ -89,7 +89,7 @@ export interface ConsumerEvents {
   connected?(): void;
   /** The broker went away; the consumer keeps trying. */
   disconnected?(error: unknown): void;
-  /** A reserve or a wait was answered: the consumer is alive. Called at least every few seconds. */
+  /** The broker answered: the consumer is alive. Called at least every few seconds, also while `credit` allows nothing to be taken. */
   alive?(): void;
 }
 

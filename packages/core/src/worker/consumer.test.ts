@@ -92,7 +92,9 @@ test("consuming is believed only as long as answers are seen", async () => {
   await clock.advance(1000);
   expect(consumer.isConsuming).toBe(false); // connected, says the library; but nothing has answered for ten seconds
   for (let i = 0; i < 10; i++) credit.take();
-  expect(consumer.isConsuming).toBe(true); // nothing is asked while every slot is busy
+  expect(consumer.isConsuming).toBe(false); // nor is it believed because no slot is free
+  events?.alive?.();
+  expect(consumer.isConsuming).toBe(true);
   events?.disconnected?.(new Error("gone"));
   expect(consumer.isConsuming).toBe(false);
   stop.abort();

@@ -192,6 +192,25 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
         }
       });
 
+      test("a consumer whose slots are all taken still says that it is alive", async () => {
+        await publish("q", "a");
+        const slots = new Slots(1);
+        const stop = new AbortController();
+        let answers = 0;
+        let told: Promise<unknown> | undefined;
+        const events = { alive: (): void => void answers++ };
+        for await (const batch of broker.consume(["q"], { worker: "one", credit: slots, signal: stop.signal, events })) {
+          slots.take(batch.length);
+          const before = answers;
+          told = eventually("an answer while no slot is free", () => answers > before + 1, 20_000);
+          told.then(
+            () => stop.abort(),
+            () => stop.abort(),
+          );
+        }
+        await told;
+      });
+
       test("the bytes of a batch are bounded, but one message always fits", async () => {
         const big = "x".repeat(20_000);
         await broker.publish(Array.from({ length: 6 }, (_, i) => toQueue("q", { id: `m${i}`, headers: { big } })));

@@ -5,7 +5,7 @@
 import { decodeEnvelope, encodeEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { ResultBackend } from "../../results/result-backend.ts";
-import type { Clock } from "../../shared/clock.ts";
+import type { Clock, Timer } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
@@ -87,6 +87,7 @@ export class MemoryBroker implements Broker {
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
     this.#enter(worker);
     events?.connected?.();
+    using _alive = this.#repeat(() => credit.free() <= 0 && events?.alive?.());
     while (!signal.aborted) {
       try {
         await credit.whenFree(signal);
@@ -102,6 +103,12 @@ export class MemoryBroker implements Broker {
       if (loans.length > 0) yield loans.map((loan) => new MemoryDelivery(loan));
       else await this.#messageFor(queues, signal);
     }
+  }
+
+  #repeat(say: () => void): Disposable {
+    const next = (): Timer => this.#clock.timer(ALIVE_MS, () => (say(), (timer = next())), { background: true });
+    let timer = next();
+    return { [Symbol.dispose]: () => timer.cancel() };
   }
 
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {

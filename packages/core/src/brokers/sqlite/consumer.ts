@@ -2,7 +2,7 @@
  * Takes messages for one worker, and waits for the bell when there are none. Ends when its signal aborts; what it took
  * and could not yield any more goes back.
  */
-import { sleep } from "../../shared/clock.ts";
+import { sleep, type Timer } from "../../shared/clock.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { ConsumeOptions, DeadLetterCaps, Delivery } from "../broker.ts";
 import { SqliteDelivery } from "./delivery.ts";
@@ -24,7 +24,7 @@ export interface ConsumerOptions extends ConsumeOptions {
 /** One transaction takes at most so many: it lasts some milliseconds, in which nobody else writes. */
 const BATCH_MAX = 500;
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
-/** How often a consumer that waits says that it is alive. */
+/** How often a consumer that waits, for messages or for a free slot, says that it is alive. */
 const ALIVE_MS = 2000;
 /** Between two attempts at a file that cannot be used. */
 const RETRY_MS = 1000;
@@ -36,6 +36,9 @@ export class SqliteConsumer {
   #entered = false;
   #takes = 0;
   #rung = false;
+  #connected = false;
+  #heartbeat: Timer | undefined;
+  #hasEnded = false;
   #wake: (() => void) | undefined;
 
   constructor(options: ConsumerOptions) {
@@ -49,7 +52,7 @@ export class SqliteConsumer {
     const bell = file.bell.listen("ready", () => this.#ring());
     const onAbort = (): void => this.#wake?.();
     signal.addEventListener("abort", onAbort, { once: true });
-    let connected = false;
+    this.#beat();
     try {
       while (!signal.aborted) {
         await credit.whenFree(signal);
@@ -59,14 +62,12 @@ export class SqliteConsumer {
           batch = await this.#reserve();
         } catch (error) {
           if (signal.aborted) return;
-          connected = false;
+          this.#connected = false;
           events?.disconnected?.(error);
           await sleep(file.clock, RETRY_MS, signal);
           continue;
         }
-        if (!connected) events?.connected?.();
-        connected = true;
-        events?.alive?.();
+        this.#answered();
         if (batch.length === 0) await this.#bell();
         else if (!signal.aborted) yield batch;
         else await this.#giveBack(batch);
@@ -74,9 +75,37 @@ export class SqliteConsumer {
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
+      this.#hasEnded = true;
+      this.#heartbeat?.cancel();
       signal.removeEventListener("abort", onAbort);
       bell[Symbol.dispose]();
     }
+  }
+
+  #answered(): void {
+    const { events } = this.#options;
+    if (!this.#connected) events?.connected?.();
+    this.#connected = true;
+    events?.alive?.();
+  }
+
+  #beat(): void {
+    this.#heartbeat = this.#options.file.clock.timer(ALIVE_MS, () => void this.#onBeat(), { background: true });
+  }
+
+  /** While every slot is taken nothing is asked for: a look at the file tells whether it could be. */
+  async #onBeat(): Promise<void> {
+    const { file, credit, events } = this.#options;
+    if (credit.free() <= 0) {
+      try {
+        await file.read(() => this.#hasAny(), this.#options);
+        if (!this.#hasEnded) this.#answered();
+      } catch (error) {
+        this.#connected = false;
+        if (!this.#hasEnded) events?.disconnected?.(error);
+      }
+    }
+    if (!this.#hasEnded) this.#beat();
   }
 
   async #reserve(): Promise<readonly Delivery[]> {
