@@ -20,6 +20,7 @@ export {
   CallError,
   ConfigurationError,
   ModuleLoadError,
+  PayloadTooLargeError,
   PublishFailedError,
   PublishTimeoutError,
   ResultsDisabledError,

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { runInNewContext } from "node:vm";
 import { afterEach, expect, test } from "vitest";
 import { encodeResult, type ResultDocument } from "../protocol/result.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
@@ -16,6 +17,7 @@ import {
   AppClosedError,
   CallError,
   ConfigurationError,
+  PayloadTooLargeError,
   ResultsDisabledError,
   ResultTimeoutError,
   TaskDefinitionError,
@@ -148,6 +150,41 @@ test("wrong options and arguments are refused at the call, by name and by path",
   await expect(bad).rejects.toBeInstanceOf(ProtocolError);
   await expect(bad).rejects.toThrow(/args.*list.*1/);
   expect(await taken(app, "celery")).toEqual([]);
+});
+
+class Order {
+  id = 1;
+}
+
+test.each([
+  [{}, [{ items: [0, 1, 2, { price: new Map() }] }], "args[0].items[3].price: a Map cannot be written"],
+  [{}, [{ order: new Order() }], "args[0].order: an instance of Order would arrive as a plain object"],
+  [{ taskCompression: "gzip" }, [[1, Number.NaN]], "args[0][1]: NaN cannot be written"],
+  [{ taskSerializer: "msgpack" }, [{ a: [new Set()] }], "args[0].a[0]: a Set cannot be written"],
+  [{ taskSerializer: "yaml" }, [new Order()], "args[0]: an instance of Order"],
+])("with %j, what would not survive is refused with its path", async (settings, args, message) => {
+  await using app = memoryApp(settings);
+  await expect(app.sendTask("t", args)).rejects.toThrow(message);
+  await expect(app.sendTask("t", [], { named: args[0] })).rejects.toThrow(message.replace("args[0]", "kwargs.named").split(":")[0]);
+  expect(await taken(app, "celery")).toEqual([]);
+});
+
+test("what has a toJSON, and what comes from another realm, is written", async () => {
+  await using app = memoryApp();
+  const foreign = runInNewContext("({ a: [1] })") as object;
+  await app.sendTask("t", [new URL("http://a.example/"), foreign, Object.assign(Object.create(null) as object, { b: 2 })]);
+  const [task] = await taken(app, "celery");
+  expect(task?.body().args).toEqual(["http://a.example/", { a: [1] }, { b: 2 }]);
+});
+
+test("a message larger than taskMaxBytes is refused, and says by how much", async () => {
+  await using app = memoryApp({ taskMaxBytes: 1000 });
+  const big = app.sendTask("t", ["x".repeat(1000)]);
+  await expect(big).rejects.toBeInstanceOf(PayloadTooLargeError);
+  await expect(big).rejects.toMatchObject({ task: "t", maxBytes: 1000, code: "PAYLOAD_TOO_LARGE" });
+  await expect(big).rejects.toThrow("take 1079 bytes, and taskMaxBytes allows 1000");
+  await app.sendTask("t", ["x".repeat(1000)], null, { compression: "gzip" });
+  expect(await taken(app, "celery")).toHaveLength(1);
 });
 
 test("a call by name leaves ignore_result to the worker; a task that is known says its own", async () => {

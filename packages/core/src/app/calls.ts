@@ -9,7 +9,7 @@ import type { Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
 import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
 import { runEagerly, type EagerResult } from "./eager.ts";
-import { CallError } from "./errors.ts";
+import { CallError, PayloadTooLargeError } from "./errors.ts";
 import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
 import { RoutingTable, type Destination } from "./routing.ts";
@@ -49,6 +49,7 @@ export class Calls {
   /** Celery's oid: replies to this client go there. */
   readonly #replyTo = newId();
   #routing: RoutingTable | undefined;
+  #maxBytes: number | undefined;
 
   constructor(app: Lovage, clock: Clock, producer: () => Producer) {
     this.#app = app;
@@ -165,6 +166,8 @@ export class Calls {
     if (running) this.#addParent(task, running, options);
     if (options !== undefined) addCallOptions(task, options, now);
     const message = encodeTaskMessage(task, { serializer: codec.serializer, compression: codec.compression, now });
+    const maxBytes = (this.#maxBytes ??= this.#app.settings.taskMaxBytes ?? Infinity);
+    if (message.body.byteLength > maxBytes) throw new PayloadTooLargeError(name, message.body.byteLength, maxBytes);
     return {
       outgoing: { message, exchange: destination.exchange, routingKey: destination.routingKey },
       taskId: id,

@@ -68,6 +68,25 @@ export class CallError extends LovageError {
   }
 }
 
+/** The message of a call would be larger than `taskMaxBytes` allows. Nothing was sent. */
+export class PayloadTooLargeError extends LovageError {
+  readonly code = "PAYLOAD_TOO_LARGE";
+  readonly task: string;
+  /** Of the body, as it would have been sent. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+
+  constructor(task: string, bytes: number, maxBytes: number) {
+    super(
+      `the arguments of a call of ${task} take ${bytes} bytes, and taskMaxBytes allows ${maxBytes}: ` +
+        "store them elsewhere and pass their key, compress them (taskCompression), or raise the limit",
+    );
+    this.task = task;
+    this.bytes = bytes;
+    this.maxBytes = maxBytes;
+  }
+}
+
 /** Whether the broker holds a message: `unknown` was sent, but no answer came. */
 export type SendFate = "held" | "refused" | "unknown";
 

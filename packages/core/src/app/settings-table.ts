@@ -91,6 +91,12 @@ export const SETTINGS_TABLE = {
   taskProtocol: setting(protocolVersion, 2, "Version of the message protocol that is written."),
   taskPublishRetry: setting(flag, true, "Try again when the broker does not take a message."),
   taskPublishRetryPolicy: setting(publishRetryPolicy, {}, "How often and how far apart. All within `publishTimeout`."),
+  taskMaxBytes: setting(
+    optional(integer(1)),
+    67_108_864,
+    "A call whose message would have a larger body, after compression, is refused. More than the default no Lovage worker reads. Null: no limit.",
+    { scope: "ours", celery: null },
+  ),
   publishTimeout: setting(duration, 5, "A message that the broker has not taken by then is reported as failed.", { scope: "ours" }),
   taskAlwaysEager: setting(flag, false, "Run tasks in the caller's process, without a broker: for tests."),
   taskEagerPropagates: setting(flag, false, "Eager tasks throw their errors at the caller."),

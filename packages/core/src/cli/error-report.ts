@@ -23,6 +23,7 @@ const WHERE_TO_LOOK =
 const ADVICE: Readonly<Record<string, Advice>> = {
   USAGE: { exit: EXIT.usage },
   CALL: { exit: EXIT.usage },
+  PAYLOAD_TOO_LARGE: { exit: EXIT.usage },
   INTERRUPTED: { exit: EXIT.interrupted },
   APP_NOT_FOUND: { exit: EXIT.noApp },
   MODULE_LOAD: { exit: EXIT.noApp, hint: "--traceback shows where in the module it happened" },

@@ -14,6 +14,8 @@ export interface EncodeJsonOptions {
   readonly undefinedProperties?: "refuse" | "drop";
   /** NaN and Infinity: `refuse` them, or write the bare words that Python reads and writes, for what came from there. Default `refuse`. */
   readonly nonFinite?: "refuse" | "pass";
+  /** Instances of classes without `toJSON()`: write their `fields`, or `refuse` them, since they would arrive as plain objects. Default `fields`. */
+  readonly instances?: "fields" | "refuse";
   /** For errors: what is being written. */
   readonly where?: string;
 }
@@ -24,6 +26,7 @@ interface Writing {
   readonly typed: boolean;
   readonly dropsUndefined: boolean;
   readonly passesNonFinite: boolean;
+  readonly refusesInstances: boolean;
   /** Names and indexes on the way to the value at hand; kept only when an error is to say where it is. */
   readonly path: (string | number)[] | undefined;
 }
@@ -33,10 +36,12 @@ export function encodeJson(value: unknown, options: EncodeJsonOptions = {}): str
   const typed = options.typed !== false;
   const dropsUndefined = options.undefinedProperties === "drop";
   const passesNonFinite = options.nonFinite === "pass";
+  const refusesInstances = options.instances === "refuse";
   try {
-    return write(value, { typed, dropsUndefined, passesNonFinite, path: undefined }, 0);
+    return write(value, { typed, dropsUndefined, passesNonFinite, refusesInstances, path: undefined }, 0);
   } catch (error) {
-    const where = whereIs(value, { typed, dropsUndefined, passesNonFinite, path: [] }, options.where ?? "value");
+    const writing = { typed, dropsUndefined, passesNonFinite, refusesInstances, path: [] };
+    const where = whereIs(value, writing, options.where ?? "value");
     if (error instanceof Unwritable) throw new ProtocolError("unsupported", where, error.message);
     throw new ProtocolError("unsupported", where, "reading it threw an error: see the cause", { cause: error }); // a getter, a toJSON()
   }
@@ -136,7 +141,20 @@ function writeInstance(value: object, writing: Writing, depth: number): string {
     throw new Unwritable("an array of numbers in memory cannot be written as JSON: use Array.from() or a Uint8Array of its bytes");
   if (value instanceof RegExp || types.isWeakMap(value) || types.isWeakSet(value) || value instanceof WeakRef)
     throw new Unwritable(`a ${value.constructor.name} cannot be written as JSON`); // it would be an empty object
+  if (writing.refusesInstances && !isPlainElsewhere(value))
+    throw new Unwritable(`an instance of ${className(value)} would arrive as a plain object: pass its fields, or give it a toJSON()`);
   return writeMap(value as Record<string, unknown>, writing, depth);
+}
+
+/** A plain object of another realm, such as a `vm` context. */
+function isPlainElsewhere(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf");
+}
+
+function className(value: object): string {
+  const { constructor } = value as { readonly constructor?: unknown };
+  return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "a class";
 }
 
 /** Python's calendar has no other years: it could not read the message. */

@@ -95,6 +95,7 @@ const NONE: Readonly<Record<string, unknown>> = Object.freeze({});
 function encodeTaskBody(task: Pick<OutgoingTask, "args" | "kwargs" | "embed">, codec: MessageCodec) {
   const { args, kwargs, embed } = task;
   if (codec.serializer !== "json" || codec.compression) {
+    if (BUILT_IN.has(codec.serializer)) checkArguments(args, kwargs);
     return encodeBody([args, kwargs, { callbacks: null, errbacks: null, chain: null, chord: null, ...embed }], codec);
   }
   const typed = codec.typed !== false;
@@ -102,8 +103,19 @@ function encodeTaskBody(task: Pick<OutgoingTask, "args" | "kwargs" | "embed">, c
     embed === undefined
       ? EMPTY_EMBED
       : encodeJson({ callbacks: null, errbacks: null, chain: null, chord: null, ...embed }, { typed, where: "embed" });
-  const text = `[${encodeJson(args, { typed, where: "args" })}, ${encodeJson(kwargs, { typed, where: "kwargs" })}, ${tail}]`;
+  const written = encodeJson(args, { typed, instances: "refuse", where: "args" });
+  const named = encodeJson(kwargs, { typed, instances: "refuse", where: "kwargs" });
+  const text = `[${written}, ${named}, ${tail}]`;
   return { body: Buffer.from(text, "latin1"), contentType: "application/json", contentEncoding: "utf-8", compression: undefined }; // ASCII: escaped by encodeJson
+}
+
+/** Serializers that write what `encodeJson` can write; others may know more. */
+const BUILT_IN: ReadonlySet<string> = new Set(["json", "yaml", "msgpack"]);
+
+/** @throws ProtocolError with the path to an argument that would not survive, as the caller wrote it. */
+function checkArguments(args: OutgoingTask["args"], kwargs: OutgoingTask["kwargs"]): void {
+  encodeJson(args, { instances: "refuse", where: "args" });
+  encodeJson(kwargs, { instances: "refuse", where: "kwargs" });
 }
 
 /** What the headers of a task's usual calls have in common; it depends on its name, on who sends, and on whether a result is wanted. */
