@@ -180,7 +180,6 @@ export class Consumer {
       this.#failure ??= brokerError(this.#context.location, error);
       return;
     }
-    if (error.word === "READONLY") this.#context.commands.current?.destroy(); // a demoted master: its name may lead to the new one by now
     this.#context.logger.error({ err: error, queues: this.#lists.queues }, "Redis refuses to lend messages, trying again");
     await sleep(this.#context.clock, ERROR_PAUSE_MS * (0.5 + this.#context.random() / 2), signal).catch(() => undefined);
   }

@@ -118,7 +118,6 @@ export class Publisher {
         if (!(error instanceof RedisAnswerError)) return { fate: sentIn ? "unknown" : "refused", cause: error };
         sentIn = undefined; // a script that answers with an error has written nothing
         if (!PASSING.has(error.word)) return { fate: "refused", cause: error };
-        if (error.word === "READONLY") this.#link.current?.destroy(); // a demoted master: its name may lead to the new one by now
         await sleep(this.#context.clock, RETRY_PAUSE_MS * (0.5 + this.#context.random()), signal).catch(() => undefined);
       }
     }

@@ -151,7 +151,6 @@ export class Settler {
       return;
     }
     if (!(error instanceof RedisAnswerError) || !error.transient) throw brokerError(this.#context.location, error);
-    if (error.word === "READONLY") commands.current?.destroy(); // a demoted master: its name may lead to the new one by now
     await sleep(clock, RETRY_PAUSE_MS * (0.5 + random() / 2), signal);
   }
 

@@ -126,7 +126,6 @@ export class RedisBackend implements ResultBackend {
           last = error;
           const passes = error instanceof RedisGoneError || (error instanceof RedisAnswerError && error.transient && error.word !== "OOM");
           if (!passes) throw this.#translate(error);
-          if (error instanceof RedisAnswerError && error.word === "READONLY") this.#commands.current?.destroy(); // a demoted master
           if (error instanceof RedisAnswerError)
             await sleep(this.#clock, RETRY_PAUSE_MS * (0.5 + this.#random()), both).catch(() => undefined);
         }

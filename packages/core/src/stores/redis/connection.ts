@@ -7,14 +7,14 @@
  */
 import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
-import { Command, Redis, type RedisOptions } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 
 import type { Clock, Timer } from "../../shared/clock.ts";
 import type { RedisAddress } from "./address.ts";
 import { RedisAnswerError, RedisGoneError, RedisRefusedError } from "./errors.ts";
 import type { RedisScript } from "./scripts.ts";
 import type { RedisSpec, RedisTlsSpec } from "./spec.ts";
-import { WIDE, WideCommand } from "./wide-command.ts";
+import { PlainCommand, WIDE, WideCommand } from "./wide-command.ts";
 
 /** An answer with texts as bytes. Shapes are those of RESP2. */
 export type Answer = Buffer | number | null | readonly Answer[];
@@ -163,24 +163,28 @@ export class RedisConnection {
 
   async #send(name: string, args: readonly Argument[]): Promise<Answer> {
     if (!this.isOpen) throw new RedisGoneError("the connection has ended", { sent: false, cause: this.closed.reason });
+    const command = args.length < WIDE ? new PlainCommand(name.toLowerCase(), args) : new WideCommand(name.toLowerCase(), args);
     try {
-      const command =
-        args.length < WIDE
-          ? new Command(name.toLowerCase(), args as (string | Buffer | number)[], { replyEncoding: null })
-          : new WideCommand(name.toLowerCase(), args);
       return (await this.#client.sendCommand(command)) as Answer;
     } catch (error) {
-      throw this.#translate(error);
+      throw this.#translate(error, command.isWritten);
     }
   }
 
-  #translate(error: unknown): unknown {
-    if (error instanceof Error && error.name === "ReplyError") return new RedisAnswerError(error.message);
+  #translate(error: unknown, isWritten: boolean): unknown {
+    if (error instanceof Error && error.name === "ReplyError") return this.#answered(new RedisAnswerError(error.message));
     if (error instanceof TypeError || error instanceof RangeError) return error; // ours, not the connection's
     const reason = this.closed.aborted ? this.closed.reason : error;
     // A socket that takes no more bytes is told to be closed a little later: whoever tries again must find that out now.
     this.destroy(new RedisGoneError("the connection broke", { sent: true, cause: reason }));
-    return new RedisGoneError("the connection ended before the answer came", { sent: true, cause: reason });
+    const when = isWritten ? "before the answer came" : "before the command was sent";
+    return new RedisGoneError(`the connection ended ${when}`, { sent: isWritten, cause: reason });
+  }
+
+  /** A server that is no master any more, or not yet, is the wrong one: the next connection asks anew where the right one is. */
+  #answered(error: RedisAnswerError): RedisAnswerError {
+    if (error.isWrongServer) this.destroy(new RedisGoneError(`Redis answered ${error.word}`, { sent: true, cause: error }));
+    return error;
   }
 
   async #watched(answer: Promise<Answer>): Promise<Answer> {

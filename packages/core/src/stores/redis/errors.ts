@@ -34,10 +34,19 @@ export class RedisAnswerError extends LovageError {
 
   constructor(message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
-    this.word = /^-?([A-Z]+)\b/.exec(message)?.[1] ?? "ERR";
+    const word = /^-?([A-Z]+)\b/.exec(message)?.[1] ?? "ERR";
+    // Before Redis 7 a script's error begins with ERR, and says later what raised it: `… @user_script: 1: -READONLY You can't …`.
+    this.word = word === "ERR" ? (/: -([A-Z]+) /.exec(message)?.[1] ?? word) : word;
     this.transient = PASSING.has(this.word);
   }
+
+  /** It is starting, or another is the master: nothing was done, and asking it again is of no use. */
+  get isWrongServer(): boolean {
+    return WRONG_SERVER.has(this.word);
+  }
 }
+
+const WRONG_SERVER: ReadonlySet<string> = new Set(["READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"]);
 
 /** The server cannot be used as it is: too old, or it does not let us in. */
 export class RedisRefusedError extends LovageError {
@@ -51,6 +60,7 @@ const PASSING: ReadonlySet<string> = new Set([
   "BUSY",
   "READONLY",
   "MASTERDOWN",
+  "UNBLOCKED",
   "MISCONF",
   "NOREPLICAS",
   "TRYAGAIN",
