@@ -50,6 +50,8 @@ export function brokerSpec(settings: Settings, embedded: EmbeddedStore, part: Pa
     deadLetterMax: settings.deadLetterMax,
     deadLetterMaxBytes: settings.deadLetterMaxBytes ?? undefined,
     deadLetterMaxAgeMs: settings.deadLetterMaxAgeMs ?? undefined,
+    revocationsMax: settings.revocationsMax,
+    revocationTtlMs: settings.revocationTtlMs,
   };
   if (configured === null) return { ...sqlite(embedded.file, options), ...caps };
   const spec = specOf(configured, "CELERY_BROKER_URL (brokerUrl)", embedded.root, options, {

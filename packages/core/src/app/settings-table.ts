@@ -302,8 +302,14 @@ export const SETTINGS_TABLE = {
   workerTaskLogFormat: unused("The log is structured; format it with pino's tools."),
   workerRedirectStdouts: unused("What tasks print goes to the standard output as it is."),
   workerRedirectStdoutsLevel: unused("What tasks print goes to the standard output as it is."),
-  workerRevokesMax: setting(integer(1), 50_000, "Revoked ids that are remembered at most."),
-  workerRevokeExpires: setting(duration, 10_800, "How long a revoked id is remembered."),
+  workerRevokesMax: setting(integer(1), 50_000, "Revoked tasks that a worker has in memory at most; for older ones it asks the broker."),
+  workerRevokeExpires: setting(duration, 10_800, "How long a worker remembers a revoked task that the broker does not keep."),
+  revocationsMax: setting(integer(1), 1_000_000, "Revoked tasks that the broker remembers at most; the oldest make room.", {
+    scope: "ours",
+  }),
+  revocationTtl: setting(duration, 604_800, "How long the broker remembers that a task was revoked, whichever workers come and go.", {
+    scope: "ours",
+  }),
   workerSuccessfulMax: setting(integer(1), 1000, "Finished ids that are remembered at most."),
   workerSuccessfulExpires: setting(duration, 10_800, "How long a finished id is remembered."),
 

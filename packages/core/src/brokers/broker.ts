@@ -48,6 +48,8 @@ export interface Broker extends AsyncDisposable {
   readonly delayed?: DelayedQueue;
   /** Fanout: every subscriber present gets a copy. For control and events. */
   readonly broadcast?: Broadcast;
+  /** Remembers what is not to run, for workers that were not there when it was said. */
+  readonly revocations?: Revocations;
   /** Keeps messages that cannot or must not run any more. */
   readonly deadLetters?: DeadLetters;
 }
@@ -218,7 +220,66 @@ export interface DelayedQueue {
 export interface Broadcast {
   publish(message: Message, exchange: string, routingKey: string): Promise<void>;
   /** Messages whose routing key matches the pattern (`#` any words, `*` one), from now until `signal` aborts. */
-  subscribe(exchange: string, pattern: string, signal: AbortSignal): AsyncIterable<Message>;
+  subscribe(exchange: string, pattern: string, signal: AbortSignal, events?: SubscriptionEvents): AsyncIterable<Message>;
+  /** Opens a place for answers, which whoever knows its address reaches with `reply`. It is there once this resolves. */
+  openReplies(exchange: string, routingKey: string): Promise<Replies>;
+  /** Sends an answer to whoever opened that place; to nobody when it is there no more. */
+  reply(message: Message, exchange: string, routingKey: string): Promise<void>;
+}
+
+/** Told, not asked: must not throw. */
+export interface SubscriptionEvents {
+  /** It is in force, for the first time, or again after messages may have been missed. May be called before `subscribe` returns. */
+  subscribed?(): void;
+}
+
+/** Disposing it removes the place and what was not read. One that is left behind by a crash is removed by a later `openReplies`. */
+export interface Replies extends AsyncDisposable {
+  /** In the order they came, until `signal` aborts. To be read once. */
+  messages(signal: AbortSignal): AsyncIterable<Message>;
+}
+
+/**
+ * Marks that are kept for a while, and in a bounded number: the oldest make room. What a mark says is the caller's
+ * (`worker/revocation-mark.ts`). All is by the broker's clock.
+ */
+export interface Revocations {
+  /** A mark that is there already is kept anew. Returns how many younger than their time had to make room. */
+  add(marks: readonly string[]): Promise<number>;
+  /**
+   * The marks that were added after the page that `after` comes from, oldest first, at most `limit` of them; without it
+   * the newest `newest` of all. A page with fewer than `limit` was the last for now, and `cursor` goes on from there.
+   */
+  page(options: RevocationPageOptions): Promise<RevocationPage>;
+  /** Those of them that are kept. */
+  among(marks: readonly string[]): Promise<ReadonlySet<string>>;
+}
+
+export interface RevocationPageOptions {
+  readonly limit: number;
+  readonly after?: RevocationCursor | undefined;
+  /** Default: all. */
+  readonly newest?: number;
+}
+
+/** Names a position in the order of additions; meaningless in another broker. */
+export type RevocationCursor = string & { readonly __cursor: unique symbol };
+
+export interface RevocationPage {
+  readonly marks: readonly KeptMark[];
+  readonly cursor: RevocationCursor;
+}
+
+export interface KeptMark {
+  readonly mark: string;
+  /** How long it is kept from now on. */
+  readonly leftMs: number;
+}
+
+/** What a broker keeps of revocations. */
+export interface RevocationCaps {
+  readonly max: number;
+  readonly ttlMs: number;
 }
 
 export interface DeadLetterRecord {

@@ -8,14 +8,16 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Broker, DeadLetter, DeadLetterFilter, DeadLetterRecord, Delivery, LoanEnd } from "../../src/brokers/broker.ts";
 import type { DeadLetterCapsSpec } from "../../src/brokers/dead-letter-filter.ts";
 import { BrokerTimeoutError, PublishError } from "../../src/brokers/errors.ts";
+import type { RevocationCapsSpec } from "../../src/brokers/revocation-caps.ts";
 import { encodeEnvelope } from "../../src/protocol/envelope.ts";
 import type { ResultBackend } from "../../src/results/result-backend.ts";
 import { eventually } from "../support/eventually.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
+import { revocationsConformance } from "./revocations.ts";
 
 export interface BrokerStand extends AsyncDisposable {
   /** Another broker on the same store. The stand closes it. */
-  open(caps?: DeadLetterCapsSpec): Promise<Broker>;
+  open(caps?: DeadLetterCapsSpec & RevocationCapsSpec): Promise<Broker>;
   /** A result backend on the same store, where `settlesWith` is to be true. */
   openBackend?(): Promise<ResultBackend>;
   /** Puts a text into a queue as a foreign producer would, at the end that is taken last. */
@@ -740,6 +742,8 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
         await Promise.all(listening);
       });
     });
+
+    revocationsConformance(() => stand);
 
     test("whatever is done, each message is ready, parked, dead, on loan or settled, and only one of them", async () => {
       const step = fc.oneof(

@@ -10,15 +10,18 @@ import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
   Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
-  Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, SettleAnswer,
-  SettleOptions, Settlement, SweepOptions, SweepReport,
+  Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations,
+  SettleAnswer, SettleOptions, Settlement, SubscriptionEvents, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { poisonRecord, redelivered, replaced } from "../envelope-edits.ts";
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { Inbox } from "../inbox.ts";
+import { openRepliesByFanout } from "../replies-by-fanout.ts";
+import { revocationCaps } from "../revocation-caps.ts";
 import { topicMatches } from "../topic.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
+import { MemoryRevocations } from "./revocations.ts";
 import type { Entry, Loan, MemoryStore } from "./store.ts";
 import type { MemorySpec } from "./spec.ts";
 
@@ -39,6 +42,7 @@ export class MemoryBroker implements Broker {
   readonly delayed: DelayedQueue;
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
+  readonly revocations: Revocations;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -63,8 +67,11 @@ export class MemoryBroker implements Broker {
     };
     this.broadcast = {
       publish: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),
-      subscribe: (exchange, pattern, signal) => this.#subscribe(exchange, pattern, signal),
+      subscribe: (exchange, pattern, signal, events) => this.#subscribe(exchange, pattern, signal, events),
+      openReplies: async (exchange, routingKey) => openRepliesByFanout(this.broadcast, exchange, routingKey),
+      reply: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),
     };
+    this.revocations = new MemoryRevocations(store, clock, revocationCaps(spec));
     this.deadLetters = new MemoryDeadLetters(store);
   }
 
@@ -272,13 +279,14 @@ export class MemoryBroker implements Broker {
     }
   }
 
-  #subscribe(exchange: string, pattern: string, until: AbortSignal): AsyncIterable<Message> {
+  #subscribe(exchange: string, pattern: string, until: AbortSignal, events?: SubscriptionEvents): AsyncIterable<Message> {
     const signal = AbortSignal.any([until, this.#closed.signal]);
     const inbox = new Inbox<Message>(signal);
     const subscription = { exchange, pattern, inbox };
     if (signal.aborted) return inbox;
     this.#store.subscriptions.add(subscription);
     signal.addEventListener("abort", () => this.#store.subscriptions.delete(subscription), { once: true });
+    events?.subscribed?.();
     return inbox;
   }
 }

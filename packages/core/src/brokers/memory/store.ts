@@ -55,6 +55,13 @@ interface Waiter {
   readonly wake: () => void;
 }
 
+/** A mark that is kept, by its number in the order of additions. */
+export interface MemoryMark {
+  readonly number: number;
+  /** ms since 1970. */
+  readonly until: number;
+}
+
 export interface Subscription {
   readonly exchange: string;
   readonly pattern: string;
@@ -63,6 +70,8 @@ export interface Subscription {
 
 export class MemoryStore {
   readonly subscriptions = new Set<Subscription>();
+  /** The oldest first. */
+  readonly revoked = new Map<string, MemoryMark>();
   readonly #queues = new Map<string, Queue>();
   readonly #bindings = new Map<string, Map<string, Binding>>();
   readonly #workers = new Map<string, WorkerState>();

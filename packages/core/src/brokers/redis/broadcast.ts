@@ -4,17 +4,19 @@ import type { Message } from "../../protocol/message.ts";
 import { newId } from "../../shared/ids.ts";
 import { fanoutChannel } from "../../stores/redis/keys.ts";
 import { Subscriber } from "../../stores/redis/subscriber.ts";
-import type { Broadcast } from "../broker.ts";
+import type { Broadcast, Replies, SubscriptionEvents } from "../broker.ts";
 import { Inbox } from "../inbox.ts";
 import { topicMatches } from "../topic.ts";
 import type { RedisContext } from "./context.ts";
 import { asking } from "./failures.ts";
+import { ReplyQueues } from "./reply-queues.ts";
 
 interface Listener {
   /** The exchange's channel, without a routing key. */
   readonly base: string;
   readonly pattern: string;
   readonly hear: (message: Message, raw: Buffer) => void;
+  readonly subscribed: (() => void) | undefined;
 }
 
 export class RedisBroadcast implements Broadcast {
@@ -22,13 +24,17 @@ export class RedisBroadcast implements Broadcast {
   readonly #subscriber: Subscriber;
   /** Redis pattern -> who listens to it. */
   readonly #listeners = new Map<string, Set<Listener>>();
+  /** Those that were in force at least once. */
+  readonly #known = new Set<string>();
+  readonly #replies: ReplyQueues;
 
   constructor(context: RedisContext) {
     this.#context = context;
     const events = {
       message: (name: string, channel: string, payload: Buffer) => this.#onMessage(name, channel, payload),
-      subscribed: () => undefined,
+      subscribed: (names: readonly string[]) => this.#onSubscribed(names),
     };
+    this.#replies = new ReplyQueues(context);
     this.#subscriber = new Subscriber("patterns", events, context.clock, (onOpen) =>
       context.newLink("listen to broadcasts", { onOpen, eager: true }),
     );
@@ -43,26 +49,36 @@ export class RedisBroadcast implements Broadcast {
     );
   }
 
-  subscribe(exchange: string, pattern: string, signal: AbortSignal): AsyncIterable<Message> {
+  subscribe(exchange: string, pattern: string, signal: AbortSignal, events?: SubscriptionEvents): AsyncIterable<Message> {
     const inbox = new Inbox<Message>(signal);
-    this.listen(exchange, pattern, signal, (message) => inbox.push(message));
+    this.listen(exchange, pattern, signal, (message) => inbox.push(message), events?.subscribed?.bind(events));
     return inbox;
   }
 
+  async openReplies(exchange: string, routingKey: string): Promise<Replies> {
+    return await this.#replies.open(exchange, routingKey);
+  }
+
+  async reply(message: Message, exchange: string, routingKey: string): Promise<void> {
+    await this.#replies.send(message, exchange, routingKey);
+  }
+
   /** Calls `hear` for each message until `signal` aborts. */
-  listen(exchange: string, pattern: string, signal: AbortSignal, hear: Listener["hear"]): void {
+  listen(exchange: string, pattern: string, signal: AbortSignal, hear: Listener["hear"], subscribed?: () => void): void {
     if (signal.aborted) return;
     const { shard, options } = this.#context;
     const base = fanoutChannel(shard, { ...options, fanoutPatterns: false }, exchange, "");
     const name = escapeGlob(base) + (options.fanoutPatterns ? globOf(pattern) : "");
-    const listener: Listener = { base, pattern, hear };
+    const listener: Listener = { base, pattern, hear, subscribed };
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
-    this.#subscriber.add(name);
+    if (this.#known.has(name)) subscribed?.();
+    else this.#subscriber.add(name);
     const end = (): void => {
       listeners.delete(listener);
       if (listeners.size > 0 || this.#listeners.get(name) !== listeners) return;
       this.#listeners.delete(name);
+      this.#known.delete(name);
       this.#subscriber.drop(name);
     };
     signal.addEventListener("abort", end, { once: true });
@@ -70,6 +86,15 @@ export class RedisBroadcast implements Broadcast {
 
   close(): void {
     this.#subscriber.close();
+  }
+
+  #onSubscribed(names: readonly string[]): void {
+    for (const name of names) {
+      const listeners = this.#listeners.get(name);
+      if (listeners === undefined) continue;
+      this.#known.add(name);
+      for (const { subscribed } of listeners) subscribed?.();
+    }
   }
 
   #onMessage(name: string, channel: string, payload: Buffer): void {

@@ -7,6 +7,7 @@ import { resolveBrokerOptions } from "../../stores/redis/options.ts";
 import type { RedisSpec } from "../../stores/redis/spec.ts";
 import type { Broker } from "../broker.ts";
 import { deadLetterCaps } from "../dead-letter-filter.ts";
+import { revocationCaps } from "../revocation-caps.ts";
 import { RedisBroker } from "./redis-broker.ts";
 
 export interface RedisDeps {
@@ -43,5 +44,6 @@ export async function openRedisBroker(spec: RedisSpec, deps: RedisDeps): Promise
     leaseMs: spec.leaseMs ?? LEASE_MS,
     deadLetterCaps: deadLetterCaps(spec),
   };
-  return new RedisBroker(context, address, spec.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS);
+  const publishTimeoutMs = spec.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS;
+  return new RedisBroker(context, address, { publishTimeoutMs, revocationCaps: revocationCaps(spec) });
 }

@@ -25,6 +25,8 @@ import type {
   PublishOptions,
   QueueDepth,
   QueueSpec,
+  RevocationCaps,
+  Revocations,
   SettleAnswer,
   Settlement,
   SettleOptions,
@@ -41,6 +43,7 @@ import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
 import { QueueLists } from "./lists.ts";
 import { type Batch, Publisher } from "./publisher.ts";
+import { RedisRevocations } from "./revocations.ts";
 import { type Route, Router } from "./routing.ts";
 import { WorkerSession } from "./session.ts";
 import { Settler } from "./settler.ts";
@@ -51,6 +54,11 @@ const purgeScript = loadScript("purge");
 const BATCH = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
+export interface RedisBrokerOptions {
+  readonly publishTimeoutMs: number;
+  readonly revocationCaps: RevocationCaps;
+}
+
 export class RedisBroker implements Broker {
   readonly kind = "redis";
   readonly location: string;
@@ -58,6 +66,7 @@ export class RedisBroker implements Broker {
   readonly delayed: DelayedQueue;
   readonly broadcast: RedisBroadcast;
   readonly deadLetters: DeadLetters;
+  readonly revocations: Revocations;
   readonly #context: RedisContext;
   readonly #address: RedisAddress;
   readonly #publishTimeoutMs: number;
@@ -66,11 +75,11 @@ export class RedisBroker implements Broker {
   readonly #settler: Settler;
   readonly #sessions = new Map<string, WorkerSession>();
 
-  constructor(context: RedisContext, address: RedisAddress, publishTimeoutMs: number) {
+  constructor(context: RedisContext, address: RedisAddress, options: RedisBrokerOptions) {
     this.location = context.location;
     this.#context = context;
     this.#address = address;
-    this.#publishTimeoutMs = publishTimeoutMs;
+    this.#publishTimeoutMs = options.publishTimeoutMs;
     this.#router = new Router(context);
     this.#publisher = new Publisher(context);
     this.#settler = new Settler(context, this.#router);
@@ -78,6 +87,7 @@ export class RedisBroker implements Broker {
     this.delayed = new RedisDelayed(context);
     this.broadcast = new RedisBroadcast(context);
     this.deadLetters = new RedisDeadLetters(context);
+    this.revocations = new RedisRevocations(context, options.revocationCaps);
   }
 
   async publish(messages: readonly Outgoing[], options: PublishOptions = {}): Promise<void> {

@@ -5,8 +5,9 @@ import { decodeEnvelope, encodeEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import { newId } from "../../shared/ids.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
-import type { Broadcast } from "../broker.ts";
+import type { Broadcast, Replies, SubscriptionEvents } from "../broker.ts";
 import { Inbox } from "../inbox.ts";
+import { openRepliesByFanout } from "../replies-by-fanout.ts";
 import { topicMatches } from "../topic.ts";
 
 const KEPT_MS = 60_000;
@@ -16,6 +17,7 @@ interface Subscription {
   readonly exchange: string;
   readonly pattern: string;
   readonly inbox: Inbox<Message>;
+  readonly events: SubscriptionEvents | undefined;
 }
 
 interface Row {
@@ -55,11 +57,11 @@ export class Fanout implements Broadcast {
     this.#file.bell.ring("broadcasts");
   }
 
-  subscribe(exchange: string, pattern: string, until: AbortSignal): AsyncIterable<Message> {
+  subscribe(exchange: string, pattern: string, until: AbortSignal, events?: SubscriptionEvents): AsyncIterable<Message> {
     const signal = AbortSignal.any([until, this.#closed]);
     const inbox = new Inbox<Message>(signal);
     if (signal.aborted) return inbox;
-    const subscription = { exchange, pattern, inbox };
+    const subscription = { exchange, pattern, inbox, events };
     if (this.#listening === undefined) {
       this.#last = this.#newest();
       this.#listening = this.#file.bell.listen("broadcasts", () => this.#read());
@@ -68,7 +70,16 @@ export class Fanout implements Broadcast {
     }
     this.#subscriptions.add(subscription);
     signal.addEventListener("abort", () => this.#unsubscribe(subscription), { once: true });
+    events?.subscribed?.();
     return inbox;
+  }
+
+  async openReplies(exchange: string, routingKey: string): Promise<Replies> {
+    return openRepliesByFanout(this, exchange, routingKey);
+  }
+
+  async reply(message: Message, exchange: string, routingKey: string): Promise<void> {
+    await this.publish(message, exchange, routingKey);
   }
 
   #unsubscribe(subscription: Subscription): void {
@@ -86,6 +97,8 @@ export class Fanout implements Broadcast {
     let rows: Row[];
     do {
       rows = this.#file.sql("broadcast.after").all(this.#last) as Row[];
+      // What was sent while this process stood still may have been deleted since.
+      if (rows[0] !== undefined && rows[0].number > this.#last + 1) for (const { events } of this.#subscriptions) events?.subscribed?.();
       for (const { number, exchange, key, envelope } of rows) {
         this.#last = number;
         for (const subscription of this.#subscriptions) {

@@ -13,12 +13,13 @@ import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import type {
   Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, Leases, Outgoing, PublishFate,
-  PublishOptions, QueueDepth, QueueSpec, SettleAnswer, SettleOptions, Settlement,
+  PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
 } from "../broker.ts"; // prettier-ignore
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { priorityStep } from "../priority.ts";
+import { revocationCaps } from "../revocation-caps.ts";
 import { SqliteConsumer } from "./consumer.ts";
 import { SqliteDeadLetters } from "./dead-letters.ts";
 import { parseLoan } from "./delivery.ts";
@@ -26,6 +27,7 @@ import { Fanout } from "./fanout.ts";
 import { SqliteLeases } from "./leases.ts";
 import { MessageRows, type MessageRow, type Posted } from "./message-rows.ts";
 import { Parking } from "./parking.ts";
+import { SqliteRevocations } from "./revocations.ts";
 
 /** A settlement with everything encoded, so that the transaction is short. */
 interface Prepared extends Settlement {
@@ -45,6 +47,7 @@ export class SqliteBroker implements Broker {
   readonly delayed: DelayedQueue;
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
+  readonly revocations: Revocations;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
@@ -69,6 +72,7 @@ export class SqliteBroker implements Broker {
     this.delayed = new Parking(lease.file, spec);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
     this.deadLetters = new SqliteDeadLetters(lease.file, spec);
+    this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {

@@ -49,6 +49,10 @@ export const dueKey = (shard: Shard): string => `${shard.prefix}lovage:due`;
 export const deadKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead:${queue}`;
 /** Sorted set: id -> order of arrival. Capped with the hash. */
 export const deadIndexKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead-index:${queue}`;
+/** Sorted set with a TTL, capped: mark of what is not to run -> when it was added, microseconds, each above those before. */
+export const revokedKey = (shard: Shard): string => `${shard.prefix}lovage:revoked`;
+/** Sorted set: queue for replies that somebody opened -> when, ms. Who opens one removes those that are long past. */
+export const replyQueuesKey = (shard: Shard): string => `${shard.prefix}lovage:reply-queues`;
 /** Hash with a TTL: which of the last batches of a publishing connection were executed. */
 export const publisherKey = (shard: Shard, publisher: string): string => `${shard.prefix}lovage:publisher:${publisher}`;
 /** Sorted set with a TTL: workers that watch a set of lists -> until when, ms. */

@@ -32,6 +32,10 @@ export interface RedisSpec {
   readonly deadLetterMaxBytes?: number | undefined;
   /** Broker: how old they may be. Default: no limit. */
   readonly deadLetterMaxAgeMs?: number | undefined;
+  /** Broker: how many revoked tasks are remembered; the oldest make room. Default 1,000,000. */
+  readonly revocationsMax?: number | undefined;
+  /** Broker: how long they are remembered. Default: a week. */
+  readonly revocationTtlMs?: number | undefined;
 }
 
 /** Certificates and keys are file names, or PEM texts. */

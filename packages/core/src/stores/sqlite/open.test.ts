@@ -119,6 +119,10 @@ const MAY_SCAN: Readonly<Record<string, RegExp>> = {
   "lease.forget": /workers/,
   "lease.list": /workers/,
   "queue.depth": /loans/, // no more than the workers hold
+  "revoked.forget": /revoked/, // the oldest 10,000
+  "revoked.count": /revoked/, // only when there may be more than are kept
+  "revoked.crowdOut": /revoked/, // as many as go
+  "revoked.before": /revoked/, // as many as a worker that starts has room for
 };
 
 test("no statement reads a whole table, whatever the length of the backlog", async () => {

@@ -19,6 +19,10 @@ export interface SqliteSpec {
   readonly deadLetterMaxBytes?: number | undefined;
   /** How old they may be. Default: no limit. */
   readonly deadLetterMaxAgeMs?: number | undefined;
+  /** How many revoked tasks are remembered; the oldest make room. Default 1,000,000. */
+  readonly revocationsMax?: number | undefined;
+  /** How long they are remembered. Default: a week. */
+  readonly revocationTtlMs?: number | undefined;
 }
 
 /** A spec with the defaults: NORMAL, 5 s. */
