@@ -30,6 +30,7 @@ const mayImport = {
   app: ["protocol", "canvas", ...interfaces],
   worker: ["app", "protocol", "canvas", "schedule", ...interfaces],
   beat: ["app", "protocol", "canvas", "schedule", ...interfaces],
+  outbox: ["app", "protocol", "brokers", "stores/sqlite"],
   testing: "all but cli",
   cli: "all",
   index: ["app", "protocol", "canvas", ...interfaces],

@@ -1,12 +1,13 @@
 /** `npm run soak`: the fault tests and the simulation in their long forms (`LOVAGE_SOAK=1`), one after the other. */
 import { join } from "node:path";
 import { root, run } from "./lib/run.mjs";
-import { ensurePython, ensureRedis } from "./lib/servers.mjs";
+import { ensurePostgres, ensurePython, ensureRedis } from "./lib/servers.mjs";
 import { build, ensureInstalled } from "./lib/workspace.mjs";
 
 await ensureInstalled();
 await build();
 await ensureRedis();
+await ensurePostgres();
 const python = await ensurePython();
 
 const env = { ...process.env, LOVAGE_SOAK: "1", ...(python && { LOVAGE_TEST_PYTHON: python }) };

@@ -4,12 +4,13 @@
  */
 import { join } from "node:path";
 import { root, run } from "./lib/run.mjs";
-import { ensureChromium, ensurePython, ensureRedis } from "./lib/servers.mjs";
+import { ensureChromium, ensurePostgres, ensurePython, ensureRedis } from "./lib/servers.mjs";
 import { build, ensureInstalled } from "./lib/workspace.mjs";
 
 await ensureInstalled();
 await build();
 await ensureRedis();
+await ensurePostgres();
 const python = await ensurePython();
 const chromium = await ensureChromium();
 if (!python) console.log("No Python with Celery: the interoperability tests are reported as skipped.");

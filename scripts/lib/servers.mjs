@@ -1,6 +1,6 @@
 /** Finds, and where it may installs, the real servers that the tests start for themselves. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { output, root, run } from "./run.mjs";
 
@@ -17,6 +17,25 @@ export async function ensureRedis() {
   }
   console.error(`The tests need redis-server 6.2 or newer, and it is not on this machine. Install it:\n\n    ${how}\n`);
   process.exit(1);
+}
+
+/** PostgreSQL, for the tests of the outbox. Debian keeps its programs off the path. */
+export async function ensurePostgres() {
+  if (await hasPostgres()) return;
+  if (await mayInstallDebianPackages()) {
+    console.log("Installing postgresql ...");
+    await aptInstall(["postgresql"]);
+    if (await hasPostgres()) return;
+  }
+  console.error("The tests need PostgreSQL 13 or newer, and it is not on this machine. Install it:\n\n    apt-get install -y postgresql\n");
+  process.exit(1);
+}
+
+async function hasPostgres() {
+  const debian = "/usr/lib/postgresql";
+  const versions = existsSync(debian) ? await readdir(debian) : [];
+  if (versions.some((version) => existsSync(join(debian, version, "bin/initdb")))) return true;
+  return (await output("initdb", ["--version"])) !== undefined;
 }
 
 /** The path of a Chromium for the page's tests, or undefined: then they are skipped by name, and fail in CI. */
@@ -43,12 +62,12 @@ async function findChromium() {
 export async function ensurePython() {
   const venv = join(root, ".cache/python");
   const python = join(venv, "bin/python");
-  const ready = () => output(python, ["-c", "import celery, redis, msgpack, yaml; print(celery.__version__)"]);
+  const ready = () => output(python, ["-c", "import celery, redis, msgpack, yaml, psycopg, cryptography; print(celery.__version__)"]);
   if (existsSync(python) && (await ready())) return python;
   if (await output("python3", ["--version"])) {
     console.log("Making a virtual environment with celery[redis] 5.6 ...");
     const made = (await run("python3", ["-m", "venv", venv])) === 0;
-    const packages = ["celery[redis]>=5.6,<5.7", "msgpack", "pyyaml", "zstandard", "brotli"];
+    const packages = ["celery[redis]>=5.6,<5.7", "msgpack", "pyyaml", "zstandard", "brotli", "psycopg[binary]", "cryptography"];
     if (
       made &&
       (await run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages])) === 0 &&

@@ -98,6 +98,17 @@ export class Calls {
     return sendings.map((sending) => new AsyncResult<Result>(this.#app, sending.taskId));
   }
 
+  /** A call checked, routed and written as its message, and not sent: for those who send it later, such as an outbox. */
+  prepare(call: TaskCall): Sending {
+    if (call.options) checkCallOptions(call.name, call.options);
+    return this.#encode(call.name, this.#prepare(call.name), call.args, call.kwargs ?? NO_KWARGS, call.options, currentTask());
+  }
+
+  /** Sends what `prepare` made. @throws PublishFailedError, PublishTimeoutError, AppClosedError */
+  publish(sendings: readonly Sending[]): Promise<void> {
+    return this.#producer().sendMany(sendings);
+  }
+
   /** @param isAlways the setting `taskAlwaysEager` asked for it, so `taskEagerPropagates` counts */
   async runEagerly<Result>(
     task: Task,

@@ -166,6 +166,12 @@ export const SETTINGS_TABLE = {
   taskSendSentEvent: setting(flag, false, "Publish a task-sent event for each message."),
   taskAllowErrorCbOnChordHeader: setting(flag, false, "An error callback of a chord is called for its header's tasks too."),
 
+  // Outbox
+  outboxUrl: setting(optional(text), null, "Database of the transactional outbox, for `lovage outbox`: postgres:// or sqlite://.", {
+    scope: "ours",
+    celery: null,
+  }),
+
   // Broker
   brokerUrl: setting(
     optional(text),

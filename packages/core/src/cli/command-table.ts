@@ -52,6 +52,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/loans.ts")).loans,
   },
   {
+    name: "outbox",
+    group: "Run",
+    summary: "publish what transactions have left in a database",
+    load: async () => (await import("./commands/outbox.ts")).outbox,
+  },
+  {
     name: "retry-preview",
     group: "Look",
     summary: "print after which delays a task is retried",

@@ -40,6 +40,12 @@ const ADVICE: Readonly<Record<string, Advice>> = {
     exit: EXIT.unavailable,
     hint: "is the server running, and is this its address? --result-backend or CELERY_RESULT_BACKEND changes it",
   },
+  OUTBOX_UNAVAILABLE: {
+    exit: EXIT.unavailable,
+    hint: "is the database up, and is this its address? -d or the setting outbox_url changes it",
+  },
+  OUTBOX_SCHEMA: { exit: EXIT.configuration },
+  OUTBOX_DRIVER_MISSING: { exit: EXIT.configuration },
   RESULTS_DISABLED: { exit: EXIT.configuration },
   RESULT_TIMEOUT: { exit: EXIT.timeout },
 };
