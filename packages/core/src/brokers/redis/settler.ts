@@ -254,14 +254,7 @@ export class Settler {
         args.push("r", at("lists", delivery.list));
         return;
       case "park":
-        args.push(
-          "k",
-          at("parked", delivery.queue),
-          Math.round(end.dueAt),
-          delivery.queue,
-          delivery.list,
-          this.#parkedText(delivery, end.message),
-        );
+        args.push("k", at("parked", delivery.queue), Math.round(end.dueAt), delivery.queue, this.#parkedText(delivery, end.message));
         return;
       case "deadLetter":
         args.push("d", at("dead", delivery.queue, 2), end.record.id, JSON.stringify(end.record));
