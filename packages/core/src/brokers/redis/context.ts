@@ -3,7 +3,7 @@ import type { Clock, Random } from "../../shared/clock.ts";
 import type { Logger } from "../../shared/log.ts";
 import type { Shard } from "../../stores/redis/keys.ts";
 import type { LinkOptions, RedisLink } from "../../stores/redis/link.ts";
-import type { BrokerOptions, ReplicaOptions } from "../../stores/redis/options.ts";
+import type { BrokerOptions } from "../../stores/redis/options.ts";
 import type { DeadLetterCaps } from "../broker.ts";
 
 export interface RedisContext {
@@ -12,8 +12,6 @@ export interface RedisContext {
   readonly db: number;
   readonly shard: Shard & Pick<BrokerOptions, "separator">;
   readonly options: BrokerOptions;
-  /** What must have reached them counts as held only then; undefined: replication is not waited for. */
-  readonly replicas: ReplicaOptions | undefined;
   /** The connection of reserve, settle, leases and everything asked for by hand. Its order of commands is relied upon. */
   readonly commands: RedisLink;
   /** Makes another link to the same place. */
@@ -25,7 +23,7 @@ export interface RedisContext {
   readonly deadLetterCaps: DeadLetterCaps;
 }
 
-/** A loan's script must be told to any later sweep for so long that it was taken away. */
+/** For so long a worker that does not renew its lease can still be told that its loans were taken away. */
 export const SWEPT_MARK_MS = 3_600_000;
 
 /** Lets the event loop turn once: what has arrived is read, what was answered goes on. */

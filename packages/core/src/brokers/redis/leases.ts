@@ -13,7 +13,7 @@ import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { gravesKey, inboxesKey, inboxKey, loansKey, sweepLockKey, sweptKey, unackedKey, workersKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { LeaseInfo, Leases, LeaseState, SweepOptions, SweepReport } from "../broker.ts";
-import type { RedisContext } from "./context.ts";
+import { type RedisContext, SWEPT_MARK_MS } from "./context.ts";
 import { asking } from "./failures.ts";
 import type { KombuSweep } from "./kombu-sweep.ts";
 import { returnLoans } from "./take-back.ts";
@@ -52,6 +52,8 @@ export class RedisLeases implements Leases {
   readonly #context: RedisContext;
   readonly #kombu: KombuSweep;
   readonly #renewed = new Set<string>();
+  /** Worker -> the last loss that it was told of, by its mark: named in the next renewal, so that Redis need not tell it again. */
+  readonly #heard = new Map<string, string>();
   /** Workers whose lease was seen as run out, and since when; while the watch lasts. */
   readonly #firstSeen = new Map<string, { readonly end: number; readonly at: number }>();
   /** Since when, by the monotonic clock, the leases have been looked at without a break. */
@@ -70,12 +72,16 @@ export class RedisLeases implements Leases {
     return await asking(this.#context, async (connection) => {
       const keys = [workersKey(shard), sweptKey(shard, worker), gravesKey(shard), unackedKey(shard, options.unackedIndexKey)];
       const sentAt = clock.now();
-      const answer = asList(await connection.script(renewScript, keys, [worker, durationMs, this.#renewed.has(worker) ? "1" : ""]));
+      const isRenewed = this.#renewed.has(worker) ? "1" : "";
+      const args = [worker, durationMs, isRenewed, this.#heard.get(worker) ?? "", newId(), SWEPT_MARK_MS];
+      const answer = asList(await connection.script(renewScript, keys, args));
       const answeredAt = clock.now();
       this.#renewed.add(worker);
       const redisNow = asNumber(answer[1]) * 1000 + asNumber(answer[2]) / 1000;
       this.#look(connection, redisNow, asNumber(answer[3]) === 1, asText(answer[4]), asPairs(answer.slice(5)));
-      return { held: asNumber(answer[0]) === 1, clockOffsetMs: redisNow - (sentAt + answeredAt) / 2 };
+      const mark = asText(answer[0]);
+      if (mark !== "") this.#heard.set(worker, mark);
+      return { held: mark === "", clockOffsetMs: redisNow - (sentAt + answeredAt) / 2 };
     });
   }
 
@@ -105,6 +111,7 @@ export class RedisLeases implements Leases {
     return await asking(this.#context, async (connection) => {
       const done = await this.#takeAll(connection, worker, { why: "released" });
       this.#renewed.delete(worker);
+      this.#heard.delete(worker);
       return done.returned;
     });
   }

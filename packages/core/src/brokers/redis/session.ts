@@ -15,7 +15,7 @@ import { inboxesKey, gravesKey, loansKey, sweptKey, workersKey } from "../../sto
 import { abortable } from "../../stores/redis/link.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { type RedisContext, SWEPT_MARK_MS, turn } from "./context.ts";
-import { type QueueList, RedisDelivery, splitLoan } from "./delivery.ts";
+import { type QueueList, RedisDelivery, splitEntry } from "./delivery.ts";
 import type { ListOrder } from "./lists.ts";
 import { returnLoans } from "./take-back.ts";
 
@@ -53,6 +53,8 @@ export class WorkerSession {
   #next = 1;
   #epoch = "";
   #epochs = 0;
+  /** Of the last loss of the lease, as it was when a connection was last attached: a later loss has another. */
+  #mark = "";
   #attached: RedisConnection | undefined;
   #attaching: Promise<RedisConnection> | undefined;
   #usualBytes = 0;
@@ -160,11 +162,10 @@ export class WorkerSession {
     for (let i = 0; i + 1 < counts.length; i += 2) {
       const source = sources[(counts[i] as number) - 1] as QueueList; // the script answers with indexes of the keys it was given
       const end = at + (counts[i + 1] as number);
-      const tail = `\n${source.list}`;
       for (; at < end; at += 1) {
         const number = first + at - 2;
         const raw = parts[at] as Buffer;
-        const delivery = new RedisDelivery(this.#prefix + number + tail, number, source, raw);
+        const delivery = new RedisDelivery(this.#prefix + number, number, source, raw);
         this.#outstanding.add(delivery);
         deliveries.push(delivery);
         bytes += raw.length;
@@ -182,10 +183,11 @@ export class WorkerSession {
     const connection = await commands.connection();
     const keys = [this.loansKey, workersKey(shard), sweptKey(shard, this.worker), gravesKey(shard), inboxesKey(shard, this.worker)];
     const last = beginningOf(this.#epoch);
-    const args = [this.worker, this.#prefix, ++this.#epochs, last, leaseMs, SWEPT_MARK_MS, ...this.#sources.keys()];
-    const [told, ...fields] = asList(await connection.script(attachScript, keys, args));
+    const args = [this.worker, this.#prefix, ++this.#epochs, last, leaseMs, SWEPT_MARK_MS, this.#mark, ...this.#sources.keys()];
+    const [told, mark, ...fields] = asList(await connection.script(attachScript, keys, args));
     const epoch = asText(told);
     this.#epoch = epoch;
+    this.#mark = asText(mark);
     const names = asTexts(fields).filter((field) => field !== EPOCH_FIELD);
     if (last === beginningOf(epoch)) {
       await turn();
@@ -212,11 +214,11 @@ export class WorkerSession {
       const entries = asList(await connection.command("HMGET", [this.loansKey, ...portion]));
       const knownNow = this.#loans();
       portion.forEach((loan, i) => {
-        const raw = entries[i];
-        if (!Buffer.isBuffer(raw) || knownNow.has(loan)) return; // settled meanwhile
-        const { list, number } = splitLoan(loan);
+        const entry = entries[i];
+        if (!Buffer.isBuffer(entry) || knownNow.has(loan)) return; // settled meanwhile
+        const { list, raw } = splitEntry(entry);
         const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
-        const delivery = new RedisDelivery(loan, number, source, raw);
+        const delivery = new RedisDelivery(loan, Number(loan.slice(loan.lastIndexOf(".") + 1)), source, raw);
         this.#outstanding.add(delivery);
         this.#adopted.push(delivery);
         found += 1;

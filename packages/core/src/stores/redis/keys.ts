@@ -37,7 +37,7 @@ export const inboxesKey = (shard: Shard, worker: string): string => `${shard.pre
 export const workersKey = (shard: Shard): string => `${shard.prefix}lovage:workers`;
 /** Sorted set: swept worker -> until when a blocking read of it may still fill its inboxes, ms. */
 export const gravesKey = (shard: Shard): string => `${shard.prefix}lovage:graves`;
-/** String with a TTL: the worker's loans were swept and it has not been told yet. */
+/** String with a TTL: names the last time that the worker's loans were taken away; with `=` in front, the worker has heard of it. */
 export const sweptKey = (shard: Shard, worker: string): string => `${shard.prefix}lovage:swept:${worker}`;
 /** String with a TTL: held by the one who sweeps. */
 export const sweepLockKey = (shard: Shard): string => `${shard.prefix}lovage:sweeping`;
