@@ -277,7 +277,7 @@ export class Dispatcher implements RequestHome {
     const outcome = request.outcome as Outcome;
     const { results = NOTHING } = settlement;
     await request.pendingState;
-    if (results.length > 0) await this.#settled({ delivery: undefined, results, publish: NOTHING });
+    if (results.length > 0) await this.#settled({ delivery: undefined, queue: request.delivery.queue, results, publish: NOTHING });
     try {
       const elsewhere = this.#deps.lanes.of(request).pool.runEndHooks?.(request, outcome);
       await (elsewhere ?? runAsTask(request.context, () => runEndHooks(request.options.hooks, outcome, request.context)));

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { Broker, Delivery, Outgoing, SettleAnswer, Settlement } from "../brokers/broker.ts";
+import { BrokerRefusedError, BrokerUnavailableError, PublishError } from "../brokers/errors.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 import { LovageError } from "../shared/errors.ts";
 import { silentLogger } from "../shared/log.ts";
@@ -10,7 +11,13 @@ import { type LoanlessSettlement, type SettlementAnswer, Settler } from "./settl
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function settlement(id: string, extra: Partial<Settlement> = {}): Settlement {
-  return { delivery: { loan: id } as unknown as Delivery, end: { kind: "ack" }, results: [result(id)], publish: [], ...extra };
+  return {
+    delivery: { loan: id, queue: "home" } as unknown as Delivery,
+    end: { kind: "ack" },
+    results: [result(id)],
+    publish: [],
+    ...extra,
+  };
 }
 
 function result(taskId: string): ResultWrite {
@@ -83,6 +90,29 @@ test("where the stores are apart: results, then what follows, then the loans' en
   expect(stores.calls).toEqual(["store a,b", "publish next", "settle a,b"]);
 });
 
+const to = (routingKey: string): Outgoing => ({ message: {} as never, exchange: "", routingKey });
+
+test("of a batch of follow-ups that the broker took in part, only the rest is sent again", async () => {
+  const stores = new Stores();
+  const { settler, clock } = stores.settler("separate");
+  const cause = new BrokerUnavailableError("redis://x");
+  stores.failures.set("publish", new PublishError("redis://x", ["held", "refused", "unknown", "held"], cause));
+  const answers = hear(settler, [settlement("a", { publish: [to("1"), to("2")] }), settlement("b", { publish: [to("3"), to("4")] })]);
+  await clock.advance(5000);
+  expect(stores.calls).toEqual(["store a,b", "publish 1,2,3,4", "publish 2,3", "settle a,b"]);
+  expect(answers).toEqual(["settled", "settled"]);
+});
+
+test("a follow-up that no queue is bound for goes to the queue of the task that it follows from", async () => {
+  const stores = new Stores();
+  const { settler, clock } = stores.settler("separate");
+  const cause = new BrokerRefusedError("redis://x", "no queue is bound");
+  stores.failures.set("publish", new PublishError("redis://x", ["held", "refused"], cause));
+  hear(settler, [settlement("a", { publish: [to("1"), { ...to("2"), exchange: "gone" }] })]);
+  await clock.advance(5000);
+  expect(stores.calls).toEqual(["store a", "publish 1,2", "publish home", "settle a"]);
+});
+
 test("a step that fails is tried again until it succeeds, before the next one", async () => {
   const stores = new Stores();
   stores.failures.set("store", new Error("away"));
@@ -111,7 +141,7 @@ test("a result that is refused for good does not hold up the others", async () =
 test("without a loan there is nothing to end: results and follow-ups only", async () => {
   const stores = new Stores();
   const { settler } = stores.settler("oneStep");
-  const answers = hear(settler, [{ delivery: undefined, results: [result("early")], publish: [] }, settlement("late")]);
+  const answers = hear(settler, [{ delivery: undefined, queue: "celery", results: [result("early")], publish: [] }, settlement("late")]);
   await settler.whenIdle();
   expect(stores.calls.toSorted()).toEqual(["settle late with results", "store early"]);
   expect(answers).toEqual(["settled", "settled"]);

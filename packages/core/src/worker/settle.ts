@@ -6,6 +6,7 @@
  * so a crash in between redelivers and never loses.
  */
 import type { Broker, Outgoing, Settlement } from "../brokers/broker.ts";
+import { PublishError } from "../brokers/errors.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText, LovageError } from "../shared/errors.ts";
@@ -23,6 +24,8 @@ export interface SettlementOwner {
 /** Results and follow-ups of a task whose loan has ended before: early ack, fanout. Unfenced, idempotent by task id. */
 export interface LoanlessSettlement {
   readonly delivery: undefined;
+  /** That the task came from. */
+  readonly queue: string;
   readonly results: readonly ResultWrite[];
   readonly publish: readonly Outgoing[];
 }
@@ -38,6 +41,12 @@ export interface SettlerDeps {
 /** Batches on the way at once. One alone would leave broker and worker waiting for each other. */
 const BATCHES_UNDER_WAY = 4;
 const RETRY = { baseMs: 100, maxMs: 5000 };
+
+interface FollowUp {
+  readonly outgoing: Outgoing;
+  /** The queue of the task that it follows from. */
+  readonly home: string;
+}
 
 interface Job {
   readonly settlement: Settlement | LoanlessSettlement;
@@ -142,10 +151,28 @@ export class Settler {
   async #storeAndPublish(jobs: readonly Job[]): Promise<void> {
     const { broker, backend } = this.#deps;
     const results = jobs.flatMap(({ settlement }) => settlement.results ?? []);
-    const publish = jobs.flatMap(({ settlement }) => settlement.publish ?? []);
+    const publish = jobs.flatMap(({ settlement }) => {
+      const home = settlement.delivery === undefined ? settlement.queue : settlement.delivery.queue;
+      return (settlement.publish ?? []).map((outgoing) => ({ outgoing, home }));
+    });
     if (results.length > 0 && backend) await this.#storeAll(backend, results);
-    if (publish.length > 0)
-      await this.#persist("publish follow-ups of tasks", () => broker.publish(publish, { signal: this.#abort.signal }));
+    if (publish.length > 0) await this.#publishAll(broker, publish);
+  }
+
+  /** What the broker has said that it holds is not sent again; what no queue is bound for goes to the queue of the task that it follows from. */
+  async #publishAll(broker: Broker, follows: readonly FollowUp[]): Promise<void> {
+    let left = follows;
+    await this.#persist("publish follow-ups of tasks", async () => {
+      try {
+        await broker.publish(
+          left.map(({ outgoing }) => outgoing),
+          { signal: this.#abort.signal },
+        );
+      } catch (error) {
+        if (error instanceof PublishError) left = left.filter((_, i) => error.fates[i] !== "held").map((each) => atHome(each, error));
+        throw error;
+      }
+    });
   }
 
   /** A result that the backend refuses for good (too large) must not hold up the others for ever: it is left out, and said. */
@@ -175,6 +202,11 @@ export class Settler {
       }
     }
   }
+}
+
+/** After a refusal that no waiting changes. */
+function atHome({ outgoing, home }: FollowUp, { transient }: PublishError): FollowUp {
+  return { outgoing: transient ? outgoing : { ...outgoing, exchange: "", routingKey: home }, home };
 }
 
 /** Errors that are not ours are taken for passing ones: a broken connection must never cost a result. */
