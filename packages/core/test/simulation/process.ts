@@ -36,6 +36,8 @@ export class Process {
   isStopping = false;
   /** Until when a lease may be lost for a reason, given that a fault began it. */
   lastFaultAt = Number.NEGATIVE_INFINITY;
+  /** Until when it was cut off, or one of its threads stood still. */
+  lastTroubleAt = Number.NEGATIVE_INFINITY;
   /** How wrong it may be about the broker's time. */
   clockErrorMs = Number.POSITIVE_INFINITY;
   /** What came before was looked at with a wrong clock. */
@@ -89,6 +91,7 @@ export class Process {
     const until = this.#world.now + forMs;
     this.#world.note(`${this.label} ${what === "all" ? "stops" : "blocks"} for ${forMs.toFixed(0)} ms`);
     this.main.stoppedUntil = Math.max(this.main.stoppedUntil, until);
+    this.lastTroubleAt = Math.max(this.lastTroubleAt, until);
     if (what === "main") return;
     this.guard.stoppedUntil = Math.max(this.guard.stoppedUntil, until);
     this.#faulty(until);
@@ -97,6 +100,7 @@ export class Process {
   cut(forMs: number): void {
     this.#world.note(`${this.label} is cut off for ${forMs.toFixed(0)} ms`);
     this.cutUntil = Math.max(this.cutUntil, this.#world.now + forMs);
+    this.lastTroubleAt = Math.max(this.lastTroubleAt, this.cutUntil + 3500); // a cut connection may break that late
     this.#faulty(this.cutUntil);
   }
 

@@ -13,6 +13,15 @@ import { SimClock, type World } from "./world.ts";
 /** The longest a consumer's question stays open without an answer. */
 const POLL_MS = 2000;
 
+/** A fault that this server, or a driver of it, is given on purpose: to see that the simulation finds it. */
+export type Mutation =
+  /** A worker's loss of its lease is forgotten as soon as it was told, whether the answer arrived or not. */
+  | "lossToldOnce"
+  /** An answer to a reserve that was lost is not given again. */
+  | "lentOnce"
+  /** A batch that is sent again is published again. */
+  | "publishedAgain";
+
 interface Batch {
   readonly number: number;
   readonly deliveries: readonly Delivery[];
@@ -43,13 +52,15 @@ export class Server {
   readonly store = new WatchedStore();
   readonly backend: MemoryBackend;
   readonly #world: World;
+  readonly #mutation: Mutation | undefined;
   readonly #ledger: Ledger;
   readonly #sessions = new Map<string, Session>();
   readonly #published = new Set<string>();
   readonly #settled = new Map<string, readonly SettleAnswer[]>();
 
-  constructor(world: World, ledger: Ledger) {
+  constructor(world: World, ledger: Ledger, mutation?: Mutation) {
     this.#world = world;
+    this.#mutation = mutation;
     this.store.now = () => world.now;
     this.#ledger = ledger;
     this.clock = new SimClock(world, undefined, {
@@ -66,7 +77,7 @@ export class Server {
   }
 
   async publish(at: Broker, number: string, messages: readonly Outgoing[]): Promise<void> {
-    if (this.#published.has(number)) return;
+    if (this.#published.has(number) && this.#mutation !== "publishedAgain") return;
     this.#published.add(number);
     await at.publish(messages);
   }
@@ -92,7 +103,7 @@ export class Server {
     session.open = session.open.filter(({ number }) => number > heard);
     const stillLent = session.open.flatMap(({ deliveries }) => deliveries).filter(({ loan }) => this.store.tracked(loan));
     session.open = [];
-    if (stillLent.length > 0) return this.#lent(session, stillLent);
+    if (stillLent.length > 0 && this.#mutation !== "lentOnce") return this.#lent(session, stillLent);
     const poll = (session.poll = new AbortController());
     const timer = this.clock.timer(POLL_MS, () => poll.abort());
     const credit = { free: () => want, whenFree: async () => {} };
@@ -120,6 +131,7 @@ export class Server {
     const { held } = await (at.leases as NonNullable<Broker["leases"]>).renew(owner, durationMs);
     const session = this.#session(owner);
     if (!held) session.losses += 1;
+    if (this.#mutation === "lossToldOnce") return { held, losses: lossesHeard, now: this.clock.now() };
     return { held: session.losses === lossesHeard, losses: session.losses, now: this.clock.now() };
   }
 

@@ -3,6 +3,7 @@
  * `LOVAGE_FIRST_SEED` (default 1) on, `LOVAGE_SOAK=1` runs for ten minutes with seeds that nobody has seen yet.
  */
 import { expect, test, vi } from "vitest";
+import type { Mutation } from "./server.ts";
 import { type Report, simulate } from "./simulation.ts";
 
 vi.mock("../../src/worker/guard.ts", () => import("./guard-stand-in.ts"));
@@ -38,6 +39,20 @@ test.skipIf(LOVAGE_SEED !== undefined)("whatever the seed, every promise is kept
   );
   if (failures.length > 1) say(failures.map(({ message }) => message.split("\n", 1)[0]).join("\n"));
   if (failures[0]) throw failures[0];
+});
+
+/** What a driver or a server could do wrong, and did: none of it may go unseen. Where the first seed that sees it is far, it begins near it. */
+const SEEDS_FOR_A_MUTATION = 3000;
+test.each<[Mutation, number]>([
+  ["lossToldOnce", 1],
+  ["lentOnce", 1],
+  ["publishedAgain", 1],
+])("it finds the fault %s", { timeout: 600_000 }, async (mutation, first) => {
+  let seed = first;
+  let found: unknown;
+  for (; found === undefined && seed < first + SEEDS_FOR_A_MUTATION; seed++) found = await simulate(seed, mutation).then(() => undefined, (error: unknown) => error); // prettier-ignore
+  say(`${mutation}: found with seed ${seed - 1}, ${String((found as Error | undefined)?.message).split("\n", 1)[0]}`);
+  expect(found).toBeInstanceOf(Error);
 });
 
 test("a seed replays exactly", async () => {

@@ -12,7 +12,7 @@ import { Driver, DriverBackend } from "./driver.ts";
 import { type GuardHome, guardHomes, holder } from "./guard-stand-in.ts";
 import { type Kind, Ledger, type Plan } from "./ledger.ts";
 import { type Faults, Process } from "./process.ts";
-import { Server } from "./server.ts";
+import { type Mutation, Server } from "./server.ts";
 import { defineTasks, makeApp, QUEUES, type Times } from "./tasks.ts";
 import { World } from "./world.ts";
 
@@ -45,6 +45,8 @@ const KINDS: Readonly<Record<Kind, number>> = {
 
 const TRACE_LINES = Number(process.env["LOVAGE_TRACE"] ?? 120);
 const MOST_STEPS = 400_000;
+/** Less than the shortest grace. */
+const GIVEN_BACK_WITHIN_MS = 800;
 
 interface Member {
   readonly process: Process;
@@ -53,12 +55,12 @@ interface Member {
   readonly worker: Worker;
 }
 
-export async function simulate(seed: number): Promise<Report> {
+export async function simulate(seed: number, mutation?: Mutation): Promise<Report> {
   const chance = new Chance(seed);
   const profile = chance.weighted(PROFILES);
   const world = new World(chance);
   const giveBack = world.takeImmediates();
-  const simulation = new Simulation(world, profile);
+  const simulation = new Simulation(world, profile, mutation);
   holder.world = world;
   guardHomes.clear();
   const onRejection = (reason: unknown): void => simulation.fail(reason);
@@ -91,7 +93,7 @@ class Simulation {
   #deaths = 0;
   #failure: unknown;
 
-  constructor(world: World, profile: Profile) {
+  constructor(world: World, profile: Profile, mutation: Mutation | undefined) {
     const { chance } = world;
     this.#world = world;
     this.#chance = chance;
@@ -106,7 +108,7 @@ class Simulation {
       death: isDeadly ? chance.pick([300, 1000]) : 0,
       slowestMs: leaseMs / 10,
     };
-    this.#server = new Server(world, this.ledger);
+    this.#server = new Server(world, this.ledger, mutation);
     this.ledger.server = this.#server;
     this.#isOneStore = !chance.one(3);
   }
@@ -182,6 +184,7 @@ class Simulation {
     const deadline = world.schedule(graceMs + 2000 + 1000 + 300 + 500 + 20_000, undefined, () => {
       if (!process.isDead) this.fail(new Error(`${process.label} does not stop: ${JSON.stringify(worker.status())}`));
     });
+    world.schedule(GIVEN_BACK_WITHIN_MS, undefined, () => this.#checkGivenBack(process, since));
     const stopping = world.current.run(process.main, () => {
       world.note(`is told to stop (${how})`);
       return worker.stop(how);
@@ -198,6 +201,18 @@ class Simulation {
   }
 
   #isEnding = false;
+
+  /** What a stopping worker has not started must not wait for what it has: it is back in its queues at once. */
+  #checkGivenBack(process: Process, since: number): void {
+    if (process.isDead || process.lastTroubleAt >= since - 2 * GIVEN_BACK_WITHIN_MS || this.#faults.loss > 0) return;
+    const kept = this.#server.store.all.find(
+      ({ where, owner, isStarted, lentAt }) => where === "onLoan" && owner === process.owner && !isStarted && lentAt < since,
+    );
+    if (kept)
+      this.ledger.break(
+        `${process.label} was told to stop ${GIVEN_BACK_WITHIN_MS} ms ago and keeps ${kept.taskId}, which it has not started`,
+      );
+  }
 
   // --- a producer ----------------------------------------------------------------------------------------------------
 

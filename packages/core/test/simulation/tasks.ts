@@ -36,7 +36,8 @@ export function makeApp(process: Process, times: Times): Lovage {
   });
 }
 
-const NEVER = new Promise<never>(() => undefined);
+/** A new one each time: what waits for one that all share would keep every seed's world in memory. */
+const never = (): Promise<never> => new Promise<never>(() => undefined);
 
 export function defineTasks(app: Lovage, world: World, process: Process, ledger: Ledger, times: Times): void {
   const { chance } = world;
@@ -46,7 +47,7 @@ export function defineTasks(app: Lovage, world: World, process: Process, ledger:
       ...options,
       run(ctx: TaskContext, retries: number) {
         const run = ledger.begin(process, ctx);
-        if (run === undefined) return NEVER;
+        if (run === undefined) return never();
         const ended = (how: string): void => {
           world.note(`${ctx.id} ends: ${how}`);
           ledger.end(run, how);
@@ -105,7 +106,7 @@ export function defineTasks(app: Lovage, world: World, process: Process, ledger:
   task("poison", {}, async () => {
     if (chance.one(2)) await wait(0, 100);
     process.kill("poison");
-    await NEVER;
+    await never();
   });
   task("blocks", {}, async () => {
     if (chance.one(2)) await wait(0, 50);

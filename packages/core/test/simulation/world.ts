@@ -101,7 +101,7 @@ export class World {
     }
   }
 
-  /** `setImmediate` of code that runs in a thread of this world goes through it. The function it returns undoes that. */
+  /** `setImmediate` of code that runs in a thread of this world goes through it. The function it returns undoes that, at the world's end. */
   takeImmediates(): () => void {
     const fake = (run: (...args: unknown[]) => void, ...args: unknown[]): unknown => {
       const thread = this.current.getStore();
@@ -110,7 +110,10 @@ export class World {
       return undefined;
     };
     globalThis.setImmediate = fake as typeof setImmediate;
-    return () => void (globalThis.setImmediate = realSetImmediate);
+    return () => {
+      globalThis.setImmediate = realSetImmediate;
+      this.current.disable(); // on Node 20 each one that is not costs every promise from then on
+    };
   }
 
   #push(event: Event): void {
