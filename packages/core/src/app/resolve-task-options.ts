@@ -59,7 +59,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     sendEvents: options.sendEvents ?? true,
     resultreprMaxsize: options.resultreprMaxsize ?? 1024,
     retry: resolveRetry(name, options, settings),
-    deadLetter: deadLetterOption(name, options.deadLetter, settings),
+    deadLetter: deadLetterOption(name, options.deadLetter),
     throws: options.throws ?? [],
     hooks: pickHooks(options),
   });
@@ -148,8 +148,8 @@ function retryAfterMax(name: string, option: boolean | Duration, backoff: Resolv
   return backoff.kind === "function" || backoff.kind === "fixed" ? BACKOFF_MAX_MS : backoff.maxMs;
 }
 
-function deadLetterOption(task: string, value: unknown, settings: Settings): DeadLetterPolicy {
-  if (value === undefined) return settings.taskDeadLetter ?? readDeadLetterPolicy(undefined);
+function deadLetterOption(task: string, value: unknown): DeadLetterPolicy | undefined {
+  if (value === undefined) return undefined;
   try {
     return readDeadLetterPolicy(value);
   } catch (error) {

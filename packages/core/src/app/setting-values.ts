@@ -23,6 +23,23 @@ export const routes = custom<RoutesInput, readonly Router[]>(
 
 export const deadLetter = custom<DeadLetterInput, DeadLetterPolicy>(DEAD_LETTER_ACCEPTED, readDeadLetterPolicy);
 
+export const deadLettersByQueue = custom<Readonly<Record<string, DeadLetterInput>>, ReadonlyMap<string, DeadLetterPolicy>>(
+  `an object of queue names, with ${DEAD_LETTER_ACCEPTED} for each`,
+  (value) => {
+    if (!isPlain(value)) throw new NotAccepted();
+    return new Map(Object.entries(value).map(([queue, policy]) => [queue, policyOfQueue(queue, policy)]));
+  },
+);
+
+function policyOfQueue(queue: string, value: unknown): DeadLetterPolicy {
+  try {
+    return readDeadLetterPolicy(value);
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    throw new NotAccepted(`that of the queue "${queue}": ${error.detail ?? `it takes ${DEAD_LETTER_ACCEPTED}`}`);
+  }
+}
+
 export const timeZone = custom<string, string>('an IANA name such as "Europe/London"', (value) => {
   if (typeof value !== "string" || !isTimeZone(value)) throw new NotAccepted();
   return value;

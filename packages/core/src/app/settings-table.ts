@@ -21,6 +21,7 @@ import {
 import {
   annotations,
   deadLetter,
+  deadLettersByQueue,
   deliveryMode,
   exchangeType,
   protocolVersion,
@@ -142,9 +143,15 @@ export const SETTINGS_TABLE = {
     "Which failures are kept with the dead letters: true, false, or an object of `on`, `queue` and `task`. Null keeps what cannot be run and what a task rejected.",
     { scope: "ours" },
   ),
+  queueDeadLetter: setting(
+    optional(deadLettersByQueue),
+    null,
+    "The same for single queues, by name: for tasks that say nothing of their own, and for messages whose task is not known.",
+    { scope: "ours" },
+  ),
   deadLetterMax: setting(integer(1), 10_000, "Dead letters kept for each queue; the oldest make room.", { scope: "ours" }),
   deadLetterMaxBytes: setting(optional(integer(1)), null, "Bytes of dead letters kept for each queue.", { scope: "ours" }),
-  deadLetterMaxAge: setting(optionalDuration, null, "Older dead letters go when one arrives in their queue.", { scope: "ours" }),
+  deadLetterMaxAge: setting(optionalDuration, null, "Older dead letters go, within a minute while a worker runs.", { scope: "ours" }),
 
   // Routing
   taskQueues: setting(optional(queues), null, "Queues a worker consumes unless it is told others with -Q, and how they are bound."),
@@ -176,7 +183,7 @@ export const SETTINGS_TABLE = {
   brokerUrl: setting(
     optional(text),
     null,
-    "Where messages are kept: redis://, rediss://, redis+socket://, sentinel://, several of them joined with `;`, sqlite:// or memory://. Null: the embedded broker, in `.lovage/` beside the app's package.json; an error when NODE_ENV is production.",
+    "Where messages are kept: redis://, rediss://, redis+socket://, sqlite:// or memory://. Null: the embedded broker, in `.lovage/` beside the app's package.json; an error when NODE_ENV is production.",
     { celery: null },
   ),
   brokerReadUrl: setting(optional(text), null, "Consume from here instead."),
@@ -189,21 +196,13 @@ export const SETTINGS_TABLE = {
   brokerConnectionTimeout: setting(duration, 4, "For making a connection."),
   brokerConnectionRetry: setting(flag, true, "A worker that lost the broker connects again."),
   brokerConnectionRetryOnStartup: setting(flag, true, "A worker that does not reach the broker at its start goes on trying."),
-  brokerConnectionMaxRetries: setting(
-    optional(integer()),
-    null,
-    "Failed tries in a row after which a worker exits. Null: it goes on trying for ever.",
-    { celery: 100 },
-  ),
-  brokerConnectionRetryInterval: setting(
-    duration,
-    0.5,
-    "The longest pause after a first failed try. It doubles with each one, up to 2 s (or this, if longer); each pause is a random part of it.",
-    { scope: "ours" },
-  ),
+  brokerConnectionMaxRetries: setting(optional(integer()), 100, "Failed tries after which a worker exits; null for ever."),
+  brokerConnectionRetryInterval: setting(duration, 0.5, "First delay between tries; it grows, with jitter, to at most 5 s.", {
+    scope: "ours",
+  }),
   brokerChannelErrorRetry: amqpOnly(flag, false, "Also retry after a channel error."),
   brokerFailoverStrategy: setting(oneOf("round-robin", "shuffle"), "round-robin", "Which of several broker URLs is tried next."),
-  brokerHeartbeat: amqpOnly(optionalDuration, 120, "Seconds between heartbeats. A worker on Redis looks every 3 s whether it answers."),
+  brokerHeartbeat: setting(optionalDuration, 120, "Seconds between heartbeats of RabbitMQ, and between health probes of Redis."),
   brokerHeartbeatCheckrate: amqpOnly(decimal, 3, "How often a heartbeat is looked at within its interval."),
   brokerPoolLimit: setting(optional(integer()), 10, "Connections of a producer at most.", {
     note: "A producer here sends everything over one connection, so any limit holds.",

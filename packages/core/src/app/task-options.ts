@@ -152,7 +152,8 @@ export interface ResolvedTaskOptions {
   readonly sendEvents: boolean;
   readonly resultreprMaxsize: number;
   readonly retry: ResolvedRetry;
-  readonly deadLetter: DeadLetterPolicy;
+  /** Undefined: that of the queue, else of the app. */
+  readonly deadLetter: DeadLetterPolicy | undefined;
   readonly throws: readonly ErrorMatcher[];
   readonly hooks: TaskHooks;
 }

@@ -325,6 +325,8 @@ export interface DeadLetters {
   restore(queue: string, id: string, options?: RestoreOptions): Promise<boolean>;
   /** Discards one. False when it is not there. */
   remove(queue: string, id: string): Promise<boolean>;
+  /** Discards what is older than the age cap in these queues, a bounded number in one call. Returns how many. */
+  expire(queues: readonly string[]): Promise<number>;
   /** Discards all that match, in portions. Returns how many. */
   purge(queue: string, filter?: DeadLetterFilter): Promise<number>;
 }
@@ -352,7 +354,7 @@ export interface RestoreOptions {
 
 export type DeadLetterCounts = Readonly<Partial<Record<DeadLetterReason, number>>>;
 
-/** What a queue keeps of its dead letters; the oldest make room when one arrives, the newest always stays. */
+/** What a queue keeps of its dead letters. When one arrives the oldest make room, and the newest always stays; `expire` heeds the age alone. */
 export interface DeadLetterCaps {
   readonly max: number;
   /** Of envelopes and records; Infinity for no limit. */

@@ -6,7 +6,6 @@
  * States: connecting -> consuming -> (no answer seen for a while, or an error) -> connecting -> ...
  */
 import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker.ts";
-import { BrokerUnavailableError } from "../brokers/errors.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -77,7 +76,6 @@ export class Consumer {
         if (signal.aborted) return;
         if (session.signal.aborted) continue;
         this.#isConnected = false;
-        if (error instanceof BrokerUnavailableError && error.gaveUp) throw error;
         if (maxRestarts !== null && this.#restarts >= maxRestarts) throw error;
         const delayMs = backoffMs(this.#restarts++, RESTART, random);
         logger.error(

@@ -73,6 +73,7 @@ export class Engine {
     this.#setup = setup;
     const { app, broker, backend, pool, logger, worker, owner } = setup;
     const { settings, clock, random } = app;
+    const deadLetter = settings.taskDeadLetter ?? readDeadLetterPolicy(undefined);
     const rules: SettlementRules = {
       worker,
       keepsResults: backend !== undefined,
@@ -82,7 +83,7 @@ export class Engine {
       resultExpiresMs: settings.resultExpiresMs || undefined,
       codec: { serializer: settings.taskSerializer },
       maxDeliveries: settings.maxDeliveries,
-      deadLetter: settings.taskDeadLetter ?? readDeadLetterPolicy(undefined),
+      deadLetterOf: (queue) => settings.queueDeadLetter?.get(queue) ?? deadLetter,
     };
     const observers = new Observers(setup.observers, logger);
     const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;
@@ -101,6 +102,7 @@ export class Engine {
         leaseMs: settings.leaseTimeMs,
         maxDeliveries: settings.maxDeliveries,
         visibilityTimeoutMs: visibilityTimeoutMs(app),
+        queues: setup.queues,
       },
       events: { renewed: () => this.#onRenewed(), lost: () => this.#onLeaseLost() },
       deps: { clock, random, logger },

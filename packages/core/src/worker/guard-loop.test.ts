@@ -44,7 +44,7 @@ function guard(logger: Logger = silentLogger) {
   const lease = new Lease({ leaseMs: LEASE_MS, startedAt: clock.monotonic() });
   const told: string[] = [];
   const events = { renewed: () => told.push("renewed"), lost: () => told.push("lost") };
-  const options = { worker: "w", leaseMs: LEASE_MS, maxDeliveries: 5, visibilityTimeoutMs: 3_600_000 };
+  const options = { worker: "w", leaseMs: LEASE_MS, maxDeliveries: 5, visibilityTimeoutMs: 3_600_000, queues: ["celery"] };
   const loop = new GuardLoop(broker as unknown as Broker, lease, options, events, { clock, random: () => 0.5, logger });
   return { clock, broker, lease, told, loop };
 }

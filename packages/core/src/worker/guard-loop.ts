@@ -12,16 +12,24 @@ import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Lease } from "./lease.ts";
 
-/** Renewals in one lease: three may fail before it runs out. */
+/** Renewals in one lease. One that failed, perhaps slowly, is tried again much sooner: a single bad connection must not cost the lease. */
 const RENEWALS_PER_LEASE = 4;
+const RETRIES_PER_LEASE = 16;
 /** Cheap: a broker whose renewals tell of dead workers asks nothing for it. */
 const SWEEPS_PER_LEASE = 8;
+/** How often old dead letters are discarded. */
+const EXPIRE_EVERY_MS = 30_000;
 /** How often parked messages are looked at when none is known to be due. Shorter than the least time a task is parked for. */
 const UNPARK_EVERY_MS = 7500;
 /** After a pause that short the broker is asked again when more was due than it moved at once, or when clocks differ a little. */
 const UNPARK_SOONEST_MS = 20;
 /** Workers that know of the same due message ask one after the other. */
 const UNPARK_SPREAD_MS = 50;
+/**
+ * A message at `maxDeliveries` losses is given back all the same, because only a worker that knows its task can end it (`intake.ts`). One that
+ * kills workers even so, as they look at it, is buried by the sweep itself after so many more losses: a dead letter without a result.
+ */
+const LOSSES_TO_BE_ENDED = 2;
 const SKEW_WORTH_A_WARNING_MS = 1000;
 
 export interface GuardOptions {
@@ -31,6 +39,8 @@ export interface GuardOptions {
   readonly maxDeliveries: number;
   /** kombu's, for what Python workers abandoned. */
   readonly visibilityTimeoutMs: number;
+  /** Whose old dead letters it discards. */
+  readonly queues: readonly string[];
 }
 
 /** Told, not asked: must not throw. */
@@ -70,7 +80,7 @@ export class GuardLoop {
   }
 
   start(): void {
-    this.#running ??= Promise.all([this.#keepLease(), this.#keepSwept(), this.#keepUnparked()]);
+    this.#running ??= Promise.all([this.#keepLease(), this.#keepSwept(), this.#keepUnparked(), this.#keepExpired()]);
   }
 
   /** A message was parked until `dueAt`, by the broker's clock. */
@@ -92,19 +102,17 @@ export class GuardLoop {
     if (!leases) return;
     const { clock } = this.#deps;
     const { worker, leaseMs } = this.#options;
-    let hadLease = false;
     await this.#every(
       "renew the worker's lease",
-      (since) => since + leaseMs / RENEWALS_PER_LEASE,
+      (since, failures) => since + leaseMs / (failures === 0 ? RENEWALS_PER_LEASE : RETRIES_PER_LEASE),
       async () => {
         const sentAt = clock.monotonic();
         const state = await leases.renew(worker, leaseMs);
         this.#noteClockOffset(state.clockOffsetMs, clock.monotonic() - sentAt);
-        if (!state.held && hadLease) {
+        if (!state.held && this.#lease.hasBegun) {
           this.#lease.lose();
           this.#events.lost();
         }
-        hadLease = true;
         this.#lease.extend(sentAt + leaseMs);
         this.#events.renewed();
       },
@@ -117,7 +125,7 @@ export class GuardLoop {
     const { leaseMs, maxDeliveries, visibilityTimeoutMs } = this.#options;
     const next = (since: number): number => since + (leaseMs / SWEEPS_PER_LEASE) * (0.75 + this.#deps.random() / 2);
     await this.#every("sweep abandoned loans", next, async () => {
-      const report = await leases.sweep({ maxDeliveries, leaseMs, visibilityTimeoutMs });
+      const report = await leases.sweep({ maxDeliveries: maxDeliveries + LOSSES_TO_BE_ENDED, leaseMs, visibilityTimeoutMs });
       if (report.returned + report.deadLettered === 0) return;
       this.#deps.logger.warn(
         { ...report },
@@ -140,6 +148,16 @@ export class GuardLoop {
     );
   }
 
+  async #keepExpired(): Promise<void> {
+    const { deadLetters } = this.#broker;
+    if (!deadLetters) return;
+    const next = (since: number): number => since + EXPIRE_EVERY_MS * (0.75 + this.#deps.random() / 2);
+    await this.#every("discard old dead letters", next, async () => {
+      const count = await deadLetters.expire(this.#options.queues);
+      if (count > 0) this.#deps.logger.info({ count }, `discarded ${count} dead letters that were older than deadLetterMaxAge`);
+    });
+  }
+
   #nextUnpark(since: number): number {
     const { clock, random } = this.#deps;
     const untilDueMs = this.#nextDueAt - (clock.now() + this.#lease.clockOffsetMs) + random() * UNPARK_SPREAD_MS;
@@ -147,7 +165,7 @@ export class GuardLoop {
   }
 
   /** Does `step` again and again, with a pause between; a failure is logged when it begins and when it is over. */
-  async #every(what: string, next: (since: number) => number, step: () => Promise<void>): Promise<void> {
+  async #every(what: string, next: (since: number, failures: number) => number, step: () => Promise<void>): Promise<void> {
     const { clock, logger } = this.#deps;
     let failures = 0;
     while (!this.#stopped) {
@@ -160,7 +178,8 @@ export class GuardLoop {
         failures += 1;
       }
       const since = clock.monotonic();
-      await this.#pauseUntil(() => next(since));
+      const failed = failures;
+      await this.#pauseUntil(() => next(since, failed));
     }
   }
 

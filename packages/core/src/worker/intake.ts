@@ -2,9 +2,10 @@
  * What happens to a delivery before it may run: decoded, looked up, and sent on its way: to a slot, to wait for its
  * ETA, to be parked, refused or given back. One delivery that is broken never harms the others.
  */
+import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { AnyTask } from "../app/task.ts";
 import type { Broker, Delivery, LoanEnd, Settlement } from "../brokers/broker.ts";
-import { NotRegistered } from "../protocol/celery-errors.ts";
+import { NotRegistered, WorkerLostError } from "../protocol/celery-errors.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
@@ -132,6 +133,7 @@ export class Intake {
       return this.#refuseUndecodable(delivery, error);
     }
     const task = this.#deps.findTask(received.task);
+    if (delivery.losses >= this.#deps.rules.maxDeliveries) return this.#refusePoison(delivery, received, task);
     if (task === undefined) return this.#takeUnknown(delivery, received);
     let request: Request;
     try {
@@ -306,6 +308,15 @@ export class Intake {
     settler.add(planRefusal("undecodable", error, delivery, received, rules, this.#deps.brokerNow()), this.#loan);
   }
 
+  /** The sweep gave it back after so many losses, so that who knows its task ends it: result, dead letter and dead-letter queue in one step. */
+  #refusePoison(delivery: Delivery, received: ReceivedTask, task: AnyTask | undefined): void {
+    const { rules, settler, credit } = this.#deps;
+    const error = new WorkerLostError(`the worker was lost ${delivery.losses} times while it held this message`);
+    this.#deps.observers.refused({ reason: "poison", error, delivery, received });
+    credit.freeSlot();
+    settler.add(planRefusal("poison", error, delivery, received, rules, this.#deps.brokerNow(), optionsOf(task)), this.#loan);
+  }
+
   /** Its task was defined with options that are not accepted, after the worker had started: kept until someone mends it. */
   #keepForLater(delivery: Delivery, received: ReceivedTask, error: unknown): void {
     const { logger, settler, credit, broker } = this.#deps;
@@ -316,5 +327,14 @@ export class Intake {
       ? { kind: "park", dueAt: this.#deps.brokerNow() + KEPT_FOR_LATER_MS }
       : { kind: "requeue", to: "back" };
     settler.add({ delivery, end, results: NOTHING, publish: NOTHING }, this.#loan);
+  }
+}
+
+/** Undefined too for options that are not accepted: they are read when they are first asked for. */
+function optionsOf(task: AnyTask | undefined): ResolvedTaskOptions | undefined {
+  try {
+    return task?.options;
+  } catch {
+    return undefined;
   }
 }

@@ -35,6 +35,11 @@ export class Lease {
     return end !== 0 && ((end - this.#toWord(monotonic)) | 0) > this.#marginMs;
   }
 
+  /** Whether there ever was one under this memory: also before a guard that began anew. */
+  get hasBegun(): boolean {
+    return Atomics.load(this.#words, END) !== 0 || this.losses > 0;
+  }
+
   /** How often the broker has said that the lease had been lost. */
   get losses(): number {
     return Atomics.load(this.#words, LOSSES);

@@ -28,7 +28,7 @@ export interface TaskObserver {
 }
 
 export interface Refusal {
-  readonly reason: "undecodable" | "unknownTask";
+  readonly reason: "undecodable" | "unknownTask" | "poison";
   readonly error: unknown;
   readonly delivery: Delivery;
   /** undefined when not even its headers could be read. */

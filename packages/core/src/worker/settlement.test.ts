@@ -22,7 +22,7 @@ const rules: SettlementRules = {
   resultExpiresMs: 86_400_000,
   codec: { serializer: "json" },
   maxDeliveries: 3,
-  deadLetter: readDeadLetterPolicy(undefined),
+  deadLetterOf: () => readDeadLetterPolicy(undefined),
 };
 
 function run(options: Partial<ResolvedTaskOptions> = {}, isAcked = false, task: Partial<OutgoingTask> = {}): EndedRun {
@@ -252,4 +252,25 @@ test.each<[unknown, RegExp]>([
   [7, /takes true, false/],
 ])("a policy of %j is refused", (deadLetter, why) => {
   expect(() => memoryApp().task({ name: "shop.x", deadLetter: deadLetter as DeadLetterInput, run: () => 0 }).options).toThrow(why);
+});
+
+test.each<[DeadLetterInput | undefined, string]>([
+  [undefined, "deadLetter"],
+  [false, "ack"],
+])("a queue's policy counts for tasks that have none of their own (%j)", (own, end) => {
+  const ended = run(own === undefined ? {} : { deadLetter: readDeadLetterPolicy(own) });
+  const paid: SettlementRules = {
+    ...rules,
+    deadLetterOf: (queue) => readDeadLetterPolicy(queue === "payments" ? { queue: "graveyard" } : undefined),
+  };
+  const settlement = planSettlement(failed, { ...ended, delivery: { ...ended.delivery, queue: "payments" } }, paid, NOW);
+  expect(settlement).toMatchObject({ end: { kind: end }, publish: end === "ack" ? [] : [{ routingKey: "graveyard" }] });
+  expect(planSettlement(failed, ended, paid, NOW)).toMatchObject({ end: { kind: "ack" } }); // another queue's
+});
+
+test("policies of queues are read from the settings, and one that is not accepted names its queue", () => {
+  const app = memoryApp({ queueDeadLetter: { payments: { queue: "graveyard" }, mail: false } });
+  expect(app.settings.queueDeadLetter?.get("payments")).toMatchObject({ queue: "graveyard" });
+  expect(app.settings.queueDeadLetter?.get("other")).toBeUndefined();
+  expect(() => memoryApp({ queueDeadLetter: { mail: { task: "x" } } }).settings).toThrow(/"mail".*needs the `queue`/);
 });

@@ -47,8 +47,8 @@ export interface SettlementRules {
   readonly codec: MessageCodec;
   /** At so many losses a message is dead-lettered. */
   readonly maxDeliveries: number;
-  /** For messages whose task is not known here. */
-  readonly deadLetter: DeadLetterPolicy;
+  /** The policy of a queue, for tasks that have none of their own and for messages whose task is not known here. */
+  deadLetterOf(queue: string): DeadLetterPolicy;
 }
 
 const ACK: LoanEnd = { kind: "ack" };
@@ -67,12 +67,12 @@ export function planSettlement(outcome: Outcome, run: EndedRun, rules: Settlemen
   const dead = planDeadLetter(outcome, run, rules, now);
   const results = planResult(outcome, run, rules, now, run.isAcked || !rules.keepsDeadLetters ? undefined : dead);
   if (dead !== undefined) {
-    const publish = told(dead, run.delivery, run.received, run.options.deadLetter, rules, now);
-    if (run.isAcked) return { delivery: undefined, results, publish };
+    const publish = told(dead, run.delivery, run.received, policyOf(run, rules), rules, now);
+    if (run.isAcked) return { delivery: undefined, queue: run.delivery.queue, results, publish };
     return { delivery: run.delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record: dead } : ACK, results, publish };
   }
   const publish = planFollowUp(outcome, run, rules, now);
-  if (run.isAcked) return { delivery: undefined, results, publish };
+  if (run.isAcked) return { delivery: undefined, queue: run.delivery.queue, results, publish };
   return { delivery: run.delivery, end: endOfLoan(outcome, run), results, publish };
 }
 
@@ -107,10 +107,15 @@ function isPoison({ delivery }: EndedRun, { maxDeliveries }: SettlementRules): b
 
 // --- dead letters --------------------------------------------------------------------------------------------------
 
+/** The task's own, else its queue's. */
+function policyOf({ options, delivery }: Pick<EndedRun, "options" | "delivery">, rules: SettlementRules): DeadLetterPolicy {
+  return options.deadLetter ?? rules.deadLetterOf(delivery.queue);
+}
+
 /** The record of a message that is to be kept, by the task's policy; undefined when it is not. */
 function planDeadLetter(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): DeadLetterRecord | undefined {
   const cause = deadCause(outcome, run, rules);
-  if (cause === undefined || !run.options.deadLetter.on.has(cause.reason)) return undefined;
+  if (cause === undefined || !policyOf(run, rules).on.has(cause.reason)) return undefined;
   const record = deadLetterRecord(cause.reason, cause.error, run.delivery, run.received, rules.worker, now);
   return cause.reason === "poison" ? { ...record, losses: run.delivery.losses + 1 } : record;
 }
@@ -125,13 +130,13 @@ function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): Dea
   const { options, isAcked } = run;
   switch (outcome.kind) {
     case "failed":
-      return failedFor(outcome.error, run, options.acksOnFailure);
+      return failedFor(outcome.error, run, options.acksOnFailure, rules);
     case "timedOut":
-      return isAcked || options.acksOnTimeout ? failedFor(new TimeLimitExceeded(outcome.limitMs / 1000), run, true) : undefined;
+      return isAcked || options.acksOnTimeout ? failedFor(new TimeLimitExceeded(outcome.limitMs / 1000), run, true, rules) : undefined;
     case "rejected":
       return outcome.requeue && !isAcked ? undefined : { reason: "rejected", error: outcome.reason };
     case "childLost":
-      if (isAcked || !options.rejectOnWorkerLost) return failedFor(outcome.error, run, true);
+      if (isAcked || !options.rejectOnWorkerLost) return failedFor(outcome.error, run, true, rules);
       return isPoison(run, rules) ? { reason: "poison", error: outcome.error } : undefined;
     case "revoked":
       return outcome.how === "expired" ? { reason: "expired", error: "it expired before it could start" } : undefined;
@@ -146,10 +151,11 @@ function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): Dea
 }
 
 /** Where failures are not acknowledged they are rejections, as in Celery, unless the policy asks for them by their own name. */
-function failedFor(error: unknown, { received, options }: EndedRun, isAcknowledged: boolean): DeadCause {
-  const { maxRetries } = options.retry;
+function failedFor(error: unknown, run: EndedRun, isAcknowledged: boolean, rules: SettlementRules): DeadCause {
+  const { received } = run;
+  const { maxRetries } = run.options.retry;
   const reason = received.retries > 0 && maxRetries !== undefined && received.retries >= maxRetries ? "retriesExhausted" : "failed";
-  return { reason: isAcknowledged || options.deadLetter.on.has(reason) ? reason : "rejected", error };
+  return { reason: isAcknowledged || policyOf(run, rules).on.has(reason) ? reason : "rejected", error };
 }
 
 /** Set on what is published to a dead-letter queue; where it is there already, nothing is published again. */
@@ -208,21 +214,26 @@ export function deadLetterRecord(
   };
 }
 
-/** For a message of which nothing can be run: its task is not known, or its body cannot be read. Stored as FAILURE. */
+/** For a message that must not run: its task is not known, its body cannot be read, or it kills what runs it. Stored as FAILURE. */
 export function planRefusal(
-  reason: "unknownTask" | "undecodable",
+  reason: "unknownTask" | "undecodable" | "poison",
   error: unknown,
   delivery: Delivery,
   received: ReceivedTask,
   rules: SettlementRules,
   now: number,
+  /** Of the task, where it is known. */
+  options?: ResolvedTaskOptions,
 ): Settlement {
   const record = deadLetterRecord(reason, error, delivery, received, rules.worker, now);
-  const keepsResult = rules.keepsResults && received.ignoreResult !== true;
-  const run = { received, children: NOTHING, expiresMs: rules.resultExpiresMs, isReadable: reason !== "undecodable" };
+  const isIgnored = received.ignoreResult ?? options?.ignoreResult ?? false;
+  const keepsResult = rules.keepsResults && (!isIgnored || options?.storeErrorsEvenIfIgnored === true);
+  const expiresMs = options === undefined ? rules.resultExpiresMs : options.resultExpiresMs;
+  const run = { received, children: NOTHING, expiresMs, isReadable: reason !== "undecodable" };
   const kept = rules.keepsDeadLetters ? { queue: delivery.queue, reason } : undefined;
   const results = keepsResult ? [write("FAILURE", undefined, error, run, rules, now, kept)] : NOTHING;
-  const publish = told(record, delivery, received, rules.deadLetter, rules, now);
+  const policy = options?.deadLetter ?? rules.deadLetterOf(delivery.queue);
+  const publish = told(record, delivery, received, policy, rules, now);
   return { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
 }
 

@@ -544,6 +544,23 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
         expect(await buryWith({ deadLetterMaxAgeMs: 20 }, "age", ["c"])).toEqual(["c"]);
       });
 
+      test("what is older than the age cap goes when it is asked for, without another letter, and only where it is asked for", async () => {
+        const capped = await stand.open({ deadLetterMaxAgeMs: 50 });
+        for (const queue of ["old", "other"]) {
+          await capped.publish(["a", "b"].map((id) => toQueue(queue, { id })));
+          const records = (await take(capped, [queue], 2)).map((delivery) => ({ delivery, at: Date.now() }));
+          for (const { delivery, at } of records)
+            await capped.settle([{ delivery, end: { kind: "deadLetter", record: { ...deadRecord(idOf(delivery)), at } } }]);
+        }
+        const lasting = await stand.open({});
+        expect(await lasting.deadLetters?.expire(["old"])).toBe(0);
+        await eventually("both have gone", async () => {
+          await capped.deadLetters?.expire(["old", "nowhere"]);
+          return (await allLetters(capped, "old", 10)).length === 0;
+        });
+        expect(await capped.depth(["old", "other"])).toMatchObject([{ dead: 0 }, { dead: 2 }]);
+      });
+
       test("two messages of one task id are both kept", async () => {
         await publish("q", "same", "same");
         for (const delivery of await take(broker, ["q"], 2))

@@ -2,6 +2,7 @@
 import type {
   DeadLetter, DeadLetterCaps, DeadLetterCounts, DeadLetterFilter, DeadLetterPage, DeadLetterPageOptions, DeadLetters, RestoreOptions,
 } from "../broker.ts"; // prettier-ignore
+import type { Clock } from "../../shared/clock.ts";
 import { matches } from "../dead-letter-filter.ts";
 import { begunAnew, priorityOf } from "../envelope-edits.ts";
 import type { MemoryStore } from "./store.ts";
@@ -38,9 +39,13 @@ export class Graveyard {
 
 export class MemoryDeadLetters implements DeadLetters {
   readonly #store: MemoryStore;
+  readonly #clock: Clock;
+  readonly #caps: DeadLetterCaps;
 
-  constructor(store: MemoryStore) {
+  constructor(store: MemoryStore, clock: Clock, caps: DeadLetterCaps) {
     this.#store = store;
+    this.#clock = clock;
+    this.#caps = caps;
   }
 
   /** The cursor is the number of the last entry of the page before. */
@@ -75,6 +80,15 @@ export class MemoryDeadLetters implements DeadLetters {
     const found = this.#find(queue, id);
     if (found !== undefined) this.#store.dead(queue).delete(found[0]);
     return found !== undefined;
+  }
+
+  async expire(queues: readonly string[]): Promise<number> {
+    const before = this.#clock.now() - this.#caps.maxAgeMs;
+    return queues.reduce((sum, queue) => {
+      const old = this.#matching(queue, { before });
+      for (const [number] of old) this.#store.dead(queue).delete(number);
+      return sum + old.length;
+    }, 0);
   }
 
   async purge(queue: string, filter?: DeadLetterFilter): Promise<number> {

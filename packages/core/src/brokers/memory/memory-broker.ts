@@ -72,7 +72,7 @@ export class MemoryBroker implements Broker {
       reply: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),
     };
     this.revocations = new MemoryRevocations(store, clock, revocationCaps(spec));
-    this.deadLetters = new MemoryDeadLetters(store);
+    this.deadLetters = new MemoryDeadLetters(store, clock, this.#caps);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {

@@ -11,14 +11,18 @@ import type {
 } from "../broker.ts"; // prettier-ignore
 import { begunAnew } from "../envelope-edits.ts";
 import type { RedisContext } from "./context.ts";
+import { splitEntry } from "./delivery.ts";
 import { asking } from "./failures.ts";
 import { withLosses } from "./losses.ts";
 
 const restoreScript = loadScript("restore-dead");
 const scanScript = loadScript("scan-dead");
+const expireScript = loadScript("expire-dead");
 
 /** Letters that one script looks at: a few milliseconds of Redis's time. */
 const SCAN = 2000;
+/** A millisecond or two; more go next time. */
+const EXPIRED_AT_ONCE = 500;
 
 export class RedisDeadLetters implements DeadLetters {
   readonly #context: RedisContext;
@@ -64,6 +68,21 @@ export class RedisDeadLetters implements DeadLetters {
   async remove(queue: string, id: string): Promise<boolean> {
     const found = await this.#read(queue, id);
     return found !== undefined && (await this.#take(queue, id, found.head));
+  }
+
+  async expire(queues: readonly string[]): Promise<number> {
+    const { shard, deadLetterCaps } = this.#context;
+    const { maxAgeMs } = deadLetterCaps;
+    if (maxAgeMs === Infinity) return 0;
+    const counts = await asking(this.#context, (connection) =>
+      Promise.all(
+        queues.map(async (queue) => {
+          const keys = [deadKey(shard, queue), deadIndexKey(shard, queue)];
+          return asNumber(await connection.script(expireScript, keys, [Math.ceil(maxAgeMs), EXPIRED_AT_ONCE]));
+        }),
+      ),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   async purge(queue: string, filter?: DeadLetterFilter): Promise<number> {
@@ -137,9 +156,7 @@ function readLetter(
   stored: Buffer,
 ): { readonly letter: DeadLetter; readonly head: Buffer; readonly list: string } {
   const end = stored.indexOf(0x0a);
-  const listEnd = stored.indexOf(0x0a, end + 1);
-  const list = stored.toString("utf8", end + 1, listEnd);
-  const raw = stored.subarray(listEnd + 1);
+  const { list, raw } = splitEntry(stored.subarray(end + 1));
   const told = JSON.parse(stored.toString("utf8", 0, end)) as DeadLetterRecord; // only settle.lua and take-back.lua write here, from such a record
   return { letter: { ...told, task: told.task, id, queue, raw }, head: stored.subarray(0, stored.length - raw.length), list };
 }

@@ -1,6 +1,6 @@
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type {
-  DeadLetter, DeadLetterCounts, DeadLetterFilter, DeadLetterPage, DeadLetterPageOptions, DeadLetterReason, DeadLetters, RestoreOptions,
+  DeadLetter, DeadLetterCaps, DeadLetterCounts, DeadLetterFilter, DeadLetterPage, DeadLetterPageOptions, DeadLetterReason, DeadLetters, RestoreOptions,
 } from "../broker.ts"; // prettier-ignore
 import { begunAnew, type Envelope } from "../envelope-edits.ts";
 import { MessageRows, type MessageRow } from "./message-rows.ts";
@@ -14,6 +14,7 @@ interface DeadRow extends Omit<DeadLetter, "task" | "queue" | "raw" | "stack"> {
 
 /** Letters that one transaction looks at: a few milliseconds. */
 const PORTION = 2000;
+const EXPIRED_AT_ONCE = 500;
 
 type Bounds = readonly (string | number | null)[];
 
@@ -21,8 +22,10 @@ export class SqliteDeadLetters implements DeadLetters {
   readonly #file: SqliteFile;
   readonly #messages: MessageRows;
   readonly #timing: { readonly timeoutMs: number };
+  readonly #caps: DeadLetterCaps;
 
-  constructor(file: SqliteFile, timing: { readonly timeoutMs: number }) {
+  constructor(file: SqliteFile, timing: { readonly timeoutMs: number }, caps: DeadLetterCaps) {
+    this.#caps = caps;
     this.#file = file;
     this.#messages = new MessageRows(file);
     this.#timing = timing;
@@ -83,6 +86,28 @@ export class SqliteDeadLetters implements DeadLetters {
     return await this.#file.write(() => {
       const number = this.#messages.known(queue);
       return number !== undefined && this.#messages.exhume(number, id, ({ message }) => this.#messages.drop(message));
+    }, this.#timing);
+  }
+
+  async expire(queues: readonly string[]): Promise<number> {
+    const { maxAgeMs } = this.#caps;
+    if (maxAgeMs === Infinity) return 0;
+    const before = this.#file.clock.now() - maxAgeMs;
+    const oldOnes = (): readonly number[] =>
+      queues.flatMap((queue) => {
+        const number = this.#messages.known(queue);
+        const oldest = number === undefined ? undefined : (this.#file.sql("dead.oldest").get(number) as { at: number } | undefined);
+        return number !== undefined && oldest !== undefined && oldest.at < before ? [number] : [];
+      });
+    if ((await this.#file.read(oldOnes, this.#timing)).length === 0) return 0; // asked often, and seldom so
+    return await this.#file.write(() => {
+      let count = 0;
+      for (const number of oldOnes()) {
+        const rows = this.#file.sql("dead.expire").all(number, before, EXPIRED_AT_ONCE) as { message: number }[];
+        for (const { message } of rows) this.#messages.drop(message);
+        count += rows.length;
+      }
+      return count;
     }, this.#timing);
   }
 

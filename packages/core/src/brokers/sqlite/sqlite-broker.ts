@@ -71,8 +71,8 @@ export class SqliteBroker implements Broker {
     this.leases = new SqliteLeases({ file: lease.file, timeoutMs, deadLetterCaps: this.#caps });
     this.delayed = new Parking(lease.file, spec);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
-    this.deadLetters = new SqliteDeadLetters(lease.file, spec);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
+    this.deadLetters = new SqliteDeadLetters(lease.file, spec, this.#caps);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {

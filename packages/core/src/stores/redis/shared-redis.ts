@@ -1,17 +1,17 @@
 /** What a result backend tells a broker on the same server, so that results can be stored in the step that ends a loan. */
-import { type RedisTarget, sameTarget } from "./target.ts";
+import { type RedisAddress, sameServer } from "./address.ts";
 
 export class SharedRedis {
-  readonly #target: RedisTarget;
+  readonly #address: RedisAddress;
   readonly #keyOf: (taskId: string) => string;
 
-  constructor(target: RedisTarget, keyOf: (taskId: string) => string) {
-    this.#target = target;
+  constructor(address: RedisAddress, keyOf: (taskId: string) => string) {
+    this.#address = address;
     this.#keyOf = keyOf;
   }
 
   get db(): number {
-    return this.#target.db;
+    return this.#address.db;
   }
 
   /** Key and channel of a task's result. */
@@ -19,7 +19,7 @@ export class SharedRedis {
     return this.#keyOf(taskId);
   }
 
-  isOn(target: RedisTarget): boolean {
-    return sameTarget(this.#target, target);
+  isOn(address: RedisAddress): boolean {
+    return sameServer(this.#address, address);
   }
 }

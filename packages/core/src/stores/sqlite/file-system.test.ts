@@ -1,5 +1,8 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { networkName, typeOfMount } from "./file-system.ts";
+import { canonicalPath, networkName, typeOfMount } from "./file-system.ts";
 
 const never = (): string | undefined => {
   throw new Error("the mount table was read");
@@ -38,4 +41,15 @@ test("the mount of a path is the longest that holds it", () => {
   expect(typeOfMount(mounts, "/home/ann/far away/x.db")).toBe("fuse.sshfs");
   expect(typeOfMount(mounts, "/home/ann/x.db")).toBe("btrfs");
   expect(typeOfMount(mounts, "/var/x.db")).toBe("ext4");
+});
+
+test("the folder of the embedded broker keeps itself out of Git when it is made, and only then; other folders get nothing", () => {
+  const root = mkdtempSync(join(tmpdir(), "lovage-git-"));
+  canonicalPath(join(root, ".lovage", "lovage.db"));
+  expect(readFileSync(join(root, ".lovage", ".gitignore"), "utf8")).toBe("*\n");
+  unlinkSync(join(root, ".lovage", ".gitignore"));
+  canonicalPath(join(root, ".lovage", "lovage.db"));
+  canonicalPath(join(root, "data", "x.db"));
+  expect([readdirSync(join(root, ".lovage")), readdirSync(join(root, "data"))]).toEqual([[], []]);
+  rmSync(root, { recursive: true });
 });

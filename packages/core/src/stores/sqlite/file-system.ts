@@ -2,7 +2,7 @@
  * What must be true of the place before a database is opened there: the directory exists, the file is the user's alone,
  * and the file system is a local one. SQLite's WAL needs memory that all its processes share, which no network has.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, realpathSync, statfsSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
 import { SqliteFileError } from "./errors.ts";
 
@@ -22,16 +22,27 @@ const NETWORK: Readonly<Record<number, string>> = {
   0x786f4256: "a VirtualBox shared folder",
 };
 const FUSE = 0x65735546;
+const EMBEDDED = ".lovage";
 /** File systems in user space that are known to keep their files on this machine. */
 const LOCAL_FUSE = /^(fuseblk|fuse\.(fuse-overlayfs|overlayfs|gocryptfs|encfs|cryfs|bindfs|mergerfs|ntfs-3g|ext2fs|lxcfs))$/;
 
 /** The same file by one name, whatever links lead to its directory, which is made when missing. */
 export function canonicalPath(path: string): string {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    if (mkdirSync(dirname(path), { recursive: true, mode: 0o700 }) !== undefined) keepOutOfGit(dirname(path));
     return join(realpathSync(dirname(path)), basename(path));
   } catch (error) {
     throw new SqliteFileError(path, `has no usable directory: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The directory of the embedded broker, `.lovage`, is made with a file that keeps it out of Git; it is a working copy's own. */
+function keepOutOfGit(directory: string): void {
+  if (basename(directory) !== EMBEDDED) return;
+  try {
+    writeFileSync(join(directory, ".gitignore"), "*\n", { flag: "wx" });
+  } catch {
+    // It is there, or cannot be: nothing depends on it.
   }
 }
 

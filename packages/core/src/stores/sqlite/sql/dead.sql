@@ -10,6 +10,10 @@ SELECT count, bytes FROM dead_totals WHERE queue = ?1
 -- name: oldest
 SELECT number, message, at FROM dead WHERE queue = ?1 ORDER BY number LIMIT 1
 
+-- Of the ?3 oldest those from before ?2.
+-- name: expire
+DELETE FROM dead WHERE at < ?2 AND number IN (SELECT number FROM dead WHERE queue = ?1 ORDER BY number LIMIT ?3) RETURNING message
+
 -- name: remove
 DELETE FROM dead WHERE number = ?1
 
