@@ -11,14 +11,17 @@ export interface Storm {
   readonly broker: string;
   readonly backend?: string;
   readonly workers: number;
+  /** One a second, on a machine that can start a process in that time. */
   readonly kills: number;
   readonly concurrency: number;
   readonly taskMs: number;
+  readonly leaseMs: number;
 }
 
 const KILL_EVERY_MS = 1000;
-const LEASE_S = 1;
-const CHUNK = 500;
+const CHUNK = 100;
+/** Enough for all slots for so long, so that the killed ones have something to do. */
+const BACKLOG_MS = 1000;
 
 export interface StormReport {
   readonly executed: number;
@@ -29,41 +32,45 @@ export interface StormReport {
 }
 
 export async function killStorm(storm: Storm): Promise<StormReport> {
-  const { broker, backend, workers: count, kills, concurrency, taskMs } = storm;
-  const settings = { leaseTime: LEASE_S, maxDeliveries: 1000 }; // the storm is not the tasks' fault
+  const { broker, backend, workers: count, kills, concurrency, taskMs, leaseMs } = storm;
+  const settings = { leaseTime: leaseMs / 1000, maxDeliveries: 1000 }; // the storm is not the tasks' fault
   await using workers = new RecordingWorkers({ broker, concurrency, settings, ...(backend === undefined ? {} : { backend }) });
   await using app = new Lovage("storm", { brokerUrl: broker, resultBackend: "disabled://", env: false, configFile: false, ...settings });
   for (let i = 0; i < count; i++) await workers.start();
 
-  // As much as all workers together could do until the last kill: their slots are busy all the time.
-  const total = Math.ceil((kills * KILL_EVERY_MS * count * concurrency) / taskMs);
+  const backlog = Math.ceil((BACKLOG_MS * count * concurrency) / taskMs);
+  const queues = await app.broker();
+  let isOver = false;
   let published = 0;
   const publishing = (async () => {
-    while (published < total) {
-      const size = Math.min(CHUNK, total - published);
-      await app.publishMany(Array.from({ length: size }, (_, i) => ({ name: "test.recordBoth", args: [published + i, taskMs] })));
-      published += size;
-      await wait((kills * KILL_EVERY_MS * size) / total / 2); // faster than they are executed
+    while (!isOver) {
+      const [queue] = await queues.depth(["celery"]);
+      if ((queue?.ready ?? 0) < backlog) {
+        await app.publishMany(Array.from({ length: CHUNK }, (_, i) => ({ name: "test.recordBoth", args: [published + i, taskMs] })));
+        published += CHUNK;
+      } else await wait(20);
     }
   })();
   for (let kill = 0; kill < kills; kill++) {
-    await wait(KILL_EVERY_MS);
-    const victim = workers.alive[kill % workers.alive.length];
-    await victim?.end("SIGKILL");
+    const next = performance.now() + KILL_EVERY_MS;
+    await workers.alive[kill % workers.alive.length]?.end("SIGKILL");
     await workers.start();
+    await wait(Math.max(0, next - performance.now()));
   }
+  await Promise.all(workers.alive.map((worker) => worker.end("SIGTERM"))); // while there is work
+  isOver = true;
   await publishing;
-  await workers.executed(2 * total, 60_000); // begun and ended
-  for (const worker of workers.alive) await worker.end("SIGTERM");
+  for (let i = 0; i < count; i++) await workers.start();
+  await workers.executed(2 * published, leaseMs * 2 + 60_000); // begun and ended
+  await Promise.all(workers.alive.map((worker) => worker.end("SIGTERM")));
 
   const lines = workers.lines();
   const executed = new Set(lines.filter((line) => !line.startsWith("began")));
   const begun = lines.filter((line) => line.startsWith("began"));
   const report = { executed: executed.size, repeated: begun.length - new Set(begun).size, allowed: kills * 2 * concurrency };
-  expect(report.executed).toBe(total);
+  expect(report.executed).toBe(published);
   expect(report.repeated).toBeGreaterThan(0); // or the killed ones had nothing to do
   expect(report.repeated).toBeLessThanOrEqual(report.allowed);
-  const queues = await (await app.broker()).depth(["celery"]);
-  expect(queues).toMatchObject([{ ready: 0, parked: 0, dead: 0 }]);
+  expect(await queues.depth(["celery"])).toMatchObject([{ ready: 0, parked: 0, dead: 0 }]);
   return report;
 }

@@ -15,7 +15,7 @@ test(
   { timeout: KILLS * 3000 + 120_000 },
   async ({ annotate }) => {
     const file = `sqlite://${join(directory, "queue.db")}`;
-    const report = await killStorm({ broker: file, backend: file, workers: 2, kills: KILLS, concurrency: 10, taskMs: 20 });
+    const report = await killStorm({ broker: file, backend: file, workers: 2, kills: KILLS, concurrency: 10, taskMs: 20, leaseMs: 1000 });
     await annotate(`${report.executed} executed, ${report.repeated} repeated, ${report.allowed} allowed`);
   },
 );

@@ -1,7 +1,7 @@
 /** Starts and ends worker processes that write down what they execute, and reads what they wrote. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -73,8 +73,10 @@ export class RecordingWorkers implements AsyncDisposable {
   /** Resolves when so many different tasks were executed; rejects, saying which are missing, when that takes too long. */
   async executed(count: number, withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs;
+    const record = new RecordReader(this.#file);
+    const seen = new Set<string>();
     for (;;) {
-      const seen = new Set(this.lines());
+      for (const line of record.next()) seen.add(line);
       if (seen.size >= count) return;
       if (performance.now() > deadline) throw new Error(`${seen.size} of ${count} tasks were executed\n${this.log.slice(-20).join("\n")}`);
       await wait(50);
@@ -89,6 +91,35 @@ export class RecordingWorkers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.alive.map((worker) => worker.end("SIGKILL")));
     rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Reads what was written since it read last: a long run's record is too large to be read anew each time. */
+class RecordReader {
+  readonly #file: string;
+  #offset = 0;
+  #rest = "";
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  next(): string[] {
+    const fd = openSync(this.#file, "a+");
+    try {
+      const part = Buffer.alloc(1 << 20);
+      const lines: string[] = [];
+      for (let size = 1; size > 0;) {
+        size = readSync(fd, part, 0, part.length, this.#offset);
+        this.#offset += size;
+        const found = (this.#rest + part.toString("latin1", 0, size)).split("\n");
+        this.#rest = found.pop() as string;
+        lines.push(...found);
+      }
+      return lines;
+    } finally {
+      closeSync(fd);
+    }
   }
 }
 
