@@ -2,6 +2,8 @@
  * What a task asks for by throwing. The worker turns each into an outcome at once; nothing else may catch them.
  * Recognised by a brand and not by class: a task's module may have been loaded beside a second copy of this one.
  */
+import { delaySeconds } from "../shared/duration.ts";
+
 const BRAND = Symbol.for("lovage.taskSignal");
 
 export type TaskSignalKind = "retry" | "snooze" | "ignore" | "reject";
@@ -17,7 +19,7 @@ export class Retry extends TaskSignalBase {
   readonly plan: RetryPlan;
 
   constructor(plan: RetryPlan) {
-    super(`Retry in ${Math.round(plan.delayMs / 1000)}s`, { cause: plan.error });
+    super(`Retry in ${delaySeconds(plan.delayMs)}s`, { cause: plan.error });
     this.name = "Retry";
     this.plan = plan;
   }

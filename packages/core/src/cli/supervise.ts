@@ -3,16 +3,17 @@ import { fork, type ChildProcess } from "node:child_process";
 import { locateApp } from "../app/app-files.ts";
 import { systemClock, systemRandom } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
-import { Supervisor } from "../worker/supervisor.ts";
+import { type SupervisedStatus, Supervisor } from "../worker/supervisor.ts";
 import { EXIT, isPermanent, type ExitCode } from "./exit-codes.ts";
+import { warnOfZombies } from "./first-process.ts";
 import { LineWriter, makeLogger } from "./log.ts";
 import type { Output } from "./output.ts";
-import { onStopSignals, type StopHow } from "./signals.ts";
+import { onSignals, readRemap, type SignalAsk } from "./signals.ts";
+import { Systemd } from "./systemd.ts";
+import { SystemdFollower } from "./systemd-follower.ts";
 import { watchSources } from "./watch.ts";
 import { encodePlan, INDEX_VARIABLE, PLAN_VARIABLE, type WorkerPlan } from "./worker-plan.ts";
 
-/** A cold stop takes about two seconds. A process that is still there by then runs a task that never lets go of it. */
-const COLD_DEADLINE_MS = 10_000;
 /** In development nobody wants to wait for what runs. */
 const WATCH_GRACE_MS = 2000;
 
@@ -20,9 +21,18 @@ const WORKER_FILE = new URL(`./worker-process${import.meta.url.endsWith(".ts") ?
 
 export async function superviseWorkers(plan: WorkerPlan, output: Output): Promise<ExitCode> {
   process.title = "lovage supervisor"; // also takes the arguments, a broker's password maybe among them, out of `ps`
-  const running = new RunningWorkers(plan, await supervisorLog(plan, output));
-  onStopSignals(systemClock, (how, signal) => running.stop(how, signal));
-  return running.ended;
+  const termMeans = readRemap(process.env);
+  const logger = await supervisorLog(plan, output);
+  const systemd = Systemd.from({ env: process.env, pid: process.pid, clock: systemClock, logger });
+  if (process.pid === 1) warnOfZombies(systemClock, logger);
+  const running = new RunningWorkers(plan, logger);
+  onSignals(systemClock, termMeans, (ask, signal) => running.pass(ask, signal));
+  const follower = systemd && new SystemdFollower({ systemd, status: () => running.status(), clock: systemClock, logger });
+  running.onChange = () => follower?.look();
+  const code = await running.ended;
+  follower?.end();
+  await systemd?.end();
+  return code;
 }
 
 /** Starts everything anew when a source file changes; a change that does not load is waited out. Ends at a signal. */
@@ -33,10 +43,11 @@ export async function superviseAndWatch(plan: WorkerPlan, appFile: string, outpu
   let running: RunningWorkers | undefined;
   const ending = new AbortController();
   let wake = (): void => {};
-  onStopSignals(systemClock, (how, signal) => {
+  onSignals(systemClock, readRemap(process.env), (ask, signal) => {
+    running?.pass(ask, signal);
+    if (ask === "quiet" || ask === "resume") return;
     ending.abort();
     wake();
-    running?.stop(how, signal);
   });
   let changed: readonly string[] = [];
   const watching = await watchSources(root, {
@@ -59,8 +70,8 @@ export async function superviseAndWatch(plan: WorkerPlan, appFile: string, outpu
         await change;
         if (ending.signal.aborted) return EXIT.ok;
       } else {
-        running.stop("warm", "SIGTERM");
-        const late = systemClock.timer(WATCH_GRACE_MS, () => running?.stop("cold", "SIGQUIT"));
+        running.pass("warm", "SIGTERM");
+        const late = systemClock.timer(WATCH_GRACE_MS, () => running?.pass("soft", "SIGQUIT"));
         await running.ended;
         late.cancel();
       }
@@ -75,28 +86,30 @@ export async function superviseAndWatch(plan: WorkerPlan, appFile: string, outpu
 /** One set of worker processes, from their start until the last one is gone. */
 class RunningWorkers {
   readonly ended: Promise<ExitCode>;
+  onChange: () => void = () => undefined;
   readonly #supervisor: Supervisor;
-  readonly #children = new Set<ChildProcess>();
-  readonly #logger: Logger;
   #isFirst = true;
   #permanent: ExitCode | undefined;
 
   constructor(plan: WorkerPlan, logger: Logger) {
-    this.#logger = logger;
     this.#supervisor = new Supervisor({
       processes: plan.processes,
-      spawn: (index) => this.#spawn(plan, index),
+      spawn: (index, { quiet }) => this.#spawn({ ...plan, quiet }, index),
       clock: systemClock,
       random: systemRandom,
       logger,
+      onChange: () => this.onChange(),
     });
     this.ended = this.#supervisor.finished.then((code) => this.#permanent ?? (code === 0 ? EXIT.ok : EXIT.failure));
     this.#supervisor.start();
   }
 
-  stop(how: StopHow, signal: NodeJS.Signals): void {
-    this.#supervisor.signal(how === "cold" ? "SIGQUIT" : signal);
-    if (how === "cold") systemClock.timer(COLD_DEADLINE_MS, () => this.#kill(), { background: true });
+  pass(ask: SignalAsk, signal: NodeJS.Signals): void {
+    this.#supervisor.pass(ask, signal);
+  }
+
+  status(): SupervisedStatus {
+    return this.#supervisor.status();
   }
 
   #spawn(plan: WorkerPlan, index: number): ChildProcess {
@@ -106,24 +119,12 @@ class RunningWorkers {
     const child = fork(WORKER_FILE, [], { env });
     // On Windows a signal ends a process at once; losing its parent is what it stops warm at.
     if (process.platform === "win32") child.kill = () => (child.disconnect(), true);
-    this.#children.add(child);
     child.once("exit", (code) => {
-      this.#children.delete(child);
       if (code === null || !isPermanent(code)) return;
       this.#permanent = code as ExitCode; // the child is one of ours and exits with our codes
-      this.#supervisor.signal("SIGTERM"); // it would fail the same way again, and so would the others
+      this.#supervisor.pass("warm", "SIGTERM"); // it would fail the same way again, and so would the others
     });
     return child;
-  }
-
-  #kill(): void {
-    for (const child of this.#children) {
-      this.#logger.warn(
-        { pid: child.pid },
-        "a worker process did not stop: a task keeps its event loop busy. It is killed; its messages run again once its lease is over",
-      );
-      child.kill("SIGKILL");
-    }
   }
 }
 

@@ -15,6 +15,8 @@ export interface WorkerPlan {
   readonly autoscale: { readonly max: number; readonly min: number } | undefined;
   readonly purge: boolean;
   readonly processes: number;
+  /** Starts without taking anything, because the others have been told not to. */
+  readonly quiet: boolean;
   readonly log: { readonly format: LogFormat; readonly level: LogLevelName; readonly file: string | undefined; readonly color: boolean };
 }
 

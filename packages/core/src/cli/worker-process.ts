@@ -7,14 +7,15 @@ import type { Lovage } from "../app/app.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Worker } from "../worker/worker.ts";
-import { reportToSupervisor } from "../worker/supervisor.ts";
+import type { StopHow } from "../worker/life.ts";
+import { SupervisorLink } from "../worker/supervisor-link.ts";
 import { resolveAppArgument } from "./app-argument.ts";
 import { errorLines, reportError } from "./error-report.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { LineWriter, makeLogger, openLogFile } from "./log.ts";
 import { openApp } from "./open-app.ts";
 import { wantsColor } from "./output.ts";
-import { onStopSignals, type StopHow } from "./signals.ts";
+import { onSignals, readRemap } from "./signals.ts";
 import { lovageVersion } from "./version.ts";
 import { processName, processTitle, takePlan, type WorkerPlan } from "./worker-plan.ts";
 
@@ -39,7 +40,8 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
     const stop = stopWhenToldTo(logger, title);
     app = await openApp(how.globals, logger);
     const { Worker } = await import("../worker/worker.ts");
-    const worker = new Worker(app, workerOptions(how, index));
+    let link: SupervisorLink | undefined;
+    const worker = new Worker(app, { ...workerOptions(how, index), onState: () => link?.tell() });
     process.title = `lovage worker ${worker.name}`;
     stop.attach(worker);
     stopOnUncaughtErrors(worker, logger);
@@ -47,9 +49,10 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
       // Connected, and the tasks are known; nothing has been taken yet.
       app.onWorkerStart(() => process.stdout.write(`\n${worker.banner(lovageVersion()).join("\n")}\n\n`));
     }
+    link = linkToSupervisor(app, worker, () => stop.now("warm"));
     await worker.start();
-    reportToSupervisor(process, () => stop.now("warm"));
     await worker.finished;
+    await link.end();
     return EXIT.ok;
   } catch (error) {
     lines.flush();
@@ -67,6 +70,7 @@ function workerOptions(how: WorkerPlan, index: number): ConstructorParameters<ty
   const name = processName(how.name, index, how.processes);
   const target = how.globals.app === undefined ? undefined : resolveAppArgument(how.globals.app, process.cwd());
   return {
+    quiet: how.quiet,
     ...(target === undefined ? {} : { appModule: target.file }),
     ...(target?.exportName === undefined ? {} : { appExport: target.exportName }),
     ...(how.autoscale === undefined ? {} : { autoscale: how.autoscale }),
@@ -84,26 +88,40 @@ function openSink({ log, processes }: WorkerPlan, index: number): (text: string)
   return (text) => file.write(text);
 }
 
+function linkToSupervisor(app: Lovage, worker: Worker, orphaned: () => void): SupervisorLink {
+  const { shutdownGraceMs: graceMs, workerSoftShutdownTimeoutMs: softMs } = app.settings;
+  const report = (): ReturnType<ConstructorParameters<typeof SupervisorLink>[0]["report"]> => {
+    const { state, consuming, running } = worker.status();
+    return { state, isConsuming: consuming, running, limits: { graceMs, softMs } };
+  };
+  return new SupervisorLink({ parent: process, clock: systemClock, report, orphaned });
+}
+
 /** Signals that come before the worker is made stop it as soon as it is there. */
 function stopWhenToldTo(logger: Logger, title: string): { attach(worker: Worker): void; now(how: StopHow): void } {
   let worker: Worker | undefined;
   let asked: StopHow | undefined;
+  let isQuiet: boolean | undefined;
   const stop = (how: StopHow): void => {
     asked = how;
     void worker?.stop(how);
   };
-  onStopSignals(systemClock, (how, signal) => {
-    const word = how === "warm" ? "Warm" : "Cold";
-    logger.info(
-      { signal },
-      `worker: ${word} shutdown (${title}), ${signal} received${how === "warm" ? "; once more ends the tasks that run" : ""}`,
-    );
-    stop(how);
+  onSignals(systemClock, readRemap(process.env), (ask, signal) => {
+    if (ask === "quiet" || ask === "resume") {
+      isQuiet = ask === "quiet";
+      logger.info({ signal }, `worker: ${isQuiet ? "Quiet" : "Resume"} (${title}), ${signal} received`);
+      return void (isQuiet ? worker?.quiet() : worker?.resume());
+    }
+    stop(ask);
+    const state = worker?.status().state ?? ask;
+    const more = state === "cold" ? "" : "; once more ends the tasks that run";
+    logger.info({ signal }, `worker: ${state.charAt(0).toUpperCase()}${state.slice(1)} shutdown (${title}), ${signal} received${more}`);
   });
   return {
     now: stop,
     attach(made) {
       worker = made;
+      if (isQuiet !== undefined) void (isQuiet ? made.quiet() : made.resume());
       if (asked) void made.stop(asked);
     },
   };

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { formatDuration, parseDuration } from "./duration.ts";
+import { delaySeconds, formatDuration, parseDuration } from "./duration.ts";
 
 test.each([
   [5, 5000],
@@ -30,4 +30,8 @@ test("a formatted duration means the same", () => {
       expect(parseDuration(formatDuration(ms))).toBeCloseTo(ms, 3);
     }),
   );
+});
+
+test("a delay is written in seconds, to the millisecond where that matters", () => {
+  expect([50, 0, 999.6, 1234.5, 9999, 61_400].map(delaySeconds)).toEqual([0.05, 0, 1, 1.235, 9.999, 61]);
 });

@@ -28,3 +28,8 @@ export function formatDuration(ms: number): string {
   }
   return ms === 0 ? "0s" : ms > 1000 ? `${ms / 1000}s` : `${ms}ms`;
 }
+
+/** For people, as Celery writes delays: whole seconds, and short ones to the millisecond. */
+export function delaySeconds(ms: number): number {
+  return ms < 10_000 ? Math.round(ms) / 1000 : Math.round(ms / 1000);
+}

@@ -127,3 +127,36 @@ test("after it started over, what the broker lent before is not taken for this w
   await run;
   expect(clock.pendingTimers).toBe(0);
 });
+
+test("while it is paused nothing is asked for, and what arrives late is given back", async () => {
+  const late = { loan: "late" } as unknown as Delivery;
+  let answer: (() => void) | undefined;
+  const { clock, consumer, batches, stale, sessionsBegun } = consumerOf([
+    async function* ({ events }) {
+      events?.connected?.();
+      await new Promise<void>((resolve) => (answer = resolve));
+      yield [late];
+    },
+  ]);
+  const stop = new AbortController();
+  const run = consumer.run(stop.signal);
+  await consumer.whenConsuming();
+  const paused = consumer.pause();
+  let isPaused = false;
+  void paused.then(() => (isPaused = true));
+  await clock.advance(0);
+  expect(isPaused).toBe(false); // the broker's consumer has not ended yet
+  answer?.();
+  await paused;
+  expect({ batches, stale }).toEqual({ batches: [], stale: [[late]] });
+  await clock.advance(60_000);
+  expect(sessionsBegun()).toBe(1);
+  expect(consumer.isConsuming).toBe(false);
+  consumer.resume();
+  await consumer.whenConsuming();
+  expect(sessionsBegun()).toBe(2);
+  await consumer.pause();
+  stop.abort();
+  await run;
+  expect(clock.pendingTimers).toBe(0);
+});

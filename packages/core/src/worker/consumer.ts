@@ -4,6 +4,7 @@
  * word that it is connected.
  *
  * States: connecting -> consuming -> (no answer seen for a while, or an error) -> connecting -> ...
+ * Any of them <-> paused: the broker's consumer has ended, and has given back what it had not yielded.
  */
 import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
@@ -38,6 +39,7 @@ export class Consumer {
   #restarts = 0;
   #session = new AbortController();
   #whenConsuming: (() => void)[] = [];
+  #pause: Pause | undefined;
 
   constructor(setup: ConsumerSetup) {
     this.#setup = setup;
@@ -49,9 +51,25 @@ export class Consumer {
     return this.#setup.clock.monotonic() - this.#lastAnswerAt < STALE_MS;
   }
 
+  /** Resolves when it consumes, or is paused. */
   whenConsuming(): Promise<void> {
-    if (this.isConsuming) return Promise.resolve();
+    if (this.isConsuming || this.#pause) return Promise.resolve();
     return new Promise((resolve) => this.#whenConsuming.push(resolve));
+  }
+
+  /** Resolves when nothing arrives any more; what had been lent and was not yielded is given back. `run` goes on. */
+  pause(): Promise<void> {
+    if (this.#pause === undefined) {
+      this.#pause = new Pause();
+      this.#session.abort(new Error("consuming pauses"));
+      this.#tellWaiters();
+    }
+    return this.#pause.reached;
+  }
+
+  resume(): void {
+    this.#pause?.end();
+    this.#pause = undefined;
   }
 
   /** Everything that arrives from now on was lent from now on: what was on its way is given back. */
@@ -63,6 +81,10 @@ export class Consumer {
   async run(signal: AbortSignal): Promise<void> {
     const { broker, queues, owner, credit, clock, random, logger, maxRestarts } = this.#setup;
     while (!signal.aborted) {
+      if (this.#pause) {
+        await this.#beQuiet(this.#pause, signal);
+        continue;
+      }
       const session = (this.#session = new AbortController());
       const until = AbortSignal.any([signal, session.signal]);
       try {
@@ -73,7 +95,7 @@ export class Consumer {
         }
         if (!until.aborted) throw new Error("the broker's consumer ended by itself");
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         if (session.signal.aborted) continue;
         this.#isConnected = false;
         if (maxRestarts !== null && this.#restarts >= maxRestarts) throw error;
@@ -82,9 +104,20 @@ export class Consumer {
           { err: error, delayMs },
           `consuming from ${broker.location} failed; it is tried again in ${Math.round(delayMs)} ms: ${errorText(error)}`,
         );
-        await sleep(clock, delayMs, signal).catch(() => undefined);
+        await sleep(clock, delayMs, until).catch(() => undefined);
       }
     }
+    this.#pause?.reach();
+  }
+
+  async #beQuiet(pause: Pause, signal: AbortSignal): Promise<void> {
+    this.#isConnected = false;
+    this.#lastAnswerAt = undefined; // after the pause only a new answer is believed
+    pause.reach();
+    const end = (): void => pause.end();
+    signal.addEventListener("abort", end, { once: true });
+    await pause.ended;
+    signal.removeEventListener("abort", end);
   }
 
   readonly #events: Required<ConsumerEvents> = {
@@ -103,6 +136,17 @@ export class Consumer {
     this.#isConnected = true;
     this.#lastAnswerAt = clock.monotonic();
     this.#restarts = 0;
+    if (this.#whenConsuming.length > 0) this.#tellWaiters();
+  }
+
+  #tellWaiters(): void {
     for (const resolve of this.#whenConsuming.splice(0)) resolve();
   }
+}
+
+class Pause {
+  reach!: () => void;
+  end!: () => void;
+  readonly reached = new Promise<void>((resolve) => (this.reach = resolve));
+  readonly ended = new Promise<void>((resolve) => (this.end = resolve));
 }

@@ -225,6 +225,25 @@ export class Engine {
     if (terminate) this.#dispatcher.terminate(taskId);
   }
 
+  /** Takes nothing until `resumeTaking`, and gives back what has not started. Resolves when nothing arrives any more. */
+  async pauseTaking(): Promise<void> {
+    const paused = this.#consumer.pause();
+    this.#giveBackWaiting();
+    await paused;
+    if (!this.#stopTaking.signal.aborted) this.#giveBackWaiting(); // a batch that was on its way
+  }
+
+  #giveBackWaiting(): void {
+    this.#intake.stop();
+    this.#dispatcher.putBackWaiting();
+  }
+
+  /** Resolves when it consumes again, or is paused again. */
+  resumeTaking(): Promise<void> {
+    this.#consumer.resume();
+    return this.#consumer.whenConsuming();
+  }
+
   /** Takes no more messages, and gives back those that have not started. */
   stopTaking(): void {
     this.#credit.close();

@@ -5,6 +5,7 @@
 import { matchesError } from "../app/retry-plan.ts";
 import { toWireException } from "../protocol/exception.ts";
 import { pythonRepr } from "../protocol/python-repr.ts";
+import { delaySeconds } from "../shared/duration.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger, LogLevel } from "../shared/log.ts";
 import type { Refusal, TaskObserver } from "./observer.ts";
@@ -87,7 +88,7 @@ export class TaskLog implements TaskObserver {
 
   #logRetry(request: Request, delayMs: number, error: unknown): void {
     const cause = error === undefined ? "" : `: ${exceptionRepr(error)}`;
-    this.#logger.info(facts(request), `Task ${label(request)} retry: Retry in ${Math.round(delayMs / 1000)}s${cause}`);
+    this.#logger.info(facts(request), `Task ${label(request)} retry: Retry in ${delaySeconds(delayMs)}s${cause}`);
   }
 
   #warnOfStorm({ received: { task } }: Request, delayMs: number): void {

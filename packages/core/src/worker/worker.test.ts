@@ -266,7 +266,7 @@ test("STARTED, progress and states of its own are stored while it runs, in order
 });
 
 test("extended results, expiry, and children of a task that sends tasks", async () => {
-  const { app, clock, worker, stop } = room({ resultExtended: true });
+  const { app, clock, worker, stop } = room({ resultExtended: true, resultExpires: "1h" });
   const child = app.task("shop.child", () => currentTask()?.parentId);
   const parent = app.task({ name: "shop.parent", run: async () => (await child.delay()).id });
   const running = await worker();
@@ -284,7 +284,7 @@ test("extended results, expiry, and children of a task that sends tasks", async 
     children: [[[childId, sent.id], null]],
   });
   expect(await document(app, childId)).toMatchObject({ status: "SUCCESS", result: sent.id, parent_id: sent.id });
-  await clock.advance(86_400_000);
+  await clock.advance(3_600_000);
   expect(await document(app, sent.id)).toBeUndefined();
   await stop(running);
 });
@@ -784,7 +784,7 @@ test("a warm stop takes nothing more, waits for what runs, gives back what waits
   const stopped = running.stop();
   await clock.advance(0);
   const memory = await broker();
-  expect(running.status().state).toBe("stopping");
+  expect(running.status().state).toBe("warm");
   expect(await memory.depth(["celery"])).toMatchObject([{ ready: 3, onLoan: 1 }]);
   await slow.delay("d");
   await clock.advance(5000);
@@ -826,9 +826,9 @@ test("after its grace a stop aborts what runs; what heeds that is done or goes b
   await clock.advance(100);
   const stopped = running.stop();
   await clock.advance(9999);
-  expect(running.status().state).toBe("stopping");
+  expect(running.status().state).toBe("warm");
   await clock.advance(1);
-  expect(running.status().state).toBe("aborting");
+  expect(running.status().state).toBe("cold");
   await clock.advance(2000);
   await stopped;
   expect(outcomes).toEqual(["told"]);
@@ -858,6 +858,121 @@ test("a second stop does not wait for the grace", async () => {
   await clock.advance(0);
   await stopped;
   expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 1, onLoan: 0 }]);
+});
+
+/** Runs until its signal aborts, and then goes back. */
+function waitsForItsSignal(app: Lovage, name = "shop.waits") {
+  return app.task({
+    name,
+    run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
+  });
+}
+
+test("a soft stop waits for as long as Celery's setting says, and a second one in a warm stop leads there", async () => {
+  const { app, clock, worker } = room({ workerSoftShutdownTimeout: 3, shutdownGrace: 20 });
+  const waits = waitsForItsSignal(app);
+  for (const first of ["soft", "warm"] as const) {
+    const states: string[] = [];
+    const running = await worker({ onState: (state) => states.push(state) });
+    await waits.delay();
+    await clock.advance(100);
+    const stopped = running.stop(first);
+    if (first === "warm") void running.stop();
+    await clock.advance(2999);
+    expect(running.status()).toMatchObject({ state: "soft", running: 1 });
+    await clock.advance(1);
+    await stopped;
+    expect(states).toEqual(["starting", "running", ...(first === "warm" ? ["warm"] : []), "soft", "cold", "stopped"]);
+    await (await app.broker()).purge("celery");
+  }
+});
+
+test("what hurries a stop never makes it longer: a soft one ends with the grace of the warm one before", async () => {
+  const { app, clock, worker } = room({ workerSoftShutdownTimeout: 60, shutdownGrace: 10 });
+  const running = await worker();
+  await waitsForItsSignal(app).delay();
+  await clock.advance(100);
+  const stopped = running.stop();
+  await clock.advance(9000);
+  void running.stop("soft");
+  await clock.advance(999);
+  expect(running.status().state).toBe("soft");
+  await clock.advance(1);
+  await stopped;
+});
+
+test("without Celery's setting a soft stop is a cold one, and with its other one it waits although nothing runs", async () => {
+  const { clock, worker } = room();
+  const cold = await worker();
+  const stopped = cold.stop("soft");
+  expect(cold.status().state).toBe("cold");
+  await clock.advance(0);
+  await stopped;
+  const idle = room({ workerSoftShutdownTimeout: 5, workerEnableSoftShutdownOnIdle: true });
+  const waiting = await idle.worker();
+  const end = waiting.stop("soft");
+  await idle.clock.advance(4999);
+  expect(waiting.status().state).toBe("soft");
+  await idle.clock.advance(1);
+  await end;
+});
+
+// --- quiet ----------------------------------------------------------------------------------------------------------------------
+
+test("a quiet worker takes nothing and gives back what waits, what runs goes on; resumed, it takes again", async () => {
+  const { app, clock, broker, worker, stop } = room({ workerPrefetchMultiplier: 3 });
+  const ran: string[] = [];
+  const slow = app.task("shop.slow", async (name: string) => {
+    await new Promise<void>((resolve) => void clock.timer(1000, resolve));
+    ran.push(name);
+  });
+  await slow.applyAsync(["later"], null, { countdown: 9 });
+  for (const name of ["a", "b", "c"]) await slow.delay(name);
+  const running = await worker({ concurrency: 1 });
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 1, waiting: 2, scheduled: 1 });
+  const quiet = running.quiet();
+  await clock.advance(0);
+  await quiet;
+  const memory = await broker();
+  expect(running.status()).toMatchObject({ state: "quiet", consuming: false, running: 1, waiting: 0, scheduled: 0 });
+  expect(await memory.depth(["celery"])).toMatchObject([{ ready: 3, onLoan: 1 }]);
+  await slow.delay("d");
+  await clock.advance(60_000);
+  expect(ran).toEqual(["a"]);
+  expect(running.status()).toMatchObject({ state: "quiet", running: 0, onLoan: 0 });
+  expect(await memory.leases.list()).toHaveLength(1); // it lives
+  const resumed = running.resume();
+  await clock.advance(0);
+  await resumed;
+  expect(running.status()).toMatchObject({ state: "running", consuming: true });
+  await clock.advance(10_000);
+  expect(ran.toSorted()).toEqual(["a", "b", "c", "d", "later"]);
+  await stop(running);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("a worker can start quiet, be made quiet again and again, and stop while it is", async () => {
+  const { app, clock, broker, worker } = room();
+  let ran = 0;
+  const count = app.task("shop.count", () => void ran++);
+  await count.delay();
+  const running = await worker({ quiet: true });
+  expect(running.status()).toMatchObject({ state: "quiet", consuming: false });
+  for (let round = 0; round < 3; round++) {
+    void running.resume();
+    void running.quiet();
+  }
+  await clock.advance(1000);
+  expect(running.status().state).toBe("quiet");
+  expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 1 - ran, onLoan: 0 }]);
+  const stopped = running.stop();
+  await clock.advance(0);
+  await stopped;
+  await running.quiet();
+  await running.resume(); // nothing to resume
+  expect(running.status().state).toBe("stopped");
+  expect(clock.pendingTimers).toBe(0);
 });
 
 test("a start that cannot be fails with the reason and leaves nothing behind", async () => {

@@ -1,9 +1,7 @@
 /**
  * The worker: takes messages from an app's queues, runs their tasks, tells the broker what became of them.
  *
- * States: new -> starting -> running -> stopping (takes nothing, has given back what had not started, waits for what
- * runs, at most `shutdownGrace`) -> aborting (signals aborted, waits two seconds, gives back the rest) -> stopped. A
- * second or a cold `stop` goes from stopping to aborting at once. A worker that cannot go on goes through the same
+ * Its states, and what moves it between them, are in `life.ts`. A worker that cannot go on stops through the same
  * states and rejects `finished`. It never ends the process: that is the command line's.
  */
 import { hostname } from "node:os";
@@ -21,6 +19,7 @@ import { backoffMs } from "./backoff.ts";
 import { Autoscale, type AutoscaleRange } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
 import { Engine, within } from "./engine.ts";
+import { isStopping, isWaiting, type LifeEvent, nextState, type StopHow, type WorkerState } from "./life.ts";
 import { nodeName } from "./node-name.ts";
 import type { TaskObserver } from "./observer.ts";
 import { isPoolChild } from "./pool/child-marker.ts";
@@ -50,11 +49,13 @@ export interface WorkerOptions {
   readonly purge?: boolean;
   /** Default: the app's. */
   readonly logger?: Logger;
+  /** Starts quiet: takes nothing until `resume`. */
+  readonly quiet?: boolean;
   /** Hear of every task's life. */
   readonly observers?: readonly TaskObserver[];
+  /** Hears of every change of its state. Must not throw. */
+  readonly onState?: (state: WorkerState) => void;
 }
-
-export type WorkerState = "new" | "starting" | "running" | "stopping" | "aborting" | "stopped";
 
 export interface WorkerStatus {
   readonly state: WorkerState;
@@ -95,8 +96,11 @@ export class Worker implements AsyncDisposable {
   readonly #pool: Pool;
   #autoscaling: Timer | undefined;
   readonly #stopCalled = new AbortController();
-  readonly #abortCalled = new AbortController();
+  /** By the monotonic clock: how long a stop waits for what runs. */
+  #waitEnd = Number.POSITIVE_INFINITY;
+  #hurry: () => void = () => undefined;
   #state: WorkerState = "new";
+  #isToBeQuiet: boolean;
   #engine: Engine | undefined;
   #ownBroker: Broker | undefined;
   #startup: Promise<void> | undefined;
@@ -111,6 +115,7 @@ export class Worker implements AsyncDisposable {
   constructor(app: Lovage, options: WorkerOptions = {}) {
     this.app = app;
     this.#options = options;
+    this.#isToBeQuiet = options.quiet ?? false;
     this.#logger = options.logger ?? app.logger;
     this.name = nodeName(options.name ?? "celery@%h", hostname());
     this.#owner = `${this.name}/${newId().slice(0, 8)}`;
@@ -142,11 +147,33 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * `warm` waits for what runs, at most `shutdownGrace`; `cold`, and any second call, does not. Resolves when everything
-   * is settled or given back and the lease is released.
+   * Takes nothing more for now, and gives back what has not started; what runs goes on. Undone by `resume`. Resolves
+   * when nothing arrives any more. A worker that has not started yet starts quiet; one that stops is not changed.
    */
-  stop(how: "warm" | "cold" = "warm"): Promise<void> {
-    if (how === "cold" || this.#stopped) this.#abortCalled.abort();
+  async quiet(): Promise<void> {
+    this.#isToBeQuiet = true;
+    await this.#startup?.catch(() => undefined); // told to whoever called start()
+    if (!this.#isToBeQuiet) return;
+    if (this.#move("quiet")) this.#logger.info({ worker: this.name }, `${this.name} is quiet: it takes no tasks until it is resumed`);
+    if (this.#state === "quiet") await this.#engine?.pauseTaking();
+  }
+
+  /** Ends `quiet`. Resolves when it consumes. */
+  async resume(): Promise<void> {
+    this.#isToBeQuiet = false;
+    await this.#startup?.catch(() => undefined);
+    if (this.#isToBeQuiet || !this.#move("resume")) return;
+    this.#logger.info({ worker: this.name }, `${this.name} resumes: it takes tasks again`);
+    await Promise.race([this.#engine?.resumeTaking(), aborted(this.#stopCalled.signal)]);
+  }
+
+  /**
+   * `warm` waits for what runs, at most `shutdownGrace`; `soft` at most `workerSoftShutdownTimeout`, and is cold where
+   * that is 0; `cold` does not wait. Called again it hurries, from warm to soft to cold. Resolves when everything is
+   * settled or given back and the lease is released.
+   */
+  stop(how: StopHow = "warm"): Promise<void> {
+    this.#move(how);
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
@@ -199,7 +226,7 @@ export class Worker implements AsyncDisposable {
   async #start(): Promise<void> {
     const { app } = this;
     if (isPoolChild()) throw new WorkerInPoolError(app.name);
-    this.#state = "starting";
+    this.#move("start");
     await app.loadTasks();
     this.#checkTasks();
     const broker = await this.#connect(() => this.#openBroker());
@@ -224,9 +251,11 @@ export class Worker implements AsyncDisposable {
       logger: this.#logger,
       observers: [new TaskLog(this.#logger), ...(this.#options.observers ?? [])],
     });
+    if (this.#isToBeQuiet) void this.#engine.pauseTaking();
     await this.#engine.begin(this.#stopCalled.signal, (error) => this.#fail(error));
     if (this.#stopCalled.signal.aborted) throw new WorkerStoppedWhileStarting();
-    this.#state = "running";
+    this.#move("ready");
+    if (this.#isToBeQuiet) this.#move("quiet");
     if (this.#options.autoscale) this.#autoscale(new Autoscale(this.#options.autoscale, app.clock.monotonic()));
     this.#logger.info({ worker: this.name, queues: this.#queues.map((queue) => queue.name) }, `${this.name} ready.`);
   }
@@ -299,35 +328,61 @@ export class Worker implements AsyncDisposable {
 
   // --- stop --------------------------------------------------------------------------------------------------------
 
+  /** Whether the state changed. A wait that was begun is never made longer. */
+  #move(event: LifeEvent): boolean {
+    const { clock, settings } = this.app;
+    const softMs = settings.workerSoftShutdownTimeoutMs;
+    const next = nextState(this.#state, event, softMs > 0);
+    if (next === this.#state) return false;
+    this.#state = next;
+    if (isStopping(next)) {
+      const waitMs = { warm: settings.shutdownGraceMs, soft: softMs, cold: 0 }[next];
+      this.#waitEnd = Math.min(this.#waitEnd, clock.monotonic() + waitMs);
+      this.#hurry();
+    }
+    this.#options.onState?.(next);
+    return true;
+  }
+
   async #stop(): Promise<void> {
-    const { clock, hooks, settings } = this.app;
-    const graceMs = settings.workerSoftShutdownTimeoutMs || settings.shutdownGraceMs;
-    const graceEnd = clock.monotonic() + graceMs;
-    this.#state = "stopping";
+    const { clock, hooks } = this.app;
     this.#stopCalled.abort(new WorkerStoppedWhileStarting());
     await this.#startup?.catch(() => undefined); // told to whoever called start()
     this.#autoscaling?.cancel();
     const engine = this.#engine;
     if (engine) {
       engine.stopTaking();
-      if (engine.running > 0)
-        this.#logger.info({ running: engine.running, graceMs }, `${this.name} stops: waiting for ${engine.running} running tasks`);
-      await within(clock, graceMs, Promise.race([engine.whenIdle(), aborted(this.#abortCalled.signal)]));
+      await this.#waitForRunning(engine);
       if (engine.running > 0) await this.#abortRunning(engine);
-      const leftMs = this.#abortCalled.signal.aborted ? 0 : graceEnd - clock.monotonic();
-      await engine.end(Math.max(SETTLE_GRACE_MS, leftMs));
+      await engine.end(Math.max(SETTLE_GRACE_MS, this.#waitEnd - clock.monotonic()));
     }
     await this.#runHooks(() => (engine ? engine.stopPools() : this.#pool.stop()));
     if (this.#hooksBegun) await this.#runHooks(() => hooks.run("workerStop"));
     await this.#ownBroker?.[Symbol.asyncDispose]();
-    this.#state = "stopped";
     this.#logger.info({ worker: this.name }, `${this.name} has stopped`);
+    this.#move("ended");
     if (this.#failure === undefined) this.#finish.resolve();
     else this.#finish.reject(this.#failure);
   }
 
+  /** Until nothing runs or the wait is over; looks again when the stop hurries. */
+  async #waitForRunning(engine: Engine): Promise<void> {
+    const { clock, settings } = this.app;
+    while (isWaiting(this.#state)) {
+      const leftMs = this.#waitEnd - clock.monotonic();
+      const waitsIdle = this.#state === "soft" && settings.workerEnableSoftShutdownOnIdle;
+      if (leftMs <= 0 || (engine.running === 0 && !waitsIdle)) return;
+      this.#logger.info(
+        { running: engine.running, leftMs: Math.round(leftMs) },
+        `${this.name} stops: waits up to ${(leftMs / 1000).toFixed(1)} s for ${engine.running} running tasks`,
+      );
+      const hurried = new Promise<void>((resolve) => (this.#hurry = resolve));
+      await within(clock, leftMs, waitsIdle ? hurried : Promise.race([engine.whenIdle(), hurried]));
+    }
+  }
+
   async #abortRunning(engine: Engine): Promise<void> {
-    this.#state = "aborting";
+    this.#move("waited");
     this.#logger.warn({ running: engine.running }, `${this.name} aborts ${engine.running} running tasks`);
     engine.abortRunning();
     await within(this.app.clock, ABORT_GRACE_MS, engine.whenIdle());

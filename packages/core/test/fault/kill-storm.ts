@@ -40,10 +40,10 @@ export async function killStorm(storm: Storm): Promise<StormReport> {
 
   const backlog = Math.ceil((BACKLOG_MS * count * concurrency) / taskMs);
   const queues = await app.broker();
-  let isOver = false;
+  const over = new AbortController();
   let published = 0;
   const publishing = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const [queue] = await queues.depth(["celery"]);
       if ((queue?.ready ?? 0) < backlog) {
         await app.publishMany(Array.from({ length: CHUNK }, (_, i) => ({ name: "test.recordBoth", args: [published + i, taskMs] })));
@@ -58,7 +58,7 @@ export async function killStorm(storm: Storm): Promise<StormReport> {
     await wait(Math.max(0, next - performance.now()));
   }
   await Promise.all(workers.alive.map((worker) => worker.end("SIGTERM"))); // while there is work
-  isOver = true;
+  over.abort();
   await publishing;
   for (let i = 0; i < count; i++) await workers.start();
   await workers.executed(2 * published, leaseMs * 2 + 60_000); // begun and ended

@@ -65,6 +65,7 @@ export const worker = defineCommand({
       autoscale: options.autoscale,
       purge: options.purge,
       processes: options.processes ?? 1,
+      quiet: false,
       log: {
         format: options.logFormat ?? fromEnvironment<LogFormat>(env, "LOVAGE_LOG_FORMAT", FORMATS) ?? (globals.json ? "json" : "human"),
         level: options.level ?? fromEnvironment<LogLevelName>(env, "LOVAGE_LOG_LEVEL", LOG_LEVELS) ?? "info",
