@@ -32,7 +32,7 @@ export {
   WaitInsideTaskError,
 } from "./app/errors.ts";
 export { BackendRefusedError, BackendUnavailableError } from "./results/errors.ts";
-export { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";
+export { BrokerOutOfMemoryError, BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";
 export type { ResultDocument } from "./protocol/result.ts";
 export {
   ChordError,

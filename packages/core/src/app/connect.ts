@@ -57,6 +57,9 @@ export function brokerSpec(settings: Settings, embedded: EmbeddedStore, part: Pa
   const spec = specOf(configured, "CELERY_BROKER_URL (brokerUrl)", embedded.root, options, {
     tls: settings.brokerUseSsl,
     connectTimeoutMs: settings.brokerConnectionTimeoutMs,
+    failoverStrategy: settings.brokerFailoverStrategy,
+    retryFirstMs: settings.brokerConnectionRetryIntervalMs,
+    retryMax: settings.brokerConnectionRetry ? (settings.brokerConnectionMaxRetries ?? undefined) : 0,
     publishTimeoutMs: settings.publishTimeoutMs,
     leaseMs: settings.leaseTimeMs,
     clientName: settings.redisClientName ?? undefined,
@@ -113,7 +116,7 @@ function specOf(written: string, setting: string, root: string, options: Options
     case "rediss":
     case "redis+socket":
     case "socket":
-      if (written.includes(";")) throw new ConfigurationError(`${setting} names several servers, which is not supported: name one`);
+    case "sentinel":
       return { kind: "redis", url: written, transportOptions: options, ...redis };
     case "sqlite": {
       const [path = "", query = ""] = written.slice("sqlite:".length).split("?");
@@ -133,7 +136,7 @@ function specOf(written: string, setting: string, root: string, options: Options
     case undefined:
     default:
       throw new ConfigurationError(
-        `${setting} is ${maskUrl(written)}, whose scheme is not known. Known are redis://, rediss://, redis+socket://, sqlite:// and memory://`,
+        `${setting} is ${maskUrl(written)}, whose scheme is not known. Known are redis://, rediss://, redis+socket://, sentinel://, sqlite:// and memory://`,
       );
   }
 }

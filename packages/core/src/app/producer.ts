@@ -5,7 +5,7 @@
  * meanwhile) -> finished. It is finished within `publishTimeout` of its first message, whatever the broker does: one
  * timer, armed for the oldest batch, sees to that. Nothing runs and nothing keeps the process alive while no batch exists.
  */
-import { BrokerRefusedError, BrokerUnavailableError, PublishError } from "../brokers/errors.ts";
+import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerUnavailableError, PublishError } from "../brokers/errors.ts";
 import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
 import { sleep, type Clock, type Random, type Timer } from "../shared/clock.ts";
 import { LovageError } from "../shared/errors.ts";
@@ -295,7 +295,8 @@ export class Producer {
           ? "whether the broker holds it is unknown"
           : `of ${unknown} it is unknown whether the broker holds them`;
     const transient = isTransient(failure.cause) || failure.timedOut;
-    const options = { cause: failure.cause, transient };
+    const cause = failure.cause instanceof PublishError ? failure.cause.cause : failure.cause; // what became of each message stands in `calls`
+    const options = { cause, transient };
     if (failure.timedOut)
       return new PublishTimeoutError(
         `${what} to ${this.#deps.location()} within ${this.#deps.publishTimeoutMs} ms (${fate})`,
@@ -324,7 +325,7 @@ function sentCall(sending: Sending, fate: PublishFate | undefined): SentCall {
 
 /** The broker was never reached, or answered with a refusal: nothing was taken. */
 function wasRefused(error: unknown): boolean {
-  return error instanceof BrokerUnavailableError || error instanceof BrokerRefusedError;
+  return error instanceof BrokerUnavailableError || error instanceof BrokerRefusedError || error instanceof BrokerOutOfMemoryError;
 }
 
 function isTransient(error: unknown): boolean {

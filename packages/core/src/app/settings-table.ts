@@ -183,7 +183,7 @@ export const SETTINGS_TABLE = {
   brokerUrl: setting(
     optional(text),
     null,
-    "Where messages are kept: redis://, rediss://, redis+socket://, sqlite:// or memory://. Null: the embedded broker, in `.lovage/` beside the app's package.json; an error when NODE_ENV is production.",
+    "Where messages are kept: redis://, rediss://, redis+socket://, sentinel://, several of them joined with `;`, sqlite:// or memory://. Null: the embedded broker, in `.lovage/` beside the app's package.json; an error when NODE_ENV is production.",
     { celery: null },
   ),
   brokerReadUrl: setting(optional(text), null, "Consume from here instead."),
@@ -196,13 +196,21 @@ export const SETTINGS_TABLE = {
   brokerConnectionTimeout: setting(duration, 4, "For making a connection."),
   brokerConnectionRetry: setting(flag, true, "A worker that lost the broker connects again."),
   brokerConnectionRetryOnStartup: setting(flag, true, "A worker that does not reach the broker at its start goes on trying."),
-  brokerConnectionMaxRetries: setting(optional(integer()), 100, "Failed tries after which a worker exits; null for ever."),
-  brokerConnectionRetryInterval: setting(duration, 0.5, "First delay between tries; it grows, with jitter, to at most 5 s.", {
-    scope: "ours",
-  }),
+  brokerConnectionMaxRetries: setting(
+    optional(integer()),
+    null,
+    "Failed tries in a row after which a worker exits. Null: it goes on trying for ever.",
+    { celery: 100 },
+  ),
+  brokerConnectionRetryInterval: setting(
+    duration,
+    0.5,
+    "The longest pause after a first failed try. It doubles with each one, up to 2 s (or this, if longer); each pause is a random part of it.",
+    { scope: "ours" },
+  ),
   brokerChannelErrorRetry: amqpOnly(flag, false, "Also retry after a channel error."),
   brokerFailoverStrategy: setting(oneOf("round-robin", "shuffle"), "round-robin", "Which of several broker URLs is tried next."),
-  brokerHeartbeat: setting(optionalDuration, 120, "Seconds between heartbeats of RabbitMQ, and between health probes of Redis."),
+  brokerHeartbeat: amqpOnly(optionalDuration, 120, "Seconds between heartbeats. A worker on Redis looks every 3 s whether it answers."),
   brokerHeartbeatCheckrate: amqpOnly(decimal, 3, "How often a heartbeat is looked at within its interval."),
   brokerPoolLimit: setting(optional(integer()), 10, "Connections of a producer at most.", {
     note: "A producer here sends everything over one connection, so any limit holds.",

@@ -2,7 +2,7 @@
  * What a broker can throw, whichever driver it is. A caller branches on the class or on `code`.
  */
 import { LovageError } from "../shared/errors.ts";
-import type { PublishFate } from "./broker.ts";
+import type { PublishFate, QueueDepth } from "./broker.ts";
 
 /** The broker cannot be reached, or dropped the connection. `cause` is the client library's own error. */
 export class BrokerUnavailableError extends LovageError {
@@ -10,10 +10,13 @@ export class BrokerUnavailableError extends LovageError {
   override readonly transient = true;
   /** Without credentials, e.g. `redis://127.0.0.1:6379/0`. */
   readonly location: string;
+  /** It was tried as often as the settings allow: whoever consumes should end. */
+  readonly gaveUp: boolean;
 
-  constructor(location: string, cause?: unknown) {
+  constructor(location: string, cause?: unknown, options: { readonly gaveUp?: boolean } = {}) {
     super(`cannot reach the broker at ${location}`, { cause });
     this.location = location;
+    this.gaveUp = options.gaveUp ?? false;
   }
 }
 
@@ -46,6 +49,24 @@ export class BrokerRefusedError extends LovageError {
     this.location = location;
     this.answer = answer;
     this.transient = options.transient ?? false;
+  }
+}
+
+/**
+ * The broker's memory is full, so that it takes no more messages; what it holds can still be taken and settled. `depths` tells how
+ * much waits in the queues that were published to: workers that are too few, or stopped, are the usual reason.
+ */
+export class BrokerOutOfMemoryError extends LovageError {
+  readonly code = "BROKER_OUT_OF_MEMORY";
+  override readonly transient = true;
+  readonly location: string;
+  readonly depths: readonly QueueDepth[];
+
+  constructor(location: string, depths: readonly QueueDepth[], cause?: unknown) {
+    const waiting = depths.map(({ queue, ready, parked }) => `${queue}: ${ready} ready${parked > 0 ? `, ${parked} parked` : ""}`);
+    super(`the broker at ${location} is out of memory${waiting.length > 0 ? ` (${waiting.join("; ")})` : ""}`, { cause });
+    this.location = location;
+    this.depths = depths;
   }
 }
 

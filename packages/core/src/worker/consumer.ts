@@ -7,6 +7,7 @@
  * Any of them <-> paused: the broker's consumer has ended, and has given back what it had not yielded.
  */
 import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker.ts";
+import { BrokerUnavailableError } from "../brokers/errors.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -98,6 +99,7 @@ export class Consumer {
         if (signal.aborted) break;
         if (session.signal.aborted) continue;
         this.#isConnected = false;
+        if (error instanceof BrokerUnavailableError && error.gaveUp) throw error;
         if (maxRestarts !== null && this.#restarts >= maxRestarts) throw error;
         const delayMs = backoffMs(this.#restarts++, RESTART, random);
         logger.error(

@@ -23,7 +23,7 @@ export interface RedisServerOptions {
 }
 
 const START_MS = 10_000;
-const BINARY =
+export const REDIS_BINARY =
   ["/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server"].find((path) => existsSync(path)) ??
   "redis-server";
 
@@ -84,7 +84,7 @@ export class RedisServer implements AsyncDisposable {
         ]
       : ["--port", String(this.port)];
     const child = spawn(
-      BINARY,
+      REDIS_BINARY,
       [
         ...port,
         ...["--bind", "127.0.0.1", "--dir", this.dir, "--save", "", "--loglevel", "warning"],

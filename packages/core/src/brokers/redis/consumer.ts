@@ -7,7 +7,7 @@
  */
 import { sleep, type Timer } from "../../shared/clock.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
-import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
+import { RedisAnswerError, RedisGaveUpError, RedisGoneError } from "../../stores/redis/errors.ts";
 import type { ConsumeOptions, Delivery } from "../broker.ts";
 import { abortable } from "../../stores/redis/link.ts";
 import { type RedisContext, turn } from "./context.ts";
@@ -23,9 +23,9 @@ const RESERVES_UNDER_WAY = 4;
 /** Smaller batches cost Redis more for each message than they gain in overlap. */
 const SMALL_BATCH = 16;
 const LARGE_BATCH = 512;
-const HEARTBEAT_MS = 5000;
+const HEARTBEAT_MS = 3000;
 /** A link that died without a word is found out so long after a heartbeat. */
-const HEARTBEAT_ANSWER_MS = 3000;
+const HEARTBEAT_ANSWER_MS = 1500;
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 /** Broadcast messages that wait for a free slot. */
 const HEARD_MAX = 10_000;
@@ -175,7 +175,7 @@ export class Consumer {
     const { signal } = this.#options;
     if (signal.aborted) return;
     this.#isWaiting = false;
-    if (error instanceof RedisGoneError) return; // told by the connection itself
+    if (error instanceof RedisGoneError && !(error instanceof RedisGaveUpError)) return; // told by the connection itself
     if (!(error instanceof RedisAnswerError)) {
       this.#failure ??= brokerError(this.#context.location, error);
       return;

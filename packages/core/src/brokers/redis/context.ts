@@ -3,7 +3,7 @@ import type { Clock, Random } from "../../shared/clock.ts";
 import type { Logger } from "../../shared/log.ts";
 import type { Shard } from "../../stores/redis/keys.ts";
 import type { LinkOptions, RedisLink } from "../../stores/redis/link.ts";
-import type { BrokerOptions } from "../../stores/redis/options.ts";
+import type { BrokerOptions, ReplicaOptions } from "../../stores/redis/options.ts";
 import type { DeadLetterCaps } from "../broker.ts";
 
 export interface RedisContext {
@@ -12,6 +12,8 @@ export interface RedisContext {
   readonly db: number;
   readonly shard: Shard & Pick<BrokerOptions, "separator">;
   readonly options: BrokerOptions;
+  /** What must have reached them counts as held only then; undefined: replication is not waited for. */
+  readonly replicas: ReplicaOptions | undefined;
   /** The connection of reserve, settle, leases and everything asked for by hand. Its order of commands is relied upon. */
   readonly commands: RedisLink;
   /** Makes another link to the same place. */

@@ -11,7 +11,6 @@ import type {
 } from "../broker.ts"; // prettier-ignore
 import { begunAnew } from "../envelope-edits.ts";
 import type { RedisContext } from "./context.ts";
-import { splitEntry } from "./delivery.ts";
 import { asking } from "./failures.ts";
 import { withLosses } from "./losses.ts";
 
@@ -156,7 +155,9 @@ function readLetter(
   stored: Buffer,
 ): { readonly letter: DeadLetter; readonly head: Buffer; readonly list: string } {
   const end = stored.indexOf(0x0a);
-  const { list, raw } = splitEntry(stored.subarray(end + 1));
+  const listEnd = stored.indexOf(0x0a, end + 1);
+  const list = stored.toString("utf8", end + 1, listEnd);
+  const raw = stored.subarray(listEnd + 1);
   const told = JSON.parse(stored.toString("utf8", 0, end)) as DeadLetterRecord; // only settle.lua and take-back.lua write here, from such a record
   return { letter: { ...told, task: told.task, id, queue, raw }, head: stored.subarray(0, stored.length - raw.length), list };
 }

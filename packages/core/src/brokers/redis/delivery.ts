@@ -54,8 +54,8 @@ export function redelivered(raw: Buffer): string | Buffer {
   }
 }
 
-/** Takes a loan's entry apart: list, newline, envelope. */
-export function splitEntry(entry: Buffer): { readonly list: string; readonly raw: Buffer } {
-  const end = entry.indexOf(0x0a);
-  return { list: entry.toString("utf8", 0, end), raw: entry.subarray(end + 1) };
+/** Takes a loan's name apart: what its process begins loans with, number, newline, list. */
+export function splitLoan(loan: string): { readonly number: number; readonly list: string } {
+  const end = loan.indexOf("\n");
+  return { number: Number(loan.slice(loan.lastIndexOf(".", end) + 1, end)), list: loan.slice(end + 1) };
 }

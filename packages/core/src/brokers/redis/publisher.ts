@@ -12,6 +12,7 @@ import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { publisherKey } from "../../stores/redis/keys.ts";
 import { abortable, type RedisLink } from "../../stores/redis/link.ts";
+import { replicated } from "../../stores/redis/replicas.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { PublishFate } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
@@ -25,7 +26,7 @@ const UNDER_WAY = 8;
 const REMEMBERED_MS = 60_000;
 const RETRY_PAUSE_MS = 100;
 /** Answers of a server that is starting or was just demoted: worth another try before the deadline. */
-const PASSING: ReadonlySet<string> = new Set(["LOADING", "READONLY", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"]);
+const PASSING: ReadonlySet<string> = new Set(["LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "CLUSTERDOWN"]);
 
 /** Texts for each list. Executed as a whole. */
 export type Batch = ReadonlyMap<string, readonly string[]>;
@@ -86,25 +87,40 @@ export class Publisher {
   }
 
   async #send(batch: Batch, slot: number, sequence: string, signal: AbortSignal): Promise<BatchFate> {
+    const { replicas } = this.#context;
     const keys = [this.#key, ...batch.keys()];
     const counts = Array.from(batch.values(), (texts) => texts.length);
     const texts = [...batch.values()].flat();
     let sentIn: { readonly epoch: string; readonly born: string } | undefined;
     let cause: unknown;
+    /** Redis holds it; only its replicas are waited for. */
+    let isHeld = false;
     for (;;) {
       try {
-        const connection = await this.#link.connection(signal);
+        let connection = await this.#link.connection(signal);
+        if (this.#link.ramp) {
+          await this.#link.ramp.pass(texts.length, signal);
+          connection = await this.#link.connection(signal);
+        }
         if (sentIn) {
           if (sentIn.born !== this.#born)
             return { fate: "unknown", cause: cause ?? new RedisGoneError("Redis does not remember", { sent: true }) };
-          if (this.#executed?.get(String(slot)) === sequence) return { fate: "held", cause: undefined };
+          if (isHeld || this.#executed?.get(String(slot)) === sequence) {
+            isHeld = true;
+            if (replicas) await abortable(replicated(connection, replicas), signal);
+            return { fate: "held", cause: undefined };
+          }
         }
         sentIn = { epoch: this.#epoch, born: this.#born };
         const answer = await abortable(
           connection.script(publishScript, keys, [this.#epoch, slot, sequence, REMEMBERED_MS, ...counts, ...texts]),
           signal,
         );
-        if (answer === 1) return { fate: "held", cause: undefined };
+        if (answer === 1) {
+          isHeld = true;
+          if (replicas) await abortable(replicated(connection, replicas), signal);
+          return { fate: "held", cause: undefined };
+        }
         const wasIn = sentIn.epoch;
         sentIn = undefined; // it says that nothing was done
         if (wasIn === this.#epoch) await this.#open(connection); // the hash's time had run out
@@ -112,10 +128,12 @@ export class Publisher {
         if (signal.aborted) return { fate: sentIn ? "unknown" : "refused", cause: this.lastFailure ?? cause ?? error };
         cause = error;
         if (error instanceof RedisGoneError) {
-          if (!error.sent && sentIn?.epoch === this.#epoch) sentIn = undefined;
+          if (!error.sent && !isHeld && sentIn?.epoch === this.#epoch) sentIn = undefined;
+          isHeld = false; // by the server that is gone; the next connection tells
           continue;
         }
         if (!(error instanceof RedisAnswerError)) return { fate: sentIn ? "unknown" : "refused", cause: error };
+        if (isHeld) continue; // and its replicas do not have it yet
         sentIn = undefined; // a script that answers with an error has written nothing
         if (!PASSING.has(error.word)) return { fate: "refused", cause: error };
         await sleep(this.#context.clock, RETRY_PAUSE_MS * (0.5 + this.#context.random()), signal).catch(() => undefined);

@@ -8,11 +8,11 @@ import { encodeEnvelope } from "../../protocol/envelope.ts";
 import type { ResultBackend } from "../../results/result-backend.ts";
 import { newId } from "../../shared/ids.ts";
 import { asNumber } from "../../stores/redis/answers.ts";
-import type { RedisAddress } from "../../stores/redis/address.ts";
-import { RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
+import { RedisAnswerError, RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
 import { deadIndexKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { SharedRedis } from "../../stores/redis/shared-redis.ts";
+import type { RedisTarget } from "../../stores/redis/target.ts";
 import type {
   Broker,
   ConsumeOptions,
@@ -31,7 +31,7 @@ import type {
   Settlement,
   SettleOptions,
 } from "../broker.ts";
-import { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
+import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
 import { RedisBroadcast } from "./broadcast.ts";
 import { Consumer } from "./consumer.ts";
 import { type RedisContext, turn } from "./context.ts";
@@ -53,6 +53,8 @@ const purgeScript = loadScript("purge");
 /** One call of a publish: so many that a call costs little for each, so few that the next is made while Redis works on this one. */
 const BATCH = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
+/** Queues whose depth an error tells. */
+const DEPTHS_MAX = 16;
 
 export interface RedisBrokerOptions {
   readonly publishTimeoutMs: number;
@@ -68,17 +70,17 @@ export class RedisBroker implements Broker {
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
   readonly #context: RedisContext;
-  readonly #address: RedisAddress;
+  readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
   readonly #router: Router;
   readonly #publisher: Publisher;
   readonly #settler: Settler;
   readonly #sessions = new Map<string, WorkerSession>();
 
-  constructor(context: RedisContext, address: RedisAddress, options: RedisBrokerOptions) {
+  constructor(context: RedisContext, target: RedisTarget, options: RedisBrokerOptions) {
     this.location = context.location;
     this.#context = context;
-    this.#address = address;
+    this.#target = target;
     this.#publishTimeoutMs = options.publishTimeoutMs;
     this.#router = new Router(context);
     this.#publisher = new Publisher(context);
@@ -94,9 +96,10 @@ export class RedisBroker implements Broker {
     if (messages.length === 0) return;
     await this.#withDeadline(options.signal, async (signal) => {
       const fates: PublishFate[] = messages.map(() => "refused");
+      let routes: readonly Route[] = [];
       let cause: unknown;
       try {
-        const routes = await this.#routes(messages, signal);
+        routes = await this.#routes(messages, signal);
         const send = async ({ batch, members }: PlannedBatch): Promise<void> => {
           const told = await this.#publisher.publish(batch, signal);
           for (const member of members) fates[member] = told.fate;
@@ -119,7 +122,8 @@ export class RedisBroker implements Broker {
       } catch (error) {
         cause ??= error;
       }
-      throw new PublishError(this.location, fates, this.#publishCause(cause, signal));
+      const isFull = cause instanceof RedisAnswerError && cause.word === "OOM";
+      throw new PublishError(this.location, fates, isFull ? await this.#outOfMemory(routes, cause) : this.#publishCause(cause, signal));
     });
   }
 
@@ -209,7 +213,7 @@ export class RedisBroker implements Broker {
   }
 
   settlesWith(backend: ResultBackend): boolean {
-    return backend.sharedStore instanceof SharedRedis && backend.sharedStore.isOn(this.#address);
+    return backend.sharedStore instanceof SharedRedis && backend.sharedStore.isOn(this.#target);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -226,7 +230,7 @@ export class RedisBroker implements Broker {
 
   #resultsOf(settlements: readonly Settlement[], backend: ResultBackend | undefined): SharedRedis | undefined {
     const shared = backend?.sharedStore;
-    if (shared instanceof SharedRedis && shared.isOn(this.#address)) return shared;
+    if (shared instanceof SharedRedis && shared.isOn(this.#target)) return shared;
     if (settlements.some(({ results }) => results !== undefined && results.length > 0)) {
       throw new RedisConfigurationError(
         "results can be settled in one step only with a backend on the broker's own server (see settlesWith)",
@@ -275,6 +279,17 @@ export class RedisBroker implements Broker {
       this.location,
       `no queue is bound to the exchange ${JSON.stringify(exchange)} for the routing key ${JSON.stringify(routingKey)}`,
     );
+  }
+
+  async #outOfMemory(routes: readonly Route[], cause: unknown): Promise<BrokerOutOfMemoryError> {
+    const { prefix, separator } = this.#context.shard;
+    const queues = new Set<string>();
+    for (const route of routes) {
+      if (route.kind !== "lists" || queues.size >= DEPTHS_MAX) continue;
+      for (const list of route.lists) queues.add(list.slice(prefix.length).split(separator, 1)[0] as string);
+    }
+    const depths = await this.depth([...queues]).catch(() => []); // it is the refusal that counts
+    return new BrokerOutOfMemoryError(this.location, depths, cause);
   }
 
   #publishCause(error: unknown, signal: AbortSignal): unknown {

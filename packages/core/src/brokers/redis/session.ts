@@ -15,7 +15,7 @@ import { inboxesKey, gravesKey, loansKey, sweptKey, workersKey } from "../../sto
 import { abortable } from "../../stores/redis/link.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { type RedisContext, SWEPT_MARK_MS, turn } from "./context.ts";
-import { type QueueList, RedisDelivery, splitEntry } from "./delivery.ts";
+import { type QueueList, RedisDelivery, splitLoan } from "./delivery.ts";
 import type { ListOrder } from "./lists.ts";
 import { returnLoans } from "./take-back.ts";
 
@@ -162,10 +162,11 @@ export class WorkerSession {
     for (let i = 0; i + 1 < counts.length; i += 2) {
       const source = sources[(counts[i] as number) - 1] as QueueList; // the script answers with indexes of the keys it was given
       const end = at + (counts[i + 1] as number);
+      const tail = `\n${source.list}`;
       for (; at < end; at += 1) {
         const number = first + at - 2;
         const raw = parts[at] as Buffer;
-        const delivery = new RedisDelivery(this.#prefix + number, number, source, raw);
+        const delivery = new RedisDelivery(this.#prefix + number + tail, number, source, raw);
         this.#outstanding.add(delivery);
         deliveries.push(delivery);
         bytes += raw.length;
@@ -214,11 +215,11 @@ export class WorkerSession {
       const entries = asList(await connection.command("HMGET", [this.loansKey, ...portion]));
       const knownNow = this.#loans();
       portion.forEach((loan, i) => {
-        const entry = entries[i];
-        if (!Buffer.isBuffer(entry) || knownNow.has(loan)) return; // settled meanwhile
-        const { list, raw } = splitEntry(entry);
+        const raw = entries[i];
+        if (!Buffer.isBuffer(raw) || knownNow.has(loan)) return; // settled meanwhile
+        const { list, number } = splitLoan(loan);
         const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
-        const delivery = new RedisDelivery(loan, Number(loan.slice(loan.lastIndexOf(".") + 1)), source, raw);
+        const delivery = new RedisDelivery(loan, number, source, raw);
         this.#outstanding.add(delivery);
         this.#adopted.push(delivery);
         found += 1;

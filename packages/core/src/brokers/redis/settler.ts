@@ -12,6 +12,8 @@ import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { deadIndexKey, deadKey, dueKey, parkedKey } from "../../stores/redis/keys.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
+import type { ReplicaOptions } from "../../stores/redis/options.ts";
+import { replicated } from "../../stores/redis/replicas.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { LoanEnd, Outgoing, SettleAnswer, Settlement } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
@@ -119,14 +121,20 @@ export class Settler {
     results: SharedRedis | undefined,
     signal: AbortSignal | undefined,
   ): Promise<readonly SettleAnswer[]> {
+    const { commands, replicas } = this.#context;
     let isRepetition = false;
     for (;;) {
       const left = batch.filter(({ delivery }) => session.isOutstanding(delivery));
       if (left.length === 0) return batch.map(() => "lost");
       try {
-        const connection = await session.connection(signal);
+        let connection = await session.connection(signal);
+        if (commands.ramp) {
+          await commands.ramp.pass(left.length, signal);
+          connection = await session.connection(signal);
+        }
         const still = left.filter(({ delivery }) => session.isOutstanding(delivery)); // attaching may have told otherwise
         const there = await this.#execute(session, connection, still, isRepetition, results);
+        if (replicas) await this.#replicated(connection, replicas);
         const answers = new Map(still.map(({ delivery }, i) => [delivery, isRepetition || there[i] ? "settled" : "lost"] as const));
         for (const { delivery } of still) session.forget(delivery);
         return batch.map(({ delivery }) => answers.get(delivery) ?? "lost");
@@ -139,6 +147,16 @@ export class Settler {
         }
         await this.#waitOut(error, session, signal);
       }
+    }
+  }
+
+  /** What is not replicated in time is settled all the same: after a failover it may run again, and nothing is lost. */
+  async #replicated(connection: RedisConnection, replicas: ReplicaOptions): Promise<void> {
+    try {
+      await replicated(connection, replicas);
+    } catch (error) {
+      if (!(error instanceof RedisAnswerError)) throw error;
+      this.#context.logger.warn({ err: error }, `settled, but not replicated: ${error.message}`);
     }
   }
 
@@ -254,14 +272,7 @@ export class Settler {
         args.push("r", at("lists", delivery.list));
         return;
       case "park":
-        args.push(
-          "k",
-          at("parked", delivery.queue),
-          Math.round(end.dueAt),
-          delivery.queue,
-          delivery.list,
-          this.#parkedText(delivery, end.message),
-        );
+        args.push("k", at("parked", delivery.queue), Math.round(end.dueAt), delivery.queue, this.#parkedText(delivery, end.message));
         return;
       case "deadLetter":
         args.push("d", at("dead", delivery.queue, 2), end.record.id, JSON.stringify(end.record));

@@ -13,7 +13,7 @@ import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DeadLetterRecord } from "../broker.ts";
 import { type RedisContext, SWEPT_MARK_MS } from "./context.ts";
 import { capsArgument } from "./dead-letters.ts";
-import { splitEntry } from "./delivery.ts";
+import { splitLoan } from "./delivery.ts";
 import { readLosses, withLosses } from "./losses.ts";
 
 const takeBackScript = loadScript("take-back");
@@ -38,7 +38,7 @@ export async function returnLoans(
 ): Promise<{ readonly returned: number; readonly deadLettered: number } | undefined> {
   const { shard } = context;
   // The last lent goes first: what is pushed last is taken next.
-  const newestFirst = loans.toSorted((a, b) => lentAt(b) - lentAt(a));
+  const newestFirst = loans.toSorted((a, b) => splitLoan(b).number - splitLoan(a).number);
   const mark = newId();
   let returned = 0;
   let deadLettered = 0;
@@ -82,8 +82,8 @@ interface Move {
 function planMoves(context: RedisContext, worker: string, loans: readonly string[], entries: readonly unknown[], how: TakeBack): Moves {
   const moves: Move[] = [];
   loans.forEach((loan, i) => {
-    const entry = entries[i];
-    if (Buffer.isBuffer(entry)) moves.push(planMove(worker, loan, entry, how));
+    const raw = entries[i];
+    if (Buffer.isBuffer(raw)) moves.push(planMove(worker, loan, raw, how));
   });
   const lists = [...new Set(moves.filter((move) => !move.record).map((move) => move.list))];
   const queues = [...new Set(moves.filter((move) => move.record).map((move) => queueOf(context, move.list)))];
@@ -100,8 +100,8 @@ function planMoves(context: RedisContext, worker: string, loans: readonly string
   };
 }
 
-function planMove(worker: string, loan: string, entry: Buffer, how: TakeBack): Move {
-  const { list, raw } = splitEntry(entry);
+function planMove(worker: string, loan: string, raw: Buffer, how: TakeBack): Move {
+  const { list } = splitLoan(loan);
   const losses = readLosses(raw) + (how.why === "released" ? 0 : 1);
   const envelope = isUtf8(raw) ? markedText(raw.toString(), losses) : undefined;
   if (how.why !== "expired" || losses < how.maxDeliveries || envelope === undefined) return { loan, list, text: envelope ?? raw };
@@ -139,5 +139,3 @@ export function queueOf(context: Pick<RedisContext, "shard">, list: string): str
   const end = name.lastIndexOf(context.shard.separator);
   return end === -1 ? name : name.slice(0, end);
 }
-
-const lentAt = (loan: string): number => Number(loan.slice(loan.lastIndexOf(".") + 1)) || 0;

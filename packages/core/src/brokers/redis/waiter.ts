@@ -8,7 +8,7 @@
  */
 import { sleep } from "../../shared/clock.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
-import { RedisGoneError } from "../../stores/redis/errors.ts";
+import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { inboxKey } from "../../stores/redis/keys.ts";
 import type { RedisLink } from "../../stores/redis/link.ts";
 import type { RedisContext } from "./context.ts";
@@ -106,9 +106,12 @@ export class Waiter {
         if (this.#isClosed) return;
         // Redis may have filled the inbox before the read broke, or refuses the read: `reserve` finds out.
         this.#context.logger.debug({ err: error, list: read.source.list }, "a waiting read broke");
-        if (!(error instanceof RedisGoneError)) await sleep(this.#context.clock, REFUSED_PAUSE_MS);
+        if (!(error instanceof RedisGoneError) && !isWrongServer(error)) await sleep(this.#context.clock, REFUSED_PAUSE_MS);
       }
       return this.#onWake(); // waited for again when `reserve` has found nothing more
     }
   }
 }
+
+/** Told to a read when its server is demoted. Its connection is closed by then. */
+const isWrongServer = (error: unknown): boolean => error instanceof RedisAnswerError && error.isWrongServer;

@@ -4,13 +4,13 @@
  */
 import { type Clock, type Random, sleep } from "../../shared/clock.ts";
 import { asList, asNumber } from "../../stores/redis/answers.ts";
-import type { RedisAddress } from "../../stores/redis/address.ts";
 import type { Answer, Argument, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisClosedError, RedisGoneError, RedisRefusedError } from "../../stores/redis/errors.ts";
 import { resultKey } from "../../stores/redis/keys.ts";
 import { abortable, type LinkOptions, type RedisLink } from "../../stores/redis/link.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { SharedRedis } from "../../stores/redis/shared-redis.ts";
+import type { RedisTarget } from "../../stores/redis/target.ts";
 import { BackendRefusedError, BackendUnavailableError } from "../errors.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
 import { Watches } from "./watches.ts";
@@ -36,18 +36,18 @@ export class RedisBackend implements ResultBackend {
   readonly #deadlineMs: number;
 
   constructor(
-    address: RedisAddress,
+    target: RedisTarget,
     prefix: string,
     newLink: (purpose: string, options?: Omit<LinkOptions, "purpose">) => RedisLink,
     time: { readonly clock: Clock; readonly random: Random },
     deadlineMs: number,
   ) {
-    this.location = address.location;
+    this.location = target.location;
     this.#prefix = prefix;
     this.#clock = time.clock;
     this.#random = time.random;
     this.#deadlineMs = deadlineMs;
-    this.sharedStore = new SharedRedis(address, (taskId) => this.#key(taskId));
+    this.sharedStore = new SharedRedis(target, (taskId) => this.#key(taskId));
     this.#commands = newLink("results");
     const read = async (keys: readonly string[]): Promise<readonly (ResultText | undefined)[]> => await this.#read(keys, undefined);
     this.#watches = new Watches(read, this.#clock, (onOpen) => newLink("wait for results", { onOpen, eager: true }));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
-import { parseRedisAddress, sameServer } from "./address.ts";
+import { parseRedisAddress } from "./address.ts";
+import { parseRedisTarget, sameTarget } from "./target.ts";
 import { RedisConfigurationError } from "./errors.ts";
 
 const parse = (url: string, more: object = {}) => parseRedisAddress({ url, ...more });
@@ -83,7 +84,6 @@ describe("Unix sockets", () => {
 
 test.each([
   ["http://host", /begins with redis:/],
-  ["sentinel://a:1;sentinel://b:2", /not supported yet/],
   ["redis://host/zero", /"zero".*whole number/],
   ["redis://host:70000", /70000/],
   ["redis://:%zz@host", /password.*%25/],
@@ -94,8 +94,9 @@ test.each([
 });
 
 test("one server in two databases is one server; another user or port is not", () => {
-  const home = parse("redis://:p@host:1/0");
-  expect(sameServer(home, parse("redis://default:p@host:1/5"))).toBe(true);
-  expect(sameServer(home, parse("redis://other:p@host:1/0"))).toBe(false);
-  expect(sameServer(home, parse("redis://:p@host:2/0"))).toBe(false);
+  const target = (url: string) => parseRedisTarget({ url });
+  const home = target("redis://:p@host:1/0");
+  expect(sameTarget(home, target("redis://default:p@host:1/5"))).toBe(true);
+  expect(sameTarget(home, target("redis://other:p@host:1/0"))).toBe(false);
+  expect(sameTarget(home, target("redis://:p@host:2/0"))).toBe(false);
 });

@@ -21,46 +21,41 @@ export interface RedisAddress {
 const DEFAULT_PORT = 6379;
 
 /** @throws RedisConfigurationError that names the part, never the credentials. */
-export function parseRedisAddress(spec: Pick<RedisSpec, "url" | "tls" | "username" | "password" | "transportOptions">): RedisAddress {
+export function parseRedisAddress(
+  spec: Pick<RedisSpec, "url" | "tls" | "username" | "password" | "transportOptions">,
+  defaultPort = DEFAULT_PORT,
+): RedisAddress {
   const match = /^([a-z][a-z0-9+.-]*):(?:\/\/)?(.*)$/is.exec(spec.url.trim());
   const scheme = match?.[1]?.toLowerCase();
   const rest = match?.[2] ?? "";
   switch (scheme) {
     case "redis":
     case "rediss":
-      return parseTcp(rest, scheme, spec);
+      return parseTcp(rest, scheme, spec, defaultPort);
     case "redis+socket":
     case "redis+unix":
     case "socket":
     case "unix":
       return parseSocket(rest, spec);
-    case "sentinel":
-      throw new RedisConfigurationError("sentinel:// is not supported yet: name the master itself with redis://");
     default:
       throw new RedisConfigurationError(
-        `a Redis URL begins with redis://, rediss:// or redis+socket://, not ${scheme ? `${scheme}://` : "what was given"}`,
+        `a Redis URL begins with redis://, rediss://, redis+socket:// or sentinel://, not ${scheme ? `${scheme}://` : "what was given"}`,
       );
   }
-}
-
-/** Whether a script on one can reach the other with SELECT: the same server and the same user. */
-export function sameServer(one: RedisAddress, other: RedisAddress): boolean {
-  const identity = (address: RedisAddress): string =>
-    JSON.stringify([address.server, address.username ?? "default", address.password ?? "", address.tls !== undefined]);
-  return identity(one) === identity(other);
 }
 
 function parseTcp(
   rest: string,
   scheme: "redis" | "rediss",
   spec: Pick<RedisSpec, "tls" | "username" | "password" | "transportOptions">,
+  defaultPort: number,
 ): RedisAddress {
   const { authority, path, query } = split(rest);
   const { username, password, host: hostAndPort } = credentials(authority, query, spec);
   const match = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(hostAndPort);
   if (!match) throw new RedisConfigurationError(`the Redis URL has no valid host and port: "${hostAndPort}"`);
   const host = decode(match[1] ?? "", "host").replace(/^\[|\]$/g, "") || "127.0.0.1";
-  const port = match[2] ? Number(match[2]) : DEFAULT_PORT;
+  const port = match[2] ? Number(match[2]) : defaultPort;
   if (port < 1 || port > 65_535) throw new RedisConfigurationError(`the port of the Redis URL is ${port}; it is between 1 and 65535`);
   const db = parseDb(path.replace(/^\/+/, "") || query.get("virtual_host") || query.get("db") || virtualHost(spec), "path");
   const tls = scheme === "rediss" ? { ...queryTls(query), ...spec.tls } : (spec.tls ?? undefined);

@@ -72,8 +72,14 @@ export class RedisConnection {
   /**
    * @throws RedisGoneError when it cannot be reached, RedisRefusedError when it will not have us or is too old.
    */
-  static async open(address: RedisAddress, spec: RedisSpec, clock: Clock, protocol: 2 | 3, signal?: AbortSignal): Promise<RedisConnection> {
-    const limits = { connectTimeoutMs: spec.connectTimeoutMs ?? 4000, socketTimeoutMs: spec.socketTimeoutMs ?? 10_000 };
+  static async open(
+    address: RedisAddress,
+    spec: Pick<RedisSpec, "clientName" | "keepalive">,
+    limits: ConnectionLimits,
+    clock: Clock,
+    protocol: 2 | 3,
+    signal?: AbortSignal,
+  ): Promise<RedisConnection> {
     const client = new Redis(clientOptions(address, spec, limits, protocol));
     const closing = new AbortController();
     let lastError: unknown;
@@ -224,9 +230,44 @@ function afterReading(act: () => void): void {
   setImmediate(() => setImmediate(act));
 }
 
+/**
+ * Asks a server one thing over a connection of its own: for servers that hold no data, such as sentinels.
+ * @throws RedisGoneError, RedisRefusedError, RedisAnswerError
+ */
+export async function askOnce(
+  address: RedisAddress,
+  limits: ConnectionLimits,
+  clock: Clock,
+  name: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const client = new Redis(clientOptions(address, { clientName: "lovage:ask" }, limits, 2));
+  let lastError: unknown;
+  client.on("error", (error: unknown) => (lastError = error));
+  const giveUp = (): void => client.disconnect();
+  const timer = clock.timer(limits.connectTimeoutMs, () => {
+    lastError ??= new Error(`no answer within ${limits.connectTimeoutMs} ms`);
+    giveUp();
+  });
+  signal?.addEventListener("abort", giveUp, { once: true });
+  try {
+    signal?.throwIfAborted();
+    await client.connect();
+    return (await client.callBuffer(name, ...args)) as Answer;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw connectFailure(error, lastError, address.location);
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener("abort", giveUp);
+    client.disconnect();
+  }
+}
+
 function clientOptions(
   address: RedisAddress,
-  spec: RedisSpec,
+  spec: Pick<RedisSpec, "clientName" | "keepalive">,
   limits: ConnectionLimits,
   protocol: 2 | 3,
 ): RedisOptions & { replyMapping: "legacy" } {
@@ -269,6 +310,7 @@ function readServerFacts(info: string, location: string): ServerFacts {
   const version = field("redis_version");
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (field("loading") === "1") throw new RedisAnswerError("LOADING Redis is loading the dataset in memory");
+  if (field("role") === "slave" && field("slave_read_only") === "1") throw new RedisAnswerError(`READONLY ${location} is a replica`);
   if (version === "")
     throw new RedisRefusedError(`${location} does not tell its Redis version; Lovage needs Redis 6.2 or newer, or Valkey`);
   if (major < OLDEST_VERSION[0] || (major === OLDEST_VERSION[0] && minor < OLDEST_VERSION[1])) {

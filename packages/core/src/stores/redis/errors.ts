@@ -20,6 +20,13 @@ export class RedisGoneError extends LovageError {
   }
 }
 
+/** So many tries to connect in a row failed that nobody goes on trying. */
+export class RedisGaveUpError extends RedisGoneError {
+  constructor(location: string, tries: number, cause: unknown) {
+    super(`gave up connecting to ${location} after ${tries} failed tries`, { sent: false, cause });
+  }
+}
+
 /** We ended it: whoever still waits for a connection will get none. */
 export class RedisClosedError extends LovageError {
   readonly code = "REDIS_CLOSED";

@@ -1,17 +1,17 @@
 /** What a result backend tells a broker on the same server, so that results can be stored in the step that ends a loan. */
-import { type RedisAddress, sameServer } from "./address.ts";
+import { type RedisTarget, sameTarget } from "./target.ts";
 
 export class SharedRedis {
-  readonly #address: RedisAddress;
+  readonly #target: RedisTarget;
   readonly #keyOf: (taskId: string) => string;
 
-  constructor(address: RedisAddress, keyOf: (taskId: string) => string) {
-    this.#address = address;
+  constructor(target: RedisTarget, keyOf: (taskId: string) => string) {
+    this.#target = target;
     this.#keyOf = keyOf;
   }
 
   get db(): number {
-    return this.#address.db;
+    return this.#target.db;
   }
 
   /** Key and channel of a task's result. */
@@ -19,7 +19,7 @@ export class SharedRedis {
     return this.#keyOf(taskId);
   }
 
-  isOn(address: RedisAddress): boolean {
-    return sameServer(this.#address, address);
+  isOn(target: RedisTarget): boolean {
+    return sameTarget(this.#target, target);
   }
 }

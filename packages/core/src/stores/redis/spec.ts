@@ -3,10 +3,10 @@
  * `address.ts` and `options.ts` check and resolve it.
  */
 export interface RedisSpec {
-  /** `redis://`, `rediss://`, `redis+socket://` or `socket://`. Holds credentials: never log it. */
+  /** `redis://`, `rediss://`, `redis+socket://`, `socket://`, or several joined with `;`, or `sentinel://…;sentinel://…`. Holds credentials: never log it. */
   readonly url: string;
-  /** Not used yet: only `url` is. */
-  readonly failoverUrls?: readonly string[] | undefined;
+  /** Which of several servers is tried after one that fails. Default `round-robin`. */
+  readonly failoverStrategy?: "round-robin" | "shuffle" | undefined;
   /** kombu's transport options, in its spelling (`global_keyprefix`) or in camelCase (`globalKeyprefix`), durations in seconds. */
   readonly transportOptions?: Readonly<Record<string, unknown>>;
   /** Wins over what the URL's query says. `null`: as the URL says. */
@@ -18,6 +18,10 @@ export interface RedisSpec {
   readonly connectTimeoutMs?: number | undefined;
   /** A command that is not answered for so long means a broken connection. Default 10,000. */
   readonly socketTimeoutMs?: number | null | undefined;
+  /** The longest first pause after a failed try to connect; it doubles up to the longest. Default 100. */
+  readonly retryFirstMs?: number | undefined;
+  /** Failed tries in a row after which a consumer gives up. Default: never. */
+  readonly retryMax?: number | undefined;
   /** TCP keepalive. Default true. */
   readonly keepalive?: boolean | undefined;
   /** Shown in CLIENT LIST. */

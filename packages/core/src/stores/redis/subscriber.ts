@@ -15,8 +15,8 @@ export interface SubscriberEvents {
 /** Names in one command. */
 const PORTION = 500;
 /** An idle subscription is asked for life so often; a broken one costs no more than this and an answer's time. */
-const PING_MS = 10_000;
-const PONG_MS = 5000;
+const PING_MS = 5000;
+const PONG_MS = 2500;
 
 export class Subscriber {
   readonly #link: RedisLink;

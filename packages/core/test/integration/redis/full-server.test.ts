@@ -2,7 +2,7 @@
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 
-import type { PublishError } from "../../../src/brokers/errors.ts";
+import { BrokerOutOfMemoryError, type PublishError } from "../../../src/brokers/errors.ts";
 import { settleAll, take, toQueue } from "../../support/broker-hands.ts";
 import { openBackend, openBroker } from "../../support/redis-brokers.ts";
 import { RedisServer } from "../../support/redis-server.ts";
@@ -33,6 +33,14 @@ test.each(["7", "6.2"])("a full Redis %s refuses what is published, whole, and s
     .catch((thrown: unknown) => thrown);
   expect((error as PublishError).fates).toEqual(["refused", "refused"]);
   expect((error as PublishError).transient).toBe(true);
+  expect((error as PublishError).cause).toBeInstanceOf(BrokerOutOfMemoryError);
+  expect((error as PublishError).cause).toMatchObject({
+    depths: [
+      { queue: "q", ready: 50 },
+      { queue: "other", ready: 0 },
+    ],
+  });
+  expect(String(error)).toContain("q: 50 ready; other: 0 ready");
   expect(await hand.llen("q")).toBe(50);
   expect(await hand.llen("other")).toBe(0);
 

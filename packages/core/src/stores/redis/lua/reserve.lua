@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- reserve.lua: lend up to `want` messages to one worker, first what waits in its inboxes, then from its queues.
--- KEYS[1] loans of the worker, hash: loan -> list, newline, envelope; and @epoch
+-- KEYS[1] loans of the worker, hash: loan -> envelope; and @epoch. A loan is its number with the caller's prefix, newline, list
 -- KEYS[2 .. 1+2n] inbox and the list it belongs to, in pairs    KEYS[2+2n ..] lists, in the order they are to be tried
 -- ARGV[1] epoch  ARGV[2] what loans begin with  ARGV[3] first loan number, chosen by the caller  ARGV[4] want, at most 512
 -- ARGV[5] bytes of envelopes at most; one message always fits  ARGV[6] bytes of a usual envelope, 0 when not known  ARGV[7] n
@@ -22,7 +22,7 @@ answer[2] = counts
 
 -- Takes up to `share` from the right end of `source`; KEYS[index] is the list they belong to. Returns how many.
 local function take(source, index, share)
-  local head, taken = KEYS[index] .. '\n', 0
+  local tail, taken = '\n' .. KEYS[index], 0
   while taken < share and not full do
     local portion = share - taken
     if usual == 0 then portion = math.min(portion, 8) else portion = math.max(1, math.min(portion, math.floor(room / usual))) end
@@ -38,7 +38,7 @@ local function take(source, index, share)
       end
       lent, taken, room = lent + 1, taken + 1, room - #envelope
       answer[lent + 2] = envelope
-      fields[written + 1], fields[written + 2] = prefix .. number, head .. envelope -- spliced, never decoded
+      fields[written + 1], fields[written + 2] = prefix .. number .. tail, envelope -- as it came: an envelope that is changed here is copied twice more
       written, number = written + 2, number + 1
     end
     usual = math.max(1, (before - room) / #envelopes)

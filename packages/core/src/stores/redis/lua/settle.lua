@@ -6,7 +6,7 @@
 -- ARGV[5] lists  ARGV[6] sets of parked  ARGV[7] pairs of dead  ARGV[8] caps of dead letters: how many, bytes, age in ms  ARGV[9] loans that are just acknowledged
 -- ARGV[10..] those loans; then for each other loan:
 --   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
---     | k parked due queue list envelope, '' as it was (kept aside) | d dead id record (dead letter); then
+--     | k parked due queue envelope, '' as it was (kept aside) | d dead id record (dead letter); then
 --   number of results, for each: key, seconds to live or 0, document; number of messages, for each: list envelope, or 0 channel envelope
 -- A delivery that came through a channel has no loan: it is written '', ends with a, and what follows from it is written in any case.
 -- Where a list, set, pair or key is meant, its index in KEYS is given.
@@ -48,7 +48,7 @@ end
 
 for i = 10, 9 + plain do is_there(ARGV[i]) end
 
-local ENDS = { a = 0, f = 2, b = 2, r = 1, k = 5, d = 3 }
+local ENDS = { a = 0, f = 2, b = 2, r = 1, k = 4, d = 3 }
 local records, at = {}, 10 + plain
 while at <= #ARGV do
   local finish = at + 2 + ENDS[ARGV[at + 1]]
@@ -73,8 +73,7 @@ for _, record in ipairs(records) do
 end
 if away ~= '' then redis.call('SELECT', home) end
 
-local function stored(loan) return redis.call('HGET', loans, loan) or '\n' end
-local function without_list(entry) return string.sub(entry, string.find(entry, '\n', 1, true) + 1) end
+local function stored(loan) return redis.call('HGET', loans, loan) or '' end
 
 -- The same in take-back.lua. Field @bytes of the hash is the sum of all letters' lengths; the newest letter always stays.
 local function bury(hash, index, id, letter)
@@ -114,14 +113,14 @@ for _, record in ipairs(records) do
   elseif how == 'b' then
     redis.call('LPUSH', target, ARGV[first + 3])
   elseif how == 'r' then
-    redis.call('RPUSH', target, without_list(stored(loan)))
+    redis.call('RPUSH', target, stored(loan))
   elseif how == 'k' then
-    local due_at, queue, list, envelope = ARGV[first + 3], ARGV[first + 4], ARGV[first + 5], ARGV[first + 6]
-    if envelope == '' then envelope = without_list(stored(loan)) end
-    redis.call('ZADD', target, due_at, loan .. '\n' .. list .. '\n' .. envelope)
+    local due_at, queue, envelope = ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
+    if envelope == '' then envelope = stored(loan) end
+    redis.call('ZADD', target, due_at, loan .. '\n' .. envelope)
     redis.call('ZADD', due, 'LT', due_at, queue)
   elseif how == 'd' then
-    bury(target, KEYS[tonumber(ARGV[first + 2]) + 1], ARGV[first + 3], ARGV[first + 4] .. '\n' .. stored(loan))
+    bury(target, KEYS[tonumber(ARGV[first + 2]) + 1], ARGV[first + 3], ARGV[first + 4] .. string.sub(loan, string.find(loan, '\n', 1, true) or 1) .. '\n' .. stored(loan))
   end
 end
 

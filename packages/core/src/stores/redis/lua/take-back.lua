@@ -51,13 +51,13 @@ end
 local returned, buried = 0, 0
 for i = 7, #ARGV, 4 do
   local loan, target, text, record = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
-  local entry = redis.call('HGET', loans, loan)
-  if entry then
+  local envelope = redis.call('HGET', loans, loan)
+  if envelope then
     if record == '' then
       redis.call('RPUSH', KEYS[target], text)
       returned = returned + 1
     else
-      bury(KEYS[target], KEYS[target + 1], text, record .. '\n' .. entry)
+      bury(KEYS[target], KEYS[target + 1], text, record .. string.sub(loan, string.find(loan, '\n', 1, true) or 1) .. '\n' .. envelope)
       buried = buried + 1
     end
     redis.call('HDEL', loans, loan)
