@@ -154,7 +154,7 @@ export class Worker implements AsyncDisposable {
     this.#isToBeQuiet = true;
     await this.#startup?.catch(() => undefined); // told to whoever called start()
     if (!this.#isToBeQuiet) return;
-    if (this.#move("quiet")) this.#logger.info({ worker: this.name }, `${this.name} is quiet: it takes no tasks until it is resumed`);
+    this.#beQuiet();
     if (this.#state === "quiet") await this.#engine?.pauseTaking();
   }
 
@@ -255,9 +255,13 @@ export class Worker implements AsyncDisposable {
     await this.#engine.begin(this.#stopCalled.signal, (error) => this.#fail(error));
     if (this.#stopCalled.signal.aborted) throw new WorkerStoppedWhileStarting();
     this.#move("ready");
-    if (this.#isToBeQuiet) this.#move("quiet");
     if (this.#options.autoscale) this.#autoscale(new Autoscale(this.#options.autoscale, app.clock.monotonic()));
     this.#logger.info({ worker: this.name, queues: this.#queues.map((queue) => queue.name) }, `${this.name} ready.`);
+    if (this.#isToBeQuiet) this.#beQuiet();
+  }
+
+  #beQuiet(): void {
+    if (this.#move("quiet")) this.#logger.info({ worker: this.name }, `${this.name} is quiet: it takes no tasks until it is resumed`);
   }
 
   /** An option that is not accepted fails the start, not a task. */
