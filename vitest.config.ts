@@ -13,7 +13,7 @@ export default defineConfig({
       { test: { name: "simulation", include: [`${core}/test/simulation/**/*.test.ts`] } },
       servers("integration", `${core}/test/integration/**/*.test.ts`, 60_000),
       servers("interop", `${core}/test/interop/**/*.test.ts`, 120_000),
-      servers("fault", `${core}/test/fault/**/*.test.ts`, 180_000),
+      servers("fault", `${core}/test/fault/**/*.test.ts`, 180_000, [`${core}/test/support/no-unhandled-rejections.ts`]),
       servers("examples", "examples/*/test/**/*.test.ts", 120_000),
       servers("docs", "docs/test/**/*.test.ts", 120_000),
     ],
@@ -21,6 +21,6 @@ export default defineConfig({
 });
 
 /** Tests that start servers and processes: in processes of their own. */
-function servers(name: string, include: string, testTimeout: number) {
-  return { test: { name, include: [include], pool: "forks" as const, testTimeout, hookTimeout: 120_000 } };
+function servers(name: string, include: string, testTimeout: number, setupFiles: string[] = []) {
+  return { test: { name, include: [include], pool: "forks" as const, testTimeout, hookTimeout: 120_000, setupFiles } };
 }

@@ -1,19 +1,11 @@
 /** What callers of `delay()` see while a real broker is down, comes back, or stands still. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { BrokerUnavailableError, Lovage, PublishFailedError, PublishTimeoutError } from "lovage";
 import { RedisServer } from "../support/redis-server.ts";
 
 const TIMEOUT_MS = 2000;
 const LATE_MS = 500;
-
-const unhandled: unknown[] = [];
-const note = (reason: unknown): void => void unhandled.push(reason);
-beforeAll(() => void process.on("unhandledRejection", note));
-afterAll(() => {
-  process.off("unhandledRejection", note);
-  expect(unhandled).toEqual([]);
-});
 
 function appOn(server: RedisServer): Lovage {
   const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };

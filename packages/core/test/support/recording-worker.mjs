@@ -64,6 +64,11 @@ app.task({
 });
 
 const worker = new Worker(app);
+process.on("unhandledRejection", (error) => {
+  process.send?.({ kind: "log", level: "error", message: "unhandled rejection", error: error?.stack ?? String(error) });
+  process.disconnect?.();
+  process.exit(70);
+});
 let stops = 0;
 for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => void worker.stop(stops++ > 0 ? "cold" : "warm"));
 process.once("disconnect", () => void worker.stop("cold"));

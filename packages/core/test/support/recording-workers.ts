@@ -91,6 +91,8 @@ export class RecordingWorkers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.alive.map((worker) => worker.end("SIGKILL")));
     rmSync(this.directory, { recursive: true, force: true });
+    const unhandled = this.log.find((line) => line.includes("unhandled rejection"));
+    if (unhandled !== undefined) throw new Error(unhandled);
   }
 }
 

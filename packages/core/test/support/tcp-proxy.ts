@@ -18,6 +18,8 @@ export type Passage =
 interface Pair {
   readonly client: Socket;
   readonly server: Socket;
+  /** Nothing passes on it any more, whatever becomes of the link. */
+  isDead: boolean;
 }
 
 export class TcpProxy implements AsyncDisposable {
@@ -57,6 +59,12 @@ export class TcpProxy implements AsyncDisposable {
     return this.#pairs.size;
   }
 
+  /** The link is there again, for connections that are made from now on: those that were open stay half-open, as after a router lost its tables. */
+  heal(): void {
+    this.isSilent = false;
+    for (const pair of this.#pairs) pair.isDead = true;
+  }
+
   /** Breaks all connections. */
   cut(): void {
     for (const pair of this.#pairs) this.#end(pair);
@@ -70,7 +78,7 @@ export class TcpProxy implements AsyncDisposable {
 
   #accept(client: Socket, targetPort: number): void {
     if (this.refuses) return void client.destroy();
-    const pair = { client, server: connect(targetPort, "127.0.0.1") };
+    const pair: Pair = { client, server: connect(targetPort, "127.0.0.1"), isDead: false };
     this.#pairs.add(pair);
     for (const socket of [pair.client, pair.server]) {
       socket.setNoDelay(true);
@@ -82,7 +90,7 @@ export class TcpProxy implements AsyncDisposable {
   }
 
   #pass(pair: Pair, direction: Direction, chunk: Buffer): void {
-    if (this.isSilent) return;
+    if (this.isSilent || pair.isDead) return;
     const to = direction === "request" ? pair.server : pair.client;
     const passage = this.judge(direction, this.#counts[direction]++, chunk);
     if (passage === "cut") return this.#end(pair);

@@ -21,15 +21,27 @@ const CONNECTION_WAIT_MS = 5000;
  * @throws BrokerUnavailableError when there is no connection for a few seconds, BrokerRefusedError
  */
 export async function asking<T>(context: RedisContext, ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
-  const { clock, commands, location } = context;
-  const open = commands.current;
   try {
-    if (open) return await ask(open);
-    const late = new AbortController();
-    const timer = clock.timer(CONNECTION_WAIT_MS, () => late.abort(new BrokerUnavailableError(location, commands.lastFailure)));
-    const connection = await commands.connection(late.signal).finally(() => timer.cancel());
-    return await ask(connection);
+    return await ask(await openConnection(context));
   } catch (error) {
-    throw brokerError(location, error);
+    throw brokerError(context.location, error);
   }
+}
+
+/** The same for what may be asked twice: an idle connection may have died without a word, which only the asking shows. */
+export async function askingAgain<T>(context: RedisContext, ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
+  try {
+    return await ask(await openConnection(context));
+  } catch (error) {
+    if (error instanceof RedisGoneError && error.sent) return await asking(context, ask);
+    throw brokerError(context.location, error);
+  }
+}
+
+async function openConnection({ clock, commands, location }: RedisContext): Promise<RedisConnection> {
+  const open = commands.current;
+  if (open) return open;
+  const late = new AbortController();
+  const timer = clock.timer(CONNECTION_WAIT_MS, () => late.abort(new BrokerUnavailableError(location, commands.lastFailure)));
+  return await commands.connection(late.signal).finally(() => timer.cancel());
 }

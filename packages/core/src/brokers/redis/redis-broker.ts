@@ -38,7 +38,7 @@ import { type RedisContext, turn } from "./context.ts";
 import { RedisDeadLetters } from "./dead-letters.ts";
 import { RedisDelayed } from "./delayed.ts";
 import { type QueueList, RedisDelivery } from "./delivery.ts";
-import { asking, brokerError } from "./failures.ts";
+import { asking, askingAgain, brokerError } from "./failures.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
 import { QueueLists } from "./lists.ts";
@@ -180,12 +180,12 @@ export class RedisBroker implements Broker {
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {
-    await asking(this.#context, async (connection) => await this.#router.declare(connection, queues));
+    await askingAgain(this.#context, async (connection) => await this.#router.declare(connection, queues));
   }
 
   async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
     const { shard } = this.#context;
-    return await asking(
+    return await askingAgain(
       this.#context,
       async (connection) =>
         await Promise.all(

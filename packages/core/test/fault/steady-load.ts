@@ -1,0 +1,168 @@
+/**
+ * Workers under a steady load, and what can be said of it afterwards: nothing that a broker held is lost, nothing that it refused
+ * was run, and what was run twice.
+ */
+import { setTimeout as wait } from "node:timers/promises";
+import { Lovage, PublishFailedError } from "lovage";
+import { RecordingWorkers } from "../support/recording-workers.ts";
+
+export interface LoadSettings {
+  readonly broker: string;
+  readonly workers: number;
+  /** Of both producer and workers. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Where the producer publishes, if not where the workers consume. */
+  readonly producerBroker?: string;
+}
+
+export interface Tally {
+  /** Publishes that were reported as held. */
+  readonly held: number;
+  readonly refused: number;
+  readonly unknown: number;
+  /** Held and never run. */
+  readonly lost: readonly string[];
+  /** Refused and run all the same. */
+  readonly ghosts: readonly string[];
+  /** Run more than once. */
+  readonly repeated: readonly string[];
+}
+
+const TASK_MS = 20;
+const CONCURRENCY = 5;
+/** Calls every so often: a third of what two workers can do. */
+const BATCH = 8;
+const EVERY_MS = 50;
+
+export class SteadyLoad implements AsyncDisposable {
+  readonly workers: RecordingWorkers;
+  readonly #app: Lovage;
+  readonly #fates = new Map<string, "held" | "refused" | "unknown">();
+  readonly #underWay = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  #publishing: Promise<void> = Promise.resolve();
+  #next = 0;
+
+  private constructor({ broker, settings, producerBroker }: LoadSettings) {
+    this.workers = new RecordingWorkers({ broker, concurrency: CONCURRENCY, settings: settings ?? {} });
+    this.#app = new Lovage("load", {
+      brokerUrl: producerBroker ?? broker,
+      resultBackend: "disabled://",
+      env: false,
+      configFile: false,
+      logger: silent,
+      ...settings,
+    });
+  }
+
+  /** Resolves when all workers consume and have run something. */
+  static async start(settings: LoadSettings): Promise<SteadyLoad> {
+    const load = new SteadyLoad(settings);
+    for (let i = 0; i < settings.workers; i += 1) await load.workers.start();
+    load.#publishing = load.#publish();
+    await load.everyWorkerRuns(30_000);
+    return load;
+  }
+
+  /** One call, beside the load. */
+  async call(ms: number): Promise<void> {
+    await this.#call(ms);
+  }
+
+  /** Resolves with how long it took until each worker had run a task that it began later than now. */
+  async everyWorkerRuns(withinMs: number): Promise<number> {
+    const from = performance.now();
+    const before = new Map(
+      await Promise.all(this.workers.alive.map(async (worker) => [worker, (await worker.status()).processed] as const)),
+    );
+    const took = await Promise.all(
+      Array.from(before, async ([worker, processed]) => {
+        for (;;) {
+          const now = await worker.status();
+          // What was lent before has ended by then, as far as there were slots for it.
+          if (now.consuming && now.processed > processed + CONCURRENCY) return performance.now() - from;
+          if (performance.now() - from > withinMs)
+            throw new Error(
+              `a worker ran nothing within ${withinMs} ms: ${JSON.stringify(now)}\n${this.workers.log.slice(-30).join("\n")}`,
+            );
+          await wait(20);
+        }
+      }),
+    );
+    return Math.max(...took);
+  }
+
+  /** Ends the load, waits until all that is held was run, and tells what became of it. */
+  async finish(withinMs = 60_000): Promise<Tally> {
+    this.#stop.abort();
+    await this.#publishing;
+    await Promise.all(this.#underWay);
+    const held = [...this.#fates].filter(([, fate]) => fate === "held").map(([id]) => id);
+    const until = performance.now() + withinMs;
+    let runs = this.#runs();
+    while (performance.now() < until && held.some((id) => !runs.has(id))) {
+      await wait(50);
+      runs = this.#runs();
+    }
+    await this.#quiet(until);
+    runs = this.#runs();
+    const of = (wanted: string): string[] => [...this.#fates].filter(([, fate]) => fate === wanted).map(([id]) => id);
+    return {
+      held: held.length,
+      refused: of("refused").length,
+      unknown: of("unknown").length,
+      lost: held.filter((id) => !runs.has(id)),
+      ghosts: of("refused").filter((id) => runs.has(id)),
+      repeated: [...runs].filter(([, times]) => times > 1).map(([id]) => id),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#publishing;
+    await Promise.all(this.#underWay);
+    await this.#app.close();
+    await this.workers[Symbol.asyncDispose]();
+  }
+
+  /** Until nothing runs and nothing waits any more. */
+  async #quiet(until: number): Promise<void> {
+    const broker = await this.#app.broker();
+    for (;;) {
+      const statuses = await Promise.all(this.workers.alive.map((worker) => worker.status()));
+      const [depth] = await broker.depth(["celery"]);
+      const isQuiet = statuses.every(({ running, onLoan }) => running + onLoan === 0) && depth?.ready === 0;
+      if (isQuiet || performance.now() > until) return;
+      await wait(50);
+    }
+  }
+
+  #runs(): Map<string, number> {
+    const runs = new Map<string, number>();
+    for (const line of this.workers.lines()) runs.set(line, (runs.get(line) ?? 0) + 1);
+    return runs;
+  }
+
+  async #publish(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      for (let i = 0; i < BATCH; i += 1) {
+        const call: Promise<void> = this.#call(TASK_MS).finally(() => this.#underWay.delete(call));
+        this.#underWay.add(call);
+      }
+      await wait(EVERY_MS);
+    }
+  }
+
+  async #call(ms: number): Promise<void> {
+    const id = `t${this.#next++}`;
+    try {
+      await this.#app.sendTask("test.record", [id, ms]);
+      this.#fates.set(id, "held");
+    } catch (error) {
+      if (!(error instanceof PublishFailedError)) throw error;
+      this.#fates.set(id, error.calls[0]?.fate ?? "unknown");
+    }
+  }
+}
+
+const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
