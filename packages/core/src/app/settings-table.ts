@@ -321,6 +321,18 @@ export const SETTINGS_TABLE = {
   workerDisableRateLimits: setting(flag, false, "Ignore rate limits."),
   workerDirect: setting(flag, false, "A queue of its own for each worker."),
   workerStateDb: setting(optional(text), null, "File in which revoked tasks are remembered."),
+  workerHealthPort: setting(
+    optional(integer(0, 65_535)),
+    null,
+    "Port at which a worker answers /livez, /readyz and /metrics; 0 takes any free one. Null: none.",
+    { scope: "ours" },
+  ),
+  workerHealthHost: setting(text, "127.0.0.1", "Address it listens on. 0.0.0.0 for probers and Prometheus outside of the machine.", {
+    scope: "ours",
+  }),
+  workerBlockedLimit: setting(duration, 120, "Beyond this a worker whose event loop is blocked is taken for dead: /livez is red.", {
+    scope: "ours",
+  }),
   workerHijackRootLogger: unused("There is no root logger in Node."),
   workerLogColor: setting(optional(flag), null, "Coloured log. Null: when it goes to a terminal."),
   workerLogFormat: unused("The log is structured; format it with pino's tools."),

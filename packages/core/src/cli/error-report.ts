@@ -29,6 +29,7 @@ const ADVICE: Readonly<Record<string, Advice>> = {
   MODULE_LOAD: { exit: EXIT.noApp, hint: "--traceback shows where in the module it happened" },
   TASK_DEFINITION: { exit: EXIT.noApp },
   CONFIGURATION: { exit: EXIT.configuration },
+  HEALTH_PORT: { exit: EXIT.failure },
   SETTING: { exit: EXIT.configuration, hint: "`lovage config --defaults` lists all settings" },
   BROKER_REFUSED: { exit: EXIT.unavailable },
   BACKEND_REFUSED: { exit: EXIT.unavailable },

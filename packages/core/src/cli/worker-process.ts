@@ -41,7 +41,7 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
     app = await openApp(how.globals, logger);
     const { Worker } = await import("../worker/worker.ts");
     let link: SupervisorLink | undefined;
-    const worker = new Worker(app, { ...workerOptions(how, index), onState: () => link?.tell() });
+    const worker = new Worker(app, { ...workerOptions(how, index, app), onState: () => link?.tell() });
     process.title = `lovage worker ${worker.name}`;
     stop.attach(worker);
     stopOnUncaughtErrors(worker, logger);
@@ -66,11 +66,13 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
   }
 }
 
-function workerOptions(how: WorkerPlan, index: number): ConstructorParameters<typeof Worker>[1] {
+function workerOptions(how: WorkerPlan, index: number, { settings }: Lovage): ConstructorParameters<typeof Worker>[1] {
   const name = processName(how.name, index, how.processes);
   const target = how.globals.app === undefined ? undefined : resolveAppArgument(how.globals.app, process.cwd());
+  const port = settings.workerHealthPort;
   return {
     quiet: how.quiet,
+    ...(port ? { healthPort: port + index } : {}), // each process answers for itself
     ...(target === undefined ? {} : { appModule: target.file }),
     ...(target?.exportName === undefined ? {} : { appExport: target.exportName }),
     ...(how.autoscale === undefined ? {} : { autoscale: how.autoscale }),

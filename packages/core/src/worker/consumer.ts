@@ -27,6 +27,8 @@ export interface ConsumerSetup {
   onBatch(batch: readonly Delivery[]): void;
   /** Lent before `startOver`: nobody can know whether the loans are still this worker's. */
   onStaleBatch(batch: readonly Delivery[]): void;
+  /** The broker is away, in words; undefined once it answers again. */
+  onTrouble?(text: string | undefined): void;
 }
 
 /** Brokers report answers every few seconds, also while every slot is busy; after that long without one nothing is believed. */
@@ -38,6 +40,7 @@ export class Consumer {
   #isConnected = false;
   #lastAnswerAt: number | undefined;
   #restarts = 0;
+  #connects = 0;
   #session = new AbortController();
   #whenConsuming: (() => void)[] = [];
   #pause: Pause | undefined;
@@ -50,6 +53,16 @@ export class Consumer {
   get isConsuming(): boolean {
     if (!this.#isConnected || this.#lastAnswerAt === undefined) return false;
     return this.#setup.clock.monotonic() - this.#lastAnswerAt < STALE_MS;
+  }
+
+  /** By the monotonic clock; undefined before the first. */
+  get answeredAt(): number | undefined {
+    return this.#lastAnswerAt;
+  }
+
+  /** Connections that were made, the first one included. */
+  get connects(): number {
+    return this.#connects;
   }
 
   /** Resolves when it consumes, or is paused. */
@@ -99,6 +112,7 @@ export class Consumer {
         if (signal.aborted) break;
         if (session.signal.aborted) continue;
         this.#isConnected = false;
+        this.#setup.onTrouble?.(errorText(error));
         if (error instanceof BrokerUnavailableError && error.gaveUp) throw error;
         if (maxRestarts !== null && this.#restarts >= maxRestarts) throw error;
         const delayMs = backoffMs(this.#restarts++, RESTART, random);
@@ -128,12 +142,17 @@ export class Consumer {
       const { logger, broker } = this.#setup;
       if (this.#isConnected) logger.warn({ err: error }, `lost the broker at ${broker.location}, connecting again: ${errorText(error)}`);
       this.#isConnected = false;
+      this.#setup.onTrouble?.(errorText(error));
     },
     alive: () => this.#answered(),
   };
 
   #answered(): void {
     const { logger, broker, clock } = this.#setup;
+    if (!this.#isConnected) {
+      this.#connects += 1;
+      this.#setup.onTrouble?.(undefined);
+    }
     if (!this.#isConnected && this.#lastAnswerAt !== undefined) logger.info({}, `consuming from ${broker.location} again`);
     this.#isConnected = true;
     this.#lastAnswerAt = clock.monotonic();

@@ -16,6 +16,7 @@ import { Consumer } from "./consumer.ts";
 import { type CreditLimits, LoanCredit } from "./credit.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Guard, makeGuard } from "./guard.ts";
+import type { Health } from "./health/health.ts";
 import { Intake } from "./intake.ts";
 import { Lanes } from "./lanes.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
@@ -36,6 +37,8 @@ export interface EngineSetup {
   /** What the guard thread opens its own broker from; undefined keeps the guard on this thread. */
   readonly guardSpec: BrokerSpec | undefined;
   readonly queues: readonly string[];
+  /** undefined: nobody asks for this worker's health. */
+  readonly health: Health | undefined;
   /** The worker's own pool, started. */
   readonly pool: Pool;
   /** Another one that a task asks for, not started. */
@@ -85,7 +88,7 @@ export class Engine {
       maxDeliveries: settings.maxDeliveries,
       deadLetterOf: (queue) => settings.queueDeadLetter?.get(queue) ?? deadLetter,
     };
-    const observers = new Observers(setup.observers, logger);
+    const observers = new Observers(setup.health ? [...setup.observers, setup.health.meter] : setup.observers, logger);
     const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;
     this.#lanes = new Lanes(pool, (kind) => setup.makePool(kind), {
       slotsChanged: () => this.slotsChanged(),
@@ -104,6 +107,8 @@ export class Engine {
         visibilityTimeoutMs: visibilityTimeoutMs(app),
         queues: setup.queues,
       },
+      queues: setup.queues,
+      thread: setup.health?.thread,
       events: { renewed: () => this.#onRenewed(), lost: () => this.#onLeaseLost() },
       deps: { clock, random, logger },
     });
@@ -159,6 +164,7 @@ export class Engine {
       maxRestarts: settings.brokerConnectionRetry ? settings.brokerConnectionMaxRetries : 0,
       onBatch: (batch) => this.#intake.take(batch),
       onStaleBatch: (batch) => this.#intake.giveBack(batch),
+      onTrouble: (text) => setup.health?.note("broker", text),
     });
   }
 
@@ -183,6 +189,14 @@ export class Engine {
   }
   get processed(): number {
     return this.#dispatcher.processed;
+  }
+  /** Messages on loan at most. */
+  get prefetch(): number {
+    return this.#creditLimits().held;
+  }
+  /** What has been seen of the broker. */
+  get link(): Pick<Consumer, "answeredAt" | "connects"> {
+    return this.#consumer;
   }
 
   /** Resolves when it consumes, or as soon as `signal` aborts. `onFailure`: consuming was given up. */

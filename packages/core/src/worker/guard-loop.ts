@@ -49,6 +49,8 @@ export interface GuardEvents {
   renewed(): void;
   /** The lease had run out and all loans made until now are others'. */
   lost(): void;
+  /** A renewal failed; another one follows. */
+  failed?(error: unknown): void;
 }
 
 export interface GuardDeps {
@@ -107,7 +109,10 @@ export class GuardLoop {
       (since, failures) => since + leaseMs / (failures === 0 ? RENEWALS_PER_LEASE : RETRIES_PER_LEASE),
       async () => {
         const sentAt = clock.monotonic();
-        const state = await leases.renew(worker, leaseMs);
+        const state = await leases.renew(worker, leaseMs).catch((error: unknown) => {
+          this.#events.failed?.(error);
+          throw error;
+        });
         this.#noteClockOffset(state.clockOffsetMs, clock.monotonic() - sentAt);
         if (!state.held && this.#lease.hasBegun) {
           this.#lease.lose();

@@ -31,8 +31,13 @@ export class Lease {
   /** Whether a body may start at `monotonic`: nobody can have taken its message yet. */
   isSure(monotonic: number): boolean {
     const end = Atomics.load(this.#words, END);
-    // Differences of 32-bit milliseconds: right as long as the two are less than 24 days apart.
-    return end !== 0 && ((end - this.#toWord(monotonic)) | 0) > this.#marginMs;
+    return end !== 0 && this.#left(end, monotonic) > this.#marginMs;
+  }
+
+  /** Until the lease runs out, ms; negative once it has. undefined: there is none. */
+  leftMs(monotonic: number): number | undefined {
+    const end = Atomics.load(this.#words, END);
+    return end === 0 ? undefined : this.#left(end, monotonic);
   }
 
   /** Whether there ever was one under this memory: also before a guard that began anew. */
@@ -62,6 +67,11 @@ export class Lease {
 
   setClockOffset(offsetMs: number): void {
     Atomics.store(this.#words, OFFSET, Math.round(Math.max(-0x7fffffff, Math.min(0x7fffffff, offsetMs))));
+  }
+
+  /** Differences of 32-bit milliseconds: right as long as the two are less than 24 days apart. */
+  #left(end: number, monotonic: number): number {
+    return (end - this.#toWord(monotonic)) | 0;
   }
 
   #toWord(monotonic: number): number {

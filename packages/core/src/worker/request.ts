@@ -35,6 +35,8 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
   #abort: AbortController | undefined;
   #abortReason: Error | undefined;
   place = -1;
+  /** When it could have begun had there been a slot, by the monotonic clock; 0 when nobody measures that. */
+  readyAt = 0;
   /** Acknowledged before its body began. */
   isAcked = false;
   /** By the monotonic clock; undefined before its body began. */

@@ -19,6 +19,8 @@ import { backoffMs } from "./backoff.ts";
 import { Autoscale, type AutoscaleRange } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
 import { Engine, within } from "./engine.ts";
+import { Health, type HealthOptions } from "./health/health.ts";
+import type { VitalSigns } from "./health/sampler.ts";
 import { isStopping, isWaiting, type LifeEvent, nextState, type StopHow, type WorkerState } from "./life.ts";
 import { nodeName } from "./node-name.ts";
 import type { TaskObserver } from "./observer.ts";
@@ -47,6 +49,8 @@ export interface WorkerOptions {
   readonly appExport?: string;
   /** Discards what is ready in the queues before it starts. */
   readonly purge?: boolean;
+  /** Answers `/livez`, `/readyz` and `/metrics` there. Default: the setting `workerHealthPort`, which is none. 0 takes any free port. */
+  readonly healthPort?: number;
   /** Default: the app's. */
   readonly logger?: Logger;
   /** Starts quiet: takes nothing until `resume`. */
@@ -106,6 +110,7 @@ export class Worker implements AsyncDisposable {
   #startup: Promise<void> | undefined;
   #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
+  #health: Health | undefined;
   #hooksBegun = false;
   #failure: unknown;
   #finish!: { readonly resolve: () => void; readonly reject: (reason: unknown) => void };
@@ -227,6 +232,7 @@ export class Worker implements AsyncDisposable {
     const { app } = this;
     if (isPoolChild()) throw new WorkerInPoolError(app.name);
     this.#move("start");
+    await this.#openHealth();
     await app.loadTasks();
     this.#checkTasks();
     const broker = await this.#connect(() => this.#openBroker());
@@ -246,6 +252,7 @@ export class Worker implements AsyncDisposable {
       backend,
       guardSpec: spec.kind === "memory" ? undefined : spec, // memory is shared by nobody but this thread
       queues: this.#queues.map((queue) => queue.name),
+      health: this.#health,
       pool: this.#pool,
       makePool: (kind) => makePool(kind, this.#poolSetup),
       logger: this.#logger,
@@ -262,6 +269,29 @@ export class Worker implements AsyncDisposable {
 
   #beQuiet(): void {
     if (this.#move("quiet")) this.#logger.info({ worker: this.name }, `${this.name} is quiet: it takes no tasks until it is resumed`);
+  }
+
+  /** Before anything that can fail or take its time: a prober is told why the worker is not ready. */
+  async #openHealth(): Promise<void> {
+    const { settings, clock, random } = this.app;
+    const port = this.#options.healthPort ?? settings.workerHealthPort;
+    if (port === null) return;
+    const host = settings.workerHealthHost;
+    const options: HealthOptions = { worker: this.name, address: { host, port }, blockedLimitMs: settings.workerBlockedLimitMs };
+    const deps = { clock, random, logger: this.#logger };
+    this.#health = new Health(options, () => this.#vitalSigns(), deps);
+    const listensAt = await this.#health.open();
+    this.#logger.info({ host, port: listensAt }, `health is served on http://${host}:${listensAt}/livez, /readyz and /metrics`);
+  }
+
+  #vitalSigns(): VitalSigns {
+    const engine = this.#engine;
+    return {
+      status: this.status(),
+      prefetch: engine?.prefetch ?? 0,
+      answeredAt: engine?.link.answeredAt,
+      connects: engine?.link.connects ?? 0,
+    };
   }
 
   /** An option that is not accepted fails the start, not a task. */
@@ -312,10 +342,13 @@ export class Worker implements AsyncDisposable {
     for (let failures = 0; ; failures++) {
       this.#stopCalled.signal.throwIfAborted();
       try {
-        return await open();
+        const opened = await open();
+        this.#health?.note("broker", undefined);
+        return opened;
       } catch (error) {
         const isPassing = error instanceof LovageError && error.transient;
         if (!isPassing || !settings.brokerConnectionRetryOnStartup || failures >= max) throw error;
+        this.#health?.note("broker", errorText(error));
         const delayMs = backoffMs(failures, CONNECT_RETRY, random);
         this.#logger.error({ err: error, delayMs }, `${errorText(error)}. Trying again in ${(delayMs / 1000).toFixed(1)} s`);
         await sleep(clock, delayMs, this.#stopCalled.signal).catch(() => undefined);
@@ -326,6 +359,7 @@ export class Worker implements AsyncDisposable {
   /** Consuming was given up. */
   #fail(error: unknown): void {
     this.#failure = error;
+    this.#health?.note("failure", errorText(error));
     this.#logger.error({ err: error, worker: this.name }, `${this.name} cannot go on: ${errorText(error)}`);
     void this.stop();
   }
@@ -344,6 +378,7 @@ export class Worker implements AsyncDisposable {
       this.#waitEnd = Math.min(this.#waitEnd, clock.monotonic() + waitMs);
       this.#hurry();
     }
+    this.#health?.sample();
     this.#options.onState?.(next);
     return true;
   }
@@ -363,6 +398,7 @@ export class Worker implements AsyncDisposable {
     await this.#runHooks(() => (engine ? engine.stopPools() : this.#pool.stop()));
     if (this.#hooksBegun) await this.#runHooks(() => hooks.run("workerStop"));
     await this.#ownBroker?.[Symbol.asyncDispose]();
+    await this.#health?.close();
     this.#logger.info({ worker: this.name }, `${this.name} has stopped`);
     this.#move("ended");
     if (this.#failure === undefined) this.#finish.resolve();

@@ -40,6 +40,13 @@ export const worker = defineCommand({
     prefetchMultiplier: decimal("--prefetch-multiplier <number>", "messages on loan, in multiples of the concurrency"),
     timeLimitMs: durationMs("--time-limit <duration>", "hard limit of tasks that have none of their own"),
     softTimeLimitMs: durationMs("--soft-time-limit <duration>", "soft limit of tasks that have none of their own"),
+    healthPort: wholeNumber(
+      "--health-port <port>",
+      "answer /livez, /readyz and /metrics here; with --processes each takes the next port (default: not at all)",
+      0,
+      65_535,
+    ),
+    healthHost: text("--health-host <address>", "listen for that on this address (default: 127.0.0.1)"),
     watch: flag("--watch", "restart when a source file changes: for development"),
     ...acceptedOptions(),
     ...refusedOptions(),
@@ -87,6 +94,8 @@ interface SettingOptions {
   readonly prefetchMultiplier: number | undefined;
   readonly timeLimitMs: number | undefined;
   readonly softTimeLimitMs: number | undefined;
+  readonly healthPort: number | undefined;
+  readonly healthHost: string | undefined;
   readonly disablePrefetch: boolean;
   readonly include: readonly string[] | undefined;
 }
@@ -100,6 +109,8 @@ function settingsOf(options: SettingOptions): Readonly<Record<string, string>> {
     worker_prefetch_multiplier: options.prefetchMultiplier?.toString(),
     task_time_limit: inMs(options.timeLimitMs),
     task_soft_time_limit: inMs(options.softTimeLimitMs),
+    worker_health_port: options.healthPort?.toString(),
+    worker_health_host: options.healthHost,
     worker_disable_prefetch: options.disablePrefetch ? "true" : undefined,
     include: options.include?.join(","),
   };

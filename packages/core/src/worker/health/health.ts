@@ -1,0 +1,71 @@
+/**
+ * Health as the worker sees it: begun before the broker is connected, ended after everything else. Puts the meter and
+ * the sampler, which write into shared memory, together with the guard thread, which reads it.
+ */
+import type { Clock } from "../../shared/clock.ts";
+import type { GuardDeps } from "../guard-loop.ts";
+import { GuardThread } from "../guard-host.ts";
+import type { Trouble, Troubles } from "./judge.ts";
+import { Sampler, type VitalSigns } from "./sampler.ts";
+import { TaskMeter } from "./task-meter.ts";
+import { Vitals } from "./vitals.ts";
+
+export interface HealthOptions {
+  /** `celery@host`. */
+  readonly worker: string;
+  /** undefined: nobody listens. */
+  readonly address: { readonly host: string; readonly port: number } | undefined;
+  readonly blockedLimitMs: number;
+}
+
+export class Health {
+  readonly thread: GuardThread;
+  /** To be told of every task's life. */
+  readonly meter: TaskMeter;
+  readonly #sampler: Sampler;
+  #troubles: Troubles = {};
+
+  constructor(options: HealthOptions, look: () => VitalSigns, deps: GuardDeps) {
+    const { clock } = deps;
+    const vitals = new Vitals();
+    this.#sampler = new Sampler(vitals, clock, look);
+    this.meter = new TaskMeter(clock, (labels) => this.thread.tell({ kind: "row", labels }));
+    this.thread = new GuardThread(deps, () => ({
+      ...options,
+      node: process.version,
+      vitals: vitals.memory,
+      counts: this.meter.counts.memory,
+      rows: this.meter.labels,
+      troubles: this.#troubles,
+      startedAt: startOfProcess(clock),
+    }));
+  }
+
+  /** Resolves with the port once it answers. @throws HealthPortError */
+  async open(): Promise<number | undefined> {
+    this.#sampler.start();
+    return await this.thread.open();
+  }
+
+  /** Something a prober should see at once has changed. */
+  sample(): void {
+    this.#sampler.sample();
+  }
+
+  /** What is wrong, in words; undefined: no longer. */
+  note(about: Trouble, text: string | undefined): void {
+    if (this.#troubles[about] === text) return;
+    const { [about]: _, ...others } = this.#troubles;
+    this.#troubles = text === undefined ? others : { ...others, [about]: text };
+    this.thread.tell({ kind: "trouble", about, text });
+  }
+
+  async close(): Promise<void> {
+    this.#sampler.stop();
+    await this.thread.close();
+  }
+}
+
+function startOfProcess(clock: Clock): number {
+  return clock.now() - process.uptime() * 1000;
+}
