@@ -13,7 +13,9 @@ export type Passage =
   /** The first half arrives, then the connection breaks. */
   | "cutHalfway"
   /** It arrives, then the connection breaks. */
-  | "cutAfter";
+  | "cutAfter"
+  /** The client's side breaks; the chunk arrives when `deliverLate` is called. */
+  | "late";
 
 interface Pair {
   readonly client: Socket;
@@ -34,6 +36,7 @@ export class TcpProxy implements AsyncDisposable {
   isSilent = false;
   delayMs = 0;
   #counts = { request: 0, answer: 0 };
+  readonly #late: (() => void)[] = [];
 
   private constructor(targetPort: number) {
     this.#server = createServer((client) => this.#accept(client, targetPort));
@@ -70,6 +73,11 @@ export class TcpProxy implements AsyncDisposable {
     for (const pair of this.#pairs) this.#end(pair);
   }
 
+  /** What was on its way when its client was gone arrives now, where the server still listens. */
+  deliverLate(): void {
+    for (const deliver of this.#late.splice(0)) deliver();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.cut();
@@ -97,6 +105,12 @@ export class TcpProxy implements AsyncDisposable {
     if (passage === "pass") {
       if (this.delayMs > 0) setTimeout(() => to.write(chunk), this.delayMs);
       else to.write(chunk);
+      return;
+    }
+    if (passage === "late") {
+      this.#pairs.delete(pair);
+      pair.client.destroy();
+      this.#late.push(() => pair.server.end(chunk));
       return;
     }
     const part = passage === "cutHalfway" ? chunk.subarray(0, chunk.length >> 1) : chunk;

@@ -3,12 +3,12 @@
  *
  * A publisher numbers its batches. The script that pushes a batch writes its number into the publisher's hash in the same step;
  * after a dropped connection the next one first puts a new epoch there, so that nothing still on its way can be executed, and reads
- * which batches were. What Redis does not remember (it lost its data, or the hash's time ran out) is reported as unknown.
+ * which batches were. Large ones go by a transaction, which is cheaper and fenced otherwise (publish-transaction.ts). What Redis does not remember (it lost its data, or the hash's time ran out) is reported as unknown.
  */
 import { newId } from "../../shared/ids.ts";
 import { sleep } from "../../shared/clock.ts";
 import { asPairs } from "../../stores/redis/answers.ts";
-import type { RedisConnection } from "../../stores/redis/connection.ts";
+import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { publisherKey } from "../../stores/redis/keys.ts";
 import { abortable, type RedisLink } from "../../stores/redis/link.ts";
@@ -16,6 +16,7 @@ import { replicated } from "../../stores/redis/replicas.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { PublishFate } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
+import { fenceOff, isAList, pushInTransaction, type OpenedConnection, WORTH_A_TRANSACTION } from "./publish-transaction.ts";
 
 const publishScript = loadScript("publish");
 const openScript = loadScript("open-publisher");
@@ -48,6 +49,9 @@ export class Publisher {
   #epoch = "";
   /** The epoch that made the hash: while it is the same, Redis remembers all that it was told. */
   #born = "";
+  #opened: OpenedConnection | undefined;
+  /** Nothing of an older connection can be executed any more, and transactions are ours to use. */
+  #isFenced = false;
   /** Slot -> batch, as of the last opening; undefined when the hash was made anew by it. */
   #executed: ReadonlyMap<string, string> | undefined;
 
@@ -88,10 +92,7 @@ export class Publisher {
 
   async #send(batch: Batch, slot: number, sequence: string, signal: AbortSignal): Promise<BatchFate> {
     const { replicas } = this.#context;
-    const keys = [this.#key, ...batch.keys()];
-    const counts = Array.from(batch.values(), (texts) => texts.length);
-    const texts = [...batch.values()].flat();
-    let sentIn: { readonly epoch: string; readonly born: string } | undefined;
+    let sentIn: { readonly epoch: string; readonly born: string; readonly list: string | undefined } | undefined;
     let cause: unknown;
     /** Redis holds it; only its replicas are waited for. */
     let isHeld = false;
@@ -99,23 +100,25 @@ export class Publisher {
       try {
         let connection = await this.#link.connection(signal);
         if (this.#link.ramp) {
-          await this.#link.ramp.pass(texts.length, signal);
+          await this.#link.ramp.pass(sizeOf(batch), signal);
           connection = await this.#link.connection(signal);
         }
         if (sentIn) {
           if (sentIn.born !== this.#born)
             return { fate: "unknown", cause: cause ?? new RedisGoneError("Redis does not remember", { sent: true }) };
-          if (isHeld || this.#executed?.get(String(slot)) === sequence) {
+          const { list } = sentIn;
+          const isExecuted = isHeld || this.#executed?.get(String(slot)) === sequence;
+          if (list !== undefined && !isHeld && (isExecuted ? !(await isAList(connection, list)) : !this.#isFenced))
+            return { fate: "unknown", cause };
+          if (isExecuted) {
             isHeld = true;
             if (replicas) await abortable(replicated(connection, replicas), signal);
             return { fate: "held", cause: undefined };
           }
         }
-        sentIn = { epoch: this.#epoch, born: this.#born };
-        const answer = await abortable(
-          connection.script(publishScript, keys, [this.#epoch, slot, sequence, REMEMBERED_MS, ...counts, ...texts]),
-          signal,
-        );
+        const list = this.#isFenced ? wideList(batch) : undefined;
+        sentIn = { epoch: this.#epoch, born: this.#born, list };
+        const answer = await abortable(this.#push(connection, batch, list, slot, sequence), signal);
         if (answer === 1) {
           isHeld = true;
           if (replicas) await abortable(replicated(connection, replicas), signal);
@@ -141,7 +144,23 @@ export class Publisher {
     }
   }
 
+  async #push(connection: RedisConnection, batch: Batch, list: string | undefined, slot: number, sequence: string): Promise<Answer> {
+    if (list === undefined) {
+      const args: (string | number)[] = [this.#epoch, slot, sequence, REMEMBERED_MS];
+      for (const texts of batch.values()) args.push(texts.length);
+      for (const texts of batch.values()) for (const text of texts) args.push(text);
+      return await connection.script(publishScript, [this.#key, ...batch.keys()], args);
+    }
+    const texts = batch.get(list) ?? [];
+    await pushInTransaction(connection, { list, texts, key: this.#key, slot, sequence, born: this.#born, rememberedMs: REMEMBERED_MS });
+    return 1;
+  }
+
   async #open(connection: RedisConnection): Promise<void> {
+    if (this.#opened?.clientId !== connection.clientId || this.#opened.runId !== connection.server.runId) {
+      this.#isFenced = await fenceOff(this.#opened, connection);
+      this.#opened = { clientId: connection.clientId, runId: connection.server.runId };
+    }
     const epoch = String(++this.#epochs);
     const known = new Map(asPairs(await connection.script(openScript, [this.#key], [epoch, REMEMBERED_MS])));
     this.#epoch = epoch;
@@ -171,4 +190,17 @@ export class Publisher {
       throw error;
     }
   }
+}
+
+function sizeOf(batch: Batch): number {
+  let size = 0;
+  for (const texts of batch.values()) size += texts.length;
+  return size;
+}
+
+/** The list of a batch that is one list's, and large. */
+function wideList(batch: Batch): string | undefined {
+  if (batch.size > 1) return undefined;
+  for (const [list, texts] of batch) return texts.length < WORTH_A_TRANSACTION ? undefined : list;
+  return undefined;
 }

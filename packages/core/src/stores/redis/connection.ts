@@ -131,6 +131,26 @@ export class RedisConnection {
     }
   }
 
+  /**
+   * Commands that are executed one after the other with nothing between, in one write. What Redis refuses to execute is an error in its place.
+   * @throws RedisAnswerError when it refused one before: then none was executed.
+   */
+  async transaction(commands: readonly (readonly [name: string, args: readonly Argument[]])[]): Promise<readonly (Answer | Error)[]> {
+    const { stream } = this.#client;
+    stream.cork();
+    const queued = Promise.allSettled([this.#send("MULTI", []), ...commands.map(([name, args]) => this.#send(name, args))]);
+    const executed = this.#watched(this.#send("EXEC", []));
+    stream.uncork();
+    try {
+      const answers = (await executed) as readonly (Answer | Error)[]; // the client library keeps refusals apart so
+      return answers.map((answer) => (answer instanceof Error ? new RedisAnswerError(answer.message) : answer));
+    } catch (error) {
+      if (!(error instanceof RedisAnswerError)) throw error;
+      const refused = (await queued).find((each) => each.status === "rejected");
+      throw refused?.reason ?? error;
+    }
+  }
+
   /** A command that Redis may answer up to `waitMs` later. Alone on its connection. */
   async blocking(name: string, args: readonly Argument[], waitMs: number): Promise<Answer> {
     const late = (): void => this.destroy(new RedisGoneError(`${name} did not return in its time`, { sent: true }));

@@ -7,7 +7,9 @@
 -- Invariant: all of the batch is in its lists and its number in its slot, or neither.
 local batches = KEYS[1]
 if redis.call('HGET', batches, 'epoch') ~= ARGV[1] then return 0 end
-for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end -- a key of a wrong type must raise before the first write
+if #KEYS > 2 then -- a key of a wrong type must raise before the first write
+  for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end
+end
 local from = 4 + #KEYS
 for i = 2, #KEYS do
   local left = tonumber(ARGV[3 + i])
