@@ -1,9 +1,10 @@
 /// <reference types="node" preserve="true" />
 /** What users need: the app, its tasks, their results, and the errors that all of these can throw. */
 export { Lovage, type LovageOptions } from "./app/app.ts";
-export { AsyncResult, type GetOptions, type RevokeOptions } from "./app/async-result.ts";
+export { AsyncResult, type GetOptions } from "./app/async-result.ts";
 export { EagerResult } from "./app/eager.ts";
 export type { CallOptions, Kwargs, TaskCall } from "./app/call-options.ts";
+export type { Control, ControlOptions, ControlTarget, NodeReply, RevokeOptions } from "./app/control.ts";
 export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest } from "./app/task-context.ts";
 export type { DeadLetterOptions } from "./app/dead-letter-policy.ts";
 export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/task-options.ts";

@@ -4,21 +4,21 @@
  */
 import { join, resolve } from "node:path";
 import type { Broker } from "../brokers/broker.ts";
-import { encodeControlRequest } from "../protocol/control.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
 import { systemClock, systemRandom, type Clock, type Random } from "../shared/clock.ts";
+import { LamportClock } from "../shared/lamport.ts";
 import type { Logger } from "../shared/log.ts";
 import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
-import { AsyncResult, type RevokeOptions } from "./async-result.ts";
+import { AsyncResult } from "./async-result.ts";
 import { Calls } from "./calls.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
 import { Configuration, type ConfigurationHandover } from "./configuration.ts";
 import type { BackendSpec, BrokerSpec } from "./connect.ts";
 import { Connections } from "./connections.ts";
+import { Control, type RevokeOptions } from "./control.ts";
 import { defaultLogger } from "./default-logger.ts";
 import { discover } from "./discover.ts";
 import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
-import { UnsupportedByBrokerError } from "./errors.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
@@ -64,6 +64,8 @@ export class Lovage implements AsyncDisposable {
   readonly hooks = new WorkerHooks();
   readonly clock: Clock;
   readonly random: Random;
+  /** Orders messages of control and events among all processes. */
+  readonly lamport = new LamportClock();
   /** Sends calls. For handles of tasks and for workers. */
   readonly calls: Calls;
   /** Reads and awaits results. */
@@ -72,6 +74,7 @@ export class Lovage implements AsyncDisposable {
   /** Prefix of settings in the environment. */
   readonly namespace: string;
   #logger: Logger;
+  #control: Control | undefined;
   readonly #patterns: string[] = [];
   readonly #configuration: Configuration;
   readonly #connections: Connections;
@@ -205,16 +208,14 @@ export class Lovage implements AsyncDisposable {
     return new AsyncResult<Result>(this, id);
   }
 
-  /** Asks every worker not to run these tasks. @throws UnsupportedByBrokerError */
+  /** Remote control of workers, Lovage's and Python's. */
+  get control(): Control {
+    return (this.#control ??= new Control(this));
+  }
+
+  /** Does not let these tasks run. See `control.revoke`. */
   async revoke(ids: readonly string[], options: RevokeOptions = {}): Promise<void> {
-    const broker = await this.broker();
-    if (!broker.broadcast) throw new UnsupportedByBrokerError("revoking tasks", broker.kind);
-    const taskIds = ids.length === 1 ? ids[0] : [...ids];
-    const message = encodeControlRequest(
-      { method: "revoke", arguments: { task_id: taskIds, terminate: options.terminate ?? false, signal: options.signal ?? "SIGTERM" } },
-      { serializer: this.settings.taskSerializer },
-    );
-    await broker.broadcast.publish(message, `${this.settings.controlExchange}.pidbox`, "");
+    await this.control.revoke(ids, options);
   }
 
   // In a line comment, because the pattern would end another: app.autodiscover("**/tasks.{ts,js}").

@@ -3,6 +3,7 @@ import { fromWireException } from "../protocol/exception.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
 import { DURATION_ACCEPTED, parseDuration, type Duration } from "../shared/duration.ts";
+import type { RevokeOptions } from "./control.ts";
 import { CallError, WaitInsideTaskError } from "./errors.ts";
 import type { Lovage } from "./app.ts";
 import { currentTask } from "./process-wide.ts";
@@ -17,13 +18,6 @@ export interface GetOptions {
   readonly onMessage?: (document: ResultDocument) => void;
   /** Waiting inside of a task is refused unless this is false. Default true. */
   readonly disableSyncSubtasks?: boolean;
-}
-
-export interface RevokeOptions {
-  /** Also end the task when it runs already. */
-  readonly terminate?: boolean;
-  /** Signal for that. Default SIGTERM. */
-  readonly signal?: string;
 }
 
 /** Where the outcome is. The default reads the app's result backend; eager results have it at hand. */
@@ -134,9 +128,9 @@ export class AsyncResult<Result = unknown> {
     await this.#results.forget([this.id]);
   }
 
-  /** Asks every worker not to run the task. @throws UnsupportedByBrokerError where there is no remote control */
+  /** Does not let the task run; with `terminate`, ends it where it runs. See `app.control.revoke`. */
   async revoke(options: RevokeOptions = {}): Promise<void> {
-    await this.#app.revoke([this.id], options);
+    await this.#app.control.revoke([this.id], options);
   }
 
   toString(): string {

@@ -320,7 +320,14 @@ export const SETTINGS_TABLE = {
   workerSendTaskEvents: setting(flag, false, "Publish events of tasks."),
   workerDisableRateLimits: setting(flag, false, "Ignore rate limits."),
   workerDirect: setting(flag, false, "A queue of its own for each worker."),
-  workerStateDb: setting(optional(text), null, "File in which revoked tasks are remembered."),
+  workerStateDb: setting(
+    optional(text),
+    null,
+    "The broker remembers revoked tasks for all workers (`revocationTtl`); no file is written.",
+    {
+      scope: "unused",
+    },
+  ),
   workerHealthPort: setting(
     optional(integer(0, 65_535)),
     null,

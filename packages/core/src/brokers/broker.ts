@@ -241,7 +241,7 @@ export interface Replies extends AsyncDisposable {
 
 /**
  * Marks that are kept for a while, and in a bounded number: the oldest make room. What a mark says is the caller's
- * (`worker/revocation-mark.ts`). All is by the broker's clock.
+ * (`app/revocation-marks.ts`). All is by the broker's clock.
  */
 export interface Revocations {
   /** A mark that is there already is kept anew. Returns how many younger than their time had to make room. */

@@ -36,6 +36,10 @@ export const ACCEPTED = {
     option: text("--heartbeat-interval <seconds>", "no heartbeat events are sent"),
     says: "--heartbeat-interval: has no effect, no heartbeat events are sent",
   },
+  statedb: {
+    option: text("-S, --statedb <file>", "the broker remembers what is revoked"),
+    says: "-S: has no effect, the broker remembers revoked tasks for all workers (revocation_ttl), and no file does",
+  },
   disablePrefetch: { option: flag("--disable-prefetch", "the same as the setting worker_disable_prefetch"), says: undefined },
 } satisfies Readonly<Record<string, { readonly option: OptionSpec<unknown>; readonly says: string | undefined }>>;
 
@@ -47,7 +51,6 @@ const REFUSED = {
   gid: refused("--gid <group>", "start it with that group: Group= of systemd"),
   umask: refused("--umask <mask>", "set it where it is started: UMask= of systemd"),
   executable: refused("--executable <file>", "start it with the node that is to run it"),
-  statedb: refused("-S, --statedb <file>", "this version remembers no revoked tasks across restarts"),
   schedule: refused("-s, --schedule <file>", "this version has no scheduler"),
   scheduler: refused("--scheduler <name>", "this version has no scheduler"),
 } satisfies Readonly<Record<string, Refused>>;

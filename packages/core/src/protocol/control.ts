@@ -17,7 +17,12 @@ export interface ControlRequest {
   /** With both of these an answer is wanted. */
   readonly ticket?: string;
   readonly replyTo?: { readonly exchange: string; readonly routingKey: string };
+  /** Of a revoke: the broker remembers it and the results say it, so that who hears it need not see to that. Celery passes over it. */
+  readonly isKept?: boolean;
 }
+
+/** Header of such a request. */
+const KEPT_HEADER = "lovage_kept";
 
 export function encodeControlRequest(
   request: ControlRequest,
@@ -37,7 +42,11 @@ export function encodeControlRequest(
     options,
   );
   return {
-    headers: { clock: options.clock ?? 0, expires: options.expiresAt === undefined ? 0 : options.expiresAt / 1000 },
+    headers: {
+      clock: options.clock ?? 0,
+      expires: options.expiresAt === undefined ? 0 : options.expiresAt / 1000,
+      ...(request.isKept && { [KEPT_HEADER]: true }),
+    },
     properties: { correlationId: undefined, replyTo: undefined, deliveryMode: 2, priority: 0, expirationMs: undefined, others: {} },
     contentType,
     contentEncoding,
@@ -96,6 +105,7 @@ export function decodeControlRequest(message: Message, options: DecodeOptions): 
     ...((matcher === "glob" || matcher === "pcre") && { matcher }),
     ...(typeof ticket === "string" && { ticket }),
     ...(replyTo !== undefined && replyTo !== null && { replyTo: addressOf(mapOf(replyTo, "control.reply_to")) }),
+    ...(message.headers[KEPT_HEADER] === true && { isKept: true }),
     clock: typeof clock === "number" ? clock : undefined,
     expiresAt: typeof expires === "number" && expires > 0 ? expires * 1000 : undefined,
   };

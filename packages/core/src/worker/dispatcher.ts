@@ -10,7 +10,8 @@ import type { AttemptFacts } from "../app/retry-plan.ts";
 import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
 import type { LoanEnd } from "../brokers/broker.ts";
-import { TaskRevokedError } from "../protocol/celery-errors.ts";
+import { SoftTimeLimitExceeded, TaskRevokedError } from "../protocol/celery-errors.ts";
+import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -22,8 +23,10 @@ import type { TaskObserver } from "./observer.ts";
 import { LeaseLostError, type Outcome, WorkerStoppedError } from "./outcome.ts";
 import type { Request, RequestHome } from "./request.ts";
 import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
+import type { AbortForce } from "./pool/pool.ts";
 import { planSettlement, type SettlementRules, writeOfState } from "./settlement.ts";
 import type { StateWriter } from "./state-writer.ts";
+import type { Termination } from "./termination.ts";
 import { finalOutcome } from "./verdict.ts";
 
 export interface DispatcherDeps {
@@ -43,6 +46,8 @@ export interface DispatcherDeps {
   readonly park: ((request: Request, dueAt: number) => void) | undefined;
   /** Whether a body may start, by the monotonic clock. */
   mayStart(monotonic: number): boolean;
+  /** As far as this worker has it in memory. */
+  isRevoked(request: Request): boolean;
   /** ms since 1970, by the broker's clock. */
   brokerNow(): number;
 }
@@ -53,6 +58,9 @@ const SLICE_MS = 10;
 /** What waits for a full pool beside others is looked at after so long, and parked for about so long. */
 const SURPLUS_LOOK_MS = 250;
 const SURPLUS_PARKED_MS = 1000;
+
+/** A task that is to be terminated has this long to heed its signal. */
+const TERMINATE_GRACE_MS = 1500;
 
 const ACK: LoanEnd = { kind: "ack" };
 const PUT_BACK: LoanEnd = { kind: "putBack" };
@@ -184,6 +192,7 @@ export class Dispatcher implements RequestHome {
   #start(request: Request, lane: Lane, now: number): void {
     const { expires } = request.received;
     if (expires !== undefined && expires.at < this.#deps.brokerNow()) return this.endUnrun(request, { kind: "revoked", how: "expired" });
+    if (this.#deps.isRevoked(request)) return this.endUnrun(request, { kind: "revoked", how: "revoked" });
     this.#running.add(request);
     lane.running += 1;
     if (request.options.acksLate) return this.#run(request, now);
@@ -196,6 +205,7 @@ export class Dispatcher implements RequestHome {
     const now = this.clock.monotonic();
     if (answer === "settled") {
       request.isAcked = true;
+      if (request.verdict?.kind === "revoked") return this.ended(request, request.verdict);
       if (!this.#isStopped) return this.#run(request, now);
       // Too late to start and too late to give it back: recorded, so that nobody waits for it for ever.
       return this.ended(request, { kind: "interrupted" });
@@ -332,17 +342,47 @@ export class Dispatcher implements RequestHome {
     await request.pendingState;
   }
 
-  /** Aborts the signal of a task that runs here; if it then fails, it was revoked. */
-  terminate(taskId: string): void {
+  /** Aborts the signals of what runs; a task that then fails was revoked, one that succeeds all the same has succeeded. */
+  revokeRunning(isRevoked: (request: Request) => boolean): void {
     for (const request of this.#running) {
-      if (request.received.id !== taskId) continue;
-      request.verdict ??= { kind: "revoked", how: "terminated" };
-      this.#abort(request, new TaskRevokedError("terminated"));
+      if (!isRevoked(request)) continue;
+      request.verdict ??= { kind: "revoked", how: "revoked" };
+      this.#abort(request, new TaskRevokedError("revoked"), "none");
     }
   }
 
-  #abort(request: Request, reason: Error): void {
-    this.#deps.lanes.of(request).pool.abort(request, reason);
+  /** Ends what runs, whether or not it heeds its signal. Returns it. */
+  terminateRunning(isMeant: (request: Request) => boolean, { signum, force }: Termination): ReceivedTask[] {
+    const requests = [...this.#running].filter(isMeant);
+    for (const request of requests) {
+      if (force === "soft") {
+        this.#abort(request, new SoftTimeLimitExceeded(), "none");
+        continue;
+      }
+      if (request.verdict === undefined || request.verdict.kind === "revoked")
+        request.verdict = { kind: "revoked", how: "terminated", signum };
+      const reason = new TaskRevokedError("terminated");
+      this.#abort(request, reason, force === "kill" ? "now" : "none");
+      if (force === "ask") this.clock.timer(TERMINATE_GRACE_MS, () => this.#giveUp(request, reason), { background: true });
+    }
+    return requests.map(({ received }) => received);
+  }
+
+  #giveUp(request: Request, reason: Error): void {
+    if (this.#running.has(request) && request.outcome === undefined) this.#abort(request, reason, "now");
+  }
+
+  #abort(request: Request, reason: Error, force?: AbortForce): void {
+    this.#deps.lanes.of(request).pool.abort(request, reason, force);
+  }
+
+  /** Ends what waits for a slot and is revoked. Returns it. */
+  discardWaiting(isRevoked: (request: Request) => boolean): ReceivedTask[] {
+    const suspects = this.#suspects.takeWhere(isRevoked);
+    for (const _ of suspects) this.#deps.credit.wantSlot();
+    const requests = [...suspects, ...this.#deps.lanes.all.flatMap(({ ready }) => ready.takeWhere(isRevoked))];
+    for (const request of requests) this.endUnrun(request, { kind: "revoked", how: "revoked" });
+    return requests.map(({ received }) => received);
   }
 
   // --- when the lease is lost, and at the end ----------------------------------------------------------------------

@@ -5,9 +5,11 @@
 import type { Lovage } from "../app/app.ts";
 import type { BrokerSpec } from "../app/connect.ts";
 import { readDeadLetterPolicy } from "../app/dead-letter-policy.ts";
+import { stampMarksOf, taskMark } from "../app/revocation-marks.ts";
 import type { PoolName } from "../app/task-options.ts";
 import type { Broker } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
+import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
 import { sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
@@ -21,10 +23,12 @@ import { Intake } from "./intake.ts";
 import { Lanes } from "./lanes.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
 import type { Pool } from "./pool/pool.ts";
-import { RevokedTasks } from "./revoked.ts";
+import { KnownRevocations } from "./revocations.ts";
+import type { Request } from "./request.ts";
 import { Settler } from "./settle.ts";
 import type { SettlementRules } from "./settlement.ts";
 import { StateWriter } from "./state-writer.ts";
+import type { Termination } from "./termination.ts";
 
 export interface EngineSetup {
   readonly app: Lovage;
@@ -45,6 +49,8 @@ export interface EngineSetup {
   makePool(kind: PoolName): Pool;
   readonly logger: Logger;
   readonly observers: readonly TaskObserver[];
+  /** It hears of revocations by the control channel. */
+  readonly isListening: boolean;
 }
 
 /** Near ETAs that wait in memory, unless `workerEtaTaskLimit` says otherwise. */
@@ -54,9 +60,12 @@ const LOANS_PER_SLOT = 2;
 /** Giving the lease back must not hold up an exit when the broker is away: it runs out by itself. */
 const RELEASE_DEADLINE_MS = 500;
 const VISIBILITY_TIMEOUT_MS = 3_600_000;
+/** Revocations come by the control channel; this finds what it lost. Without it, it is all there is. */
+const REVOCATIONS_REFRESH_MS = 60_000;
+const REVOCATIONS_REFRESH_UNHEARD_MS = 5000;
 
 export class Engine {
-  readonly revoked: RevokedTasks;
+  readonly revocations: KnownRevocations;
   readonly #setup: EngineSetup;
   readonly #credit: LoanCredit;
   readonly #lanes: Lanes;
@@ -89,14 +98,23 @@ export class Engine {
       deadLetterOf: (queue) => settings.queueDeadLetter?.get(queue) ?? deadLetter,
     };
     const observers = new Observers(setup.health ? [...setup.observers, setup.health.meter] : setup.observers, logger);
-    const brokerNow = (): number => clock.now() + this.#guard.lease.clockOffsetMs;
+    const brokerNow = (): number => this.brokerNow();
     this.#lanes = new Lanes(pool, (kind) => setup.makePool(kind), {
       slotsChanged: () => this.slotsChanged(),
       failed: (error) => this.#onFailure?.(error),
     });
     this.#credit = new LoanCredit(this.#creditLimits());
     this.#settler = new Settler({ broker, backend, clock, random, logger });
-    this.revoked = new RevokedTasks(clock, { max: settings.workerRevokesMax, expiresMs: settings.workerRevokeExpiresMs });
+    this.revocations = new KnownRevocations({
+      store: broker.revocations,
+      clock,
+      random,
+      logger,
+      max: settings.workerRevokesMax,
+      expiresMs: settings.workerRevokeExpiresMs,
+      refreshMs: setup.isListening ? REVOCATIONS_REFRESH_MS : REVOCATIONS_REFRESH_UNHEARD_MS,
+      onRevoked: (marks) => this.#onRevoked(marks),
+    });
     this.#guard = makeGuard({
       broker,
       spec: setup.guardSpec,
@@ -125,6 +143,7 @@ export class Engine {
       rules,
       observers,
       park: broker.delayed && ((request, dueAt) => this.#intake.park(request, dueAt)),
+      isRevoked: ({ received }) => !this.revocations.isEmpty && this.revocations.has(received),
       mayStart: broker.leases ? (monotonic) => this.#isLeaseSure(monotonic) : () => true,
       brokerNow,
     });
@@ -138,7 +157,7 @@ export class Engine {
       dispatcher: this.#dispatcher,
       observers,
       rules,
-      revoked: this.revoked,
+      revocations: this.revocations,
       limits: {
         accept: contentTypesFor(settings.acceptContent),
         unknownTaskTtlMs: settings.unknownTaskTtlMs,
@@ -210,8 +229,15 @@ export class Engine {
     this.#guard.start();
     if (this.#setup.broker.leases) await Promise.race([leased, aborted]); // what is taken without a lease would be swept
     if (signal.aborted) return;
+    await Promise.race([this.revocations.load(), aborted]); // before anything is taken that was revoked while no worker was there
+    if (signal.aborted) return;
     this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
     await Promise.race([this.#consumer.whenConsuming(), aborted]);
+  }
+
+  /** ms since 1970, by the broker's clock. */
+  brokerNow(): number {
+    return this.#setup.app.clock.now() + this.#guard.lease.clockOffsetMs;
   }
 
   /** Children came or went, or a pool was resized: what is taken follows. */
@@ -233,10 +259,19 @@ export class Engine {
     return this.#lanes.stop();
   }
 
-  /** Asks a running task of this id to end, and lets it not start any more. */
-  revoke(taskId: string, terminate: boolean): void {
-    this.revoked.add(taskId);
-    if (terminate) this.#dispatcher.terminate(taskId);
+  /** Ends what runs under these marks, whether or not it heeds its signal. Returns what was there, running or waiting. */
+  terminate(marks: ReadonlySet<string>, how: Termination): readonly ReceivedTask[] {
+    const isMeant = (request: Request): boolean => isMarked(request, marks);
+    const running = this.#dispatcher.terminateRunning(isMeant, how);
+    if (how.force === "soft") return running;
+    return [...running, ...this.#dispatcher.discardWaiting(isMeant), ...this.#intake.discardWaiting(isMeant)];
+  }
+
+  #onRevoked(marks: ReadonlySet<string>): void {
+    const isMeant = (request: Request): boolean => isMarked(request, marks);
+    this.#dispatcher.revokeRunning(isMeant);
+    this.#dispatcher.discardWaiting(isMeant);
+    this.#intake.discardWaiting(isMeant);
   }
 
   /** Takes nothing until `resumeTaking`, and gives back what has not started. Resolves when nothing arrives any more. */
@@ -290,6 +325,7 @@ export class Engine {
     const { clock } = app;
     const settled = this.#consuming.then(() => this.#settler.whenIdle());
     await within(clock, deadlineMs, settled);
+    this.revocations.stop();
     this.#settler.abandon();
     this.#statesEnd.abort(new Error("the worker has stopped"));
     await this.#guard.stop();
@@ -338,6 +374,10 @@ export class Engine {
     this.#intake.stop();
     this.#dispatcher.leaseLost();
   }
+}
+
+function isMarked({ received }: Request, marks: ReadonlySet<string>): boolean {
+  return marks.has(taskMark(received.id)) || stampMarksOf(received).some((mark) => marks.has(mark));
 }
 
 async function hasSucceeded(app: Lovage, taskId: string): Promise<boolean> {

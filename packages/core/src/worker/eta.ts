@@ -46,6 +46,16 @@ export class DueHeap<Item> {
     if (dueAt < this.#timerAt) this.#arm();
   }
 
+  /** Takes out all that match, in no order. Looks at each. */
+  takeWhere(matches: (item: Item) => boolean): Item[] {
+    const taken = this.#heap.filter(({ item }) => matches(item)).map(({ item }) => item);
+    if (taken.length === 0) return taken;
+    const kept = this.#heap.splice(0).filter(({ item }) => !matches(item));
+    this.#heap.push(...kept.toSorted((a, b) => (before(a, b) ? -1 : 1))); // what is in order is a heap
+    this.#arm();
+    return taken;
+  }
+
   /** Takes everything out, earliest first. */
   clear(): Item[] {
     const items = this.#heap

@@ -32,6 +32,14 @@ export class Fifo<Item> {
     return this.#items.splice(Math.max(this.#head, this.#items.length - count)) as Item[];
   }
 
+  /** Takes out all that match, first to last. Looks at each. */
+  takeWhere(matches: (item: Item) => boolean): Item[] {
+    const all = this.clear();
+    const taken = all.filter(matches);
+    this.#items = taken.length === 0 ? all : all.filter((item) => !matches(item));
+    return taken;
+  }
+
   /** Takes everything out, first to last. */
   clear(): Item[] {
     const items = this.#items.slice(this.#head) as Item[];

@@ -17,7 +17,7 @@ import type { TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
 import { RateLimiter } from "./rate-limit.ts";
 import { Request } from "./request.ts";
-import type { RevokedTasks } from "./revoked.ts";
+import type { KnownRevocations } from "./revocations.ts";
 import type { SettlementOwner, Settler } from "./settle.ts";
 import { deadLetterRecord, planRefusal, type SettlementRules } from "./settlement.ts";
 import { planUnknownTask } from "./unknown-task.ts";
@@ -32,7 +32,7 @@ export interface IntakeDeps {
   readonly dispatcher: Dispatcher;
   readonly observers: Required<TaskObserver>;
   readonly rules: SettlementRules;
-  readonly revoked: RevokedTasks;
+  readonly revocations: KnownRevocations;
   readonly limits: IntakeLimits;
   findTask(name: string): AnyTask | undefined;
   /** For a log line about a task that is not here. */
@@ -61,6 +61,8 @@ export interface IntakeLimits {
 const SUSPECT_PARKED_MS = 2000;
 const KEPT_FOR_LATER_MS = 60_000;
 
+const EXPIRED: Outcome = { kind: "revoked", how: "expired" };
+const REVOKED: Outcome = { kind: "revoked", how: "revoked" };
 const ACK: LoanEnd = { kind: "ack" };
 const PUT_BACK: LoanEnd = { kind: "putBack" };
 const NOTHING: readonly never[] = [];
@@ -141,10 +143,40 @@ export class Intake {
     } catch (error) {
       return this.#keepForLater(delivery, received, error);
     }
+    const { expires } = received;
+    const { revocations } = this.#deps;
+    if (expires && expires.at < this.#deps.brokerNow()) return dispatcher.endUnrun(request, EXPIRED);
+    if (!revocations.isEmpty) {
+      if (revocations.has(received)) return dispatcher.endUnrun(request, REVOKED);
+      if (revocations.isPartial) return void this.#takeUnlessRevoked(request);
+    }
+    this.#takeKnown(request);
+  }
+
+  /** More are revoked than this worker has in memory. When the broker cannot tell, the task runs: a revoke is a request. */
+  async #takeUnlessRevoked(request: Request): Promise<void> {
+    const { logger, dispatcher, revocations } = this.#deps;
+    const { task, id } = request.received;
+    const stops = this.#stops;
+    const isRevoked = await revocations.ask(request.received).catch((error: unknown) => {
+      logger.warn({ err: error, task, taskId: id }, `whether ${task}[${id}] is revoked cannot be read, so it runs: ${errorText(error)}`);
+      return false;
+    });
+    if (isRevoked) return dispatcher.endUnrun(request, REVOKED);
+    if (stops !== this.#stops) {
+      this.#deps.credit.freeSlot();
+      return dispatcher.putBack([request]);
+    }
+    this.#takeKnown(request);
+    dispatcher.pump();
+  }
+
+  /** It may run, now or when its time has come. */
+  #takeKnown(request: Request): void {
+    const { limits, dispatcher } = this.#deps;
+    const { delivery, received } = request;
     const now = this.#deps.brokerNow();
-    const { expires, eta } = received;
-    if (expires && expires.at < now) return this.#discard(request, { kind: "revoked", how: "expired" });
-    if (this.#deps.revoked.has(received.id)) return this.#discard(request, { kind: "revoked", how: "revoked" });
+    const { eta } = received;
     if (eta && eta.at > now) return this.#wait(request, eta.at, now);
     if (delivery.losses > 0 && dispatcher.suspectsWaiting >= limits.suspectsMax && this.#deps.broker.delayed) {
       return this.park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
@@ -210,9 +242,17 @@ export class Intake {
     );
   }
 
-  #discard(request: Request, outcome: Outcome): void {
-    if (outcome.kind === "revoked" && outcome.how === "expired") this.#deps.revoked.add(request.received.id);
-    this.#deps.dispatcher.endUnrun(request, outcome);
+  /** Ends what waits here and is revoked. Returns it. */
+  discardWaiting(isRevoked: (request: Request) => boolean): ReceivedTask[] {
+    const { credit, dispatcher } = this.#deps;
+    const waiting = this.#waiting.takeWhere(isRevoked);
+    for (const _ of waiting) credit.wantLoan();
+    const requests = [...waiting, ...this.#throttled.takeWhere(isRevoked)];
+    for (const request of requests) {
+      credit.wantSlot();
+      dispatcher.endUnrun(request, REVOKED);
+    }
+    return requests.map(({ received }) => received);
   }
 
   // --- due later ---------------------------------------------------------------------------------------------------
@@ -245,8 +285,7 @@ export class Intake {
     for (const request of due) {
       credit.wantSlot();
       credit.wantLoan();
-      if (this.#deps.revoked.has(request.received.id)) this.#discard(request, { kind: "revoked", how: "revoked" });
-      else this.#admit(request);
+      this.#admit(request);
     }
     dispatcher.pump();
   }

@@ -24,7 +24,8 @@ export type Outcome =
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: unknown }
   /** It waited, or ran, beyond its hard limit; a pool that can has ended it. */
   | { readonly kind: "timedOut"; readonly limitMs: number }
-  | { readonly kind: "revoked"; readonly how: "revoked" | "terminated" | "expired" }
+  /** `signum`: of the signal that it was to be terminated with. */
+  | { readonly kind: "revoked"; readonly how: "revoked" | "terminated" | "expired"; readonly signum?: number }
   /** The process or thread that ran it died. */
   | { readonly kind: "childLost"; readonly error: unknown }
   /** The worker stopped before the task had ended. */

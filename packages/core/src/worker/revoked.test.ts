@@ -1,22 +1,45 @@
 import { expect, test } from "vitest";
 
+import { stampMark, taskMark } from "../app/revocation-marks.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { RevokedTasks } from "./revoked.ts";
 
-test("an id is remembered for a while, measured by a clock that never jumps", async () => {
+const task = (id: string, stamps: Readonly<Record<string, unknown>> = {}) => ({ id, stamps });
+
+test("a mark is forgotten after its time, and makes room when another is added", async () => {
   const clock = new FakeClock();
-  const revoked = new RevokedTasks(clock, { max: 10, expiresMs: 1000 });
-  revoked.add("a");
-  clock.jump(1e9);
-  expect(revoked.has("a")).toBe(true);
-  await clock.advance(1000);
-  expect(revoked.has("a")).toBe(false);
-  revoked.add("b");
-  expect(revoked.size).toBe(1); // the expired one is gone
+  const revoked = new RevokedTasks(clock, { max: 10 });
+  expect(revoked.isEmpty).toBe(true);
+  revoked.add(taskMark("a"), 1000);
+  await clock.advance(999);
+  expect(revoked.has(task("a"))).toBe(true);
+  expect([...revoked.marks()]).toEqual([taskMark("a")]);
+  await clock.advance(1);
+  expect(revoked.has(task("a"))).toBe(false);
+  expect([...revoked.marks()]).toEqual([]);
+  revoked.add(taskMark("b"), 1000);
+  expect(revoked.size).toBe(1);
+  expect(revoked.isPartial).toBe(false);
 });
 
-test("beyond the maximum the oldest are forgotten, and a repeated id is young again", () => {
-  const revoked = new RevokedTasks(new FakeClock(), { max: 2, expiresMs: 1000 });
-  for (const id of ["a", "b", "a", "c"]) revoked.add(id);
-  expect(["a", "b", "c"].map((id) => revoked.has(id))).toEqual([true, false, true]);
+test("beyond the bound the oldest make room, and that is known until their time would have been over", async () => {
+  const clock = new FakeClock();
+  const revoked = new RevokedTasks(clock, { max: 2 });
+  for (const id of ["a", "b", "a", "c"]) revoked.add(taskMark(id), 1000); // a is told again: b is the oldest
+  expect(["a", "b", "c"].map((id) => revoked.has(task(id)))).toEqual([true, false, true]);
+  expect(revoked.isPartial).toBe(true);
+  await clock.advance(1000);
+  expect(revoked.isPartial).toBe(false);
+});
+
+test("a task is revoked by any value of any of its stamps, a text not being the number that it looks like", () => {
+  const revoked = new RevokedTasks(new FakeClock(), { max: 10 });
+  revoked.add(stampMark("tenant", "acme"), 1000);
+  revoked.add(stampMark("batch", 7), 1000);
+  expect(revoked.has(task("x", { tenant: "acme" }))).toBe(true);
+  expect(revoked.has(task("x", { tenant: ["other", "acme"] }))).toBe(true);
+  expect(revoked.has(task("x", { tenant: "other", batch: [7] }))).toBe(true);
+  expect(revoked.has(task("x", { batch: "7" }))).toBe(false);
+  expect(revoked.has(task("x", { owner: "acme", odd: { tenant: "acme" }, none: null }))).toBe(false);
+  expect(revoked.has(task("acme"))).toBe(false);
 });

@@ -5,6 +5,7 @@ import { currentTask } from "../app/process-wide.ts";
 import type { MemoryBroker } from "../brokers/memory/index.ts";
 import { SoftTimeLimitExceeded } from "../protocol/celery-errors.ts";
 import { encodeTaskMessage } from "../protocol/task-message.ts";
+import { sleep } from "../shared/clock.ts";
 import type { LogFields, Logger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
@@ -714,24 +715,88 @@ test("a hook that throws changes nothing but the log", async () => {
 
 // --- revoke ------------------------------------------------------------------------------------------------------------------
 
-test("a revoked task does not start; one that runs is told to end when it is to be terminated", async () => {
+/** A task that ends when its signal aborts, and one that never heeds it. */
+function tasksForRevoking(app: ReturnType<typeof room>["app"]) {
+  return {
+    heeds: app.task({
+      name: "shop.heeds",
+      run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
+    }),
+    ignores: app.task("shop.ignores", () => new Promise<void>(() => undefined)),
+    slow: app.task("shop.slow", async (ms: number) => void (await sleep(app.clock, ms))),
+  };
+}
+
+test("a revoked task does not start, whatever it waits for; one that runs has its signal aborted", async () => {
   const { app, clock, worker, stop } = room();
-  const waits = app.task({
-    name: "shop.waits",
-    run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
-  });
-  const running = await worker();
-  const runs = await waits.delay();
-  const later = await waits.applyAsync([], null, { countdown: 5 });
+  const { heeds, slow } = tasksForRevoking(app);
+  const running = await worker({ concurrency: 2 });
+  const runs = await heeds.delay();
+  const goesOn = await slow.delay(5000);
+  const queued = await heeds.delay(); // every slot is busy
+  const later = await heeds.applyAsync([], null, { countdown: 5 });
+  const far = await heeds.applyAsync([], null, { countdown: 60 });
   await clock.advance(100);
-  running.revoke(runs.id);
-  running.revoke(later.id);
-  await clock.advance(6000);
+  for (const { id } of [runs, goesOn, queued, later, far]) running.revoke(id);
+  await clock.advance(100);
+  for (const { id } of [runs, queued, later])
+    expect(await document(app, id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["revoked"] } });
+  expect(running.status()).toMatchObject({ running: 1, waiting: 0, scheduled: 0 });
+  await clock.advance(70_000);
+  expect(await document(app, goesOn.id)).toMatchObject({ status: "SUCCESS" }); // it did not mind its signal, and was not made to
+  expect(await document(app, far.id)).toMatchObject({ status: "REVOKED" }); // parked meanwhile
+  expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
+  await stop(running);
+});
+
+test("a task that is terminated has a moment to heed its signal; then its slot is free, whatever it does", async () => {
+  const { app, clock, worker, stop } = room();
+  const { heeds, ignores } = tasksForRevoking(app);
+  const running = await worker({ concurrency: 2 });
+  const [polite, stubborn, next] = [await heeds.delay(), await ignores.delay(), await ignores.delay()];
+  await clock.advance(100);
+  for (const { id } of [polite, stubborn]) running.revoke(id, { terminate: true });
+  await clock.advance(10);
+  expect(await document(app, polite.id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["terminated"] } });
+  expect(running.status().running).toBe(2); // the stubborn one, and the one that had waited
+  await clock.advance(2000);
+  expect(await document(app, stubborn.id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["terminated"] } });
   expect(running.status().running).toBe(1);
-  running.revoke(runs.id, { terminate: true });
-  await clock.advance(0);
-  expect(await document(app, later.id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["revoked"] } });
-  expect(await document(app, runs.id)).toMatchObject({ status: "REVOKED", result: { exc_message: ["terminated"] } });
+  running.revoke(next.id, { terminate: true });
+  await clock.advance(2000);
+  await stop(running);
+});
+
+test("a task that was revoked while no worker was there does not run, and its result says so at once", async () => {
+  const { app, clock, worker, stop } = room();
+  const { heeds } = tasksForRevoking(app);
+  const [one, other] = [await heeds.delay(), await heeds.delay()];
+  await app.revoke([one.id]);
+  await expect(one.get()).rejects.toMatchObject({ name: "TaskRevokedError" });
+  const running = await worker();
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 1 });
+  running.revoke(other.id);
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 0, processed: 1 });
+  await stop(running);
+  const successor = await worker(); // knows it from the broker
+  await heeds.applyAsync([], null, { taskId: one.id });
+  await clock.advance(100);
+  expect(successor.status()).toMatchObject({ running: 0, processed: 0, onLoan: 0 });
+  await stop(successor);
+});
+
+test("a worker that has room for few revoked tasks asks the broker for the others", async () => {
+  const { app, clock, worker, stop } = room({ workerRevokesMax: 3 });
+  const { slow } = tasksForRevoking(app);
+  const sent = await Promise.all(Array.from({ length: 8 }, () => slow.delay(1)));
+  await app.revoke(sent.slice(0, 7).map(({ id }) => id));
+  const running = await worker();
+  await clock.advance(1000);
+  const states = await Promise.all(sent.map(async ({ id }) => ((await document(app, id)) as { status: string }).status));
+  expect(states).toEqual([...Array.from({ length: 7 }, () => "REVOKED"), "SUCCESS"]);
+  expect(running.status()).toMatchObject({ processed: 1, onLoan: 0 });
   await stop(running);
 });
 

@@ -9,6 +9,7 @@ import { hostname } from "node:os";
 import type { Lovage } from "../app/app.ts";
 import { connectBroker } from "../app/connect.ts";
 import { ConfigurationError } from "../app/errors.ts";
+import { taskMark } from "../app/revocation-marks.ts";
 import type { DeclaredQueue } from "../app/queues.ts";
 import type { Broker } from "../brokers/broker.ts";
 import { sleep, type Timer } from "../shared/clock.ts";
@@ -18,6 +19,8 @@ import type { Logger } from "../shared/log.ts";
 import { backoffMs } from "./backoff.ts";
 import { Autoscale, type AutoscaleRange } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
+import type { ControlAgent } from "./control/agent.ts";
+import { isControlled, makeAgent } from "./control/make-agent.ts";
 import { Engine, within } from "./engine.ts";
 import { Health, type HealthOptions } from "./health/health.ts";
 import type { VitalSigns } from "./health/sampler.ts";
@@ -28,6 +31,7 @@ import { isPoolChild } from "./pool/child-marker.ts";
 import { makePool, makePrimaryPool, type PoolSetup } from "./pool/make-pool.ts";
 import type { Pool } from "./pool/pool.ts";
 import { TaskLog } from "./task-log.ts";
+import { readTermination, type Termination } from "./termination.ts";
 
 export interface WorkerOptions {
   /** Node name, as Celery's `-n`: `name@host`, with %h (host), %n (name) and %d (domain). Default `celery@%h`. */
@@ -106,6 +110,7 @@ export class Worker implements AsyncDisposable {
   #state: WorkerState = "new";
   #isToBeQuiet: boolean;
   #engine: Engine | undefined;
+  #control: ControlAgent | undefined;
   #ownBroker: Broker | undefined;
   #startup: Promise<void> | undefined;
   #started: Promise<void> | undefined;
@@ -201,9 +206,14 @@ export class Worker implements AsyncDisposable {
     };
   }
 
-  /** Does not start this task any more; with `terminate`, also aborts its signal if it runs here. */
+  /**
+   * Does not start this task any more, and aborts its signal if it runs here; with `terminate`, ends it if it does not heed
+   * that. This worker only: `app.control.revoke` tells all.
+   */
   revoke(taskId: string, options: { readonly terminate?: boolean } = {}): void {
-    this.#engine?.revoke(taskId, options.terminate ?? false);
+    const marks = [taskMark(taskId)];
+    if (options.terminate) this.#engine?.terminate(new Set(marks), readTermination() as Termination); // the default is known
+    this.#engine?.revocations.revoke(marks, true);
   }
 
   /** What to print at the start. Names the broker once it is connected. */
@@ -257,8 +267,11 @@ export class Worker implements AsyncDisposable {
       makePool: (kind) => makePool(kind, this.#poolSetup),
       logger: this.#logger,
       observers: [new TaskLog(this.#logger), ...(this.#options.observers ?? [])],
+      isListening: isControlled(this, broker),
     });
     if (this.#isToBeQuiet) void this.#engine.pauseTaking();
+    this.#control = makeAgent(this, this.#engine, broker, this.#logger);
+    this.#control?.start();
     await this.#engine.begin(this.#stopCalled.signal, (error) => this.#fail(error));
     if (this.#stopCalled.signal.aborted) throw new WorkerStoppedWhileStarting();
     this.#move("ready");
@@ -395,6 +408,7 @@ export class Worker implements AsyncDisposable {
       if (engine.running > 0) await this.#abortRunning(engine);
       await engine.end(Math.max(SETTLE_GRACE_MS, this.#waitEnd - clock.monotonic()));
     }
+    await this.#control?.stop(); // a stop may take long, and is controlled until its end
     await this.#runHooks(() => (engine ? engine.stopPools() : this.#pool.stop()));
     if (this.#hooksBegun) await this.#runHooks(() => hooks.run("workerStop"));
     await this.#ownBroker?.[Symbol.asyncDispose]();

@@ -7,7 +7,7 @@ import { runAsTask } from "../../app/process-wide.ts";
 import { SoftTimeLimitExceeded, TimeLimitExceeded } from "../../protocol/celery-errors.ts";
 import type { Clock, Timer } from "../../shared/clock.ts";
 import { outcomeOfThrown } from "../outcome.ts";
-import type { Pool, PoolEvents, PoolJob } from "./pool.ts";
+import type { AbortForce, Pool, PoolEvents, PoolJob } from "./pool.ts";
 
 export class AsyncPool implements Pool {
   readonly kind = "async";
@@ -56,8 +56,9 @@ export class AsyncPool implements Pool {
     else job.done({ kind: "succeeded", value });
   }
 
-  abort(job: PoolJob, reason: Error): void {
+  abort(job: PoolJob, reason: Error, force?: AbortForce): void {
     job.abort(reason);
+    if (force === "now") job.done({ kind: "failed", error: reason });
   }
 
   async stop(): Promise<void> {

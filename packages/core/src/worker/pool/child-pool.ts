@@ -19,7 +19,7 @@ import { pack, packOutcome, packThrown, unpack, unpackOutcome, unpackThrown } fr
 import { factsOf } from "./job-facts.ts";
 import { type Member, rank, type Running } from "./member.ts";
 import type { ChildSetup, FromChild } from "./messages.ts";
-import type { Pool, PoolEvents, PoolJob } from "./pool.ts";
+import type { AbortForce, Pool, PoolEvents, PoolJob } from "./pool.ts";
 
 export interface ChildPoolOptions {
   readonly kind: Exclude<PoolName, "async">;
@@ -102,16 +102,16 @@ export class ChildPool implements Pool {
     else this.#give(member, job);
   }
 
-  abort(job: PoolJob, reason: Error): void {
+  abort(job: PoolJob, reason: Error, force: AbortForce = "later"): void {
     const member = this.#byJob.get(job);
     if (member?.running?.job !== job || member.running.reported !== undefined) return;
     const { running } = member;
+    const kill = (): void => this.#kill(member, { kind: "failed", error: reason, isWeighed: true });
     job.abort(reason);
+    if (force === "now") return kill();
     member.child.send({ kind: "abort", job: running.number, reason: packThrown(reason) });
-    if (reason instanceof SoftTimeLimitExceeded) return; // its hard limit is what ends it
-    running.timers.push(
-      this.#options.clock.timer(KILL_GRACE_MS, () => this.#kill(member, { kind: "failed", error: reason, isWeighed: true })),
-    );
+    if (force === "none" || reason instanceof SoftTimeLimitExceeded) return; // its hard limit is what ends it
+    running.timers.push(this.#options.clock.timer(KILL_GRACE_MS, kill));
   }
 
   runEndHooks(job: PoolJob, outcome: Outcome): Promise<void> | undefined {

@@ -16,8 +16,8 @@ export interface Pool {
   start(events: PoolEvents): Promise<void>;
   /** `job.done` may be called before this returns. */
   run(job: PoolJob): void;
-  /** Asks a job to end: its signal aborts with `reason`. A pool that can kill does so after a while. */
-  abort(job: PoolJob, reason: Error): void;
+  /** Asks a job to end: its signal aborts with `reason`. */
+  abort(job: PoolJob, reason: Error, force?: AbortForce): void;
   /** Runs the hooks that follow a body, where the body ran. undefined: that place is gone, or is the caller's own. */
   runEndHooks?(job: PoolJob, outcome: Outcome): Promise<void> | undefined;
   /** Grows or shrinks; what runs is not disturbed. */
@@ -25,6 +25,12 @@ export interface Pool {
   /** Leaves no thread and no process behind. Jobs that still run end with it. */
   stop(): Promise<void>;
 }
+
+/**
+ * What follows for a job that does not heed its signal. `none`: nothing. `later`, the default: a pool that can kill does
+ * so after a while. `now`: it is killed at once, or given up where nothing can be killed, and comes to `failed` with the reason.
+ */
+export type AbortForce = "none" | "later" | "now";
 
 export interface PoolEvents {
   /** `slots` has changed. */
