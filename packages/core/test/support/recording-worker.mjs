@@ -45,6 +45,18 @@ app.task("test.recordBoth", async (index, ms) => {
   note(index);
 });
 
+/** Writes down when it began and ended, and in which process. Heeds its signal. */
+app.task({
+  name: "test.timed",
+  async run(ctx, index, ms) {
+    note("began", index, Date.now(), process.pid);
+    await wait(ms, undefined, { signal: ctx.signal });
+    note("ended", index, Date.now(), process.pid);
+  },
+});
+
+app.task("test.nothing", () => undefined);
+
 /** Keeps the event loop to itself. */
 app.task("test.block", (index, ms) => {
   const end = performance.now() + ms;
@@ -63,6 +75,16 @@ app.task({
   },
 });
 
+/** What is left after all garbage was collected (`--expose-gc`), in bytes. */
+async function sayMemory() {
+  for (let round = 0; round < 5; round++) {
+    globalThis.gc();
+    await wait(20); // finalizers
+  }
+  const { heapUsed, rss } = process.memoryUsage();
+  process.send?.({ kind: "memory", heapUsed, rss });
+}
+
 const worker = new Worker(app);
 process.on("unhandledRejection", (error) => {
   process.send?.({ kind: "log", level: "error", message: "unhandled rejection", error: error?.stack ?? String(error) });
@@ -74,6 +96,7 @@ for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => void worker
 process.once("disconnect", () => void worker.stop("cold"));
 process.on("message", (message) => {
   if (message === "status") process.send?.({ kind: "status", status: worker.status() });
+  if (message === "memory") void sayMemory();
 });
 await worker.start();
 process.send?.({ kind: "ready" });

@@ -16,12 +16,15 @@ export interface RecordingSettings {
   readonly concurrency?: number;
   /** Further settings of the app, such as `leaseTime`. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Options for `node`. */
+  readonly execArgv?: readonly string[];
 }
 
 type Said =
   | { readonly kind: "ready" | "stopped" }
   | { readonly kind: "running"; readonly index: number }
   | { readonly kind: "status"; readonly status: WorkerStatus }
+  | { readonly kind: "memory"; readonly heapUsed: number; readonly rss: number }
   | { readonly kind: "log"; readonly level: string; readonly message: string; readonly error?: string };
 
 export class RecordingWorkers implements AsyncDisposable {
@@ -38,7 +41,7 @@ export class RecordingWorkers implements AsyncDisposable {
 
   /** Resolves when it consumes. */
   async start(): Promise<RecordingWorker> {
-    const { broker, backend, concurrency, settings } = this.#settings;
+    const { broker, backend, concurrency, settings, execArgv = [] } = this.#settings;
     const env = {
       ...process.env,
       TEST_BROKER: broker,
@@ -47,7 +50,7 @@ export class RecordingWorkers implements AsyncDisposable {
       TEST_RECORD: this.#file,
       TEST_SETTINGS: JSON.stringify(settings ?? {}),
     };
-    const worker = new RecordingWorker(fork(PROGRAM, [], { env, execArgv: [] }), (line) => this.log.push(line));
+    const worker = new RecordingWorker(fork(PROGRAM, [], { env, execArgv: [...execArgv] }), (line) => this.log.push(line));
     this.#all.add(worker);
     worker.gone.then(
       () => this.#all.delete(worker),
@@ -159,6 +162,12 @@ export class RecordingWorker {
   async status(): Promise<WorkerStatus> {
     this.process.send("status");
     return (await this.said("status")).status;
+  }
+
+  /** After a forced collection. */
+  async memory(): Promise<{ readonly heapUsed: number; readonly rss: number }> {
+    this.process.send("memory");
+    return this.said("memory");
   }
 
   /** Resolves when its status is as asked. */
