@@ -3,7 +3,7 @@
  * was run, and what was run twice.
  */
 import { setTimeout as wait } from "node:timers/promises";
-import { Lovage, PublishFailedError } from "lovage";
+import { Lovage, type LovageOptions, PublishFailedError } from "lovage";
 import { RecordingWorkers } from "../support/recording-workers.ts";
 
 export interface LoadSettings {
@@ -36,6 +36,7 @@ const EVERY_MS = 50;
 
 export class SteadyLoad implements AsyncDisposable {
   readonly workers: RecordingWorkers;
+  readonly #appSettings: LovageOptions;
   readonly #app: Lovage;
   readonly #fates = new Map<string, "held" | "refused" | "unknown">();
   readonly #underWay = new Set<Promise<void>>();
@@ -45,14 +46,15 @@ export class SteadyLoad implements AsyncDisposable {
 
   private constructor({ broker, settings, producerBroker }: LoadSettings) {
     this.workers = new RecordingWorkers({ broker, concurrency: CONCURRENCY, settings: settings ?? {} });
-    this.#app = new Lovage("load", {
+    this.#appSettings = {
       brokerUrl: producerBroker ?? broker,
       resultBackend: "disabled://",
       env: false,
       configFile: false,
       logger: silent,
       ...settings,
-    });
+    };
+    this.#app = new Lovage("load", this.#appSettings);
   }
 
   /** Resolves when all workers consume and have run something. */
@@ -67,6 +69,31 @@ export class SteadyLoad implements AsyncDisposable {
   /** One call, beside the load. */
   async call(ms: number): Promise<void> {
     await this.#call(ms);
+  }
+
+  /** A producer that knows nothing of what was publishes now: resolves with how long it took until its task had run. */
+  async strangerIsServed(withinMs: number): Promise<number> {
+    const from = performance.now();
+    await using app = new Lovage("stranger", this.#appSettings);
+    const id = `stranger${this.#next++}`;
+    const sending = (async () => {
+      while (performance.now() - from < withinMs) {
+        try {
+          return await app.sendTask("test.record", [id, 0]);
+        } catch (error) {
+          if (!(error instanceof PublishFailedError)) throw error;
+          if (error.calls[0]?.fate !== "refused") return undefined; // it may be there
+        }
+      }
+      return undefined;
+    })();
+    while (!this.workers.lines().includes(id)) {
+      if (performance.now() - from > withinMs) throw new Error(`not run within ${withinMs} ms\n${this.workers.log.slice(-30).join("\n")}`);
+      await wait(20);
+    }
+    const tookMs = performance.now() - from;
+    await sending;
+    return tookMs;
   }
 
   /** Resolves with how long it took until each worker had run a task that it began later than now. */

@@ -18,6 +18,8 @@ export interface RedisContext {
   readonly commands: RedisLink;
   /** Makes another link to the same place. */
   readonly newLink: (purpose: string, options?: Omit<LinkOptions, "purpose">) => RedisLink;
+  /** Ends what all links share, when they are closed. */
+  readonly closeShared: () => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

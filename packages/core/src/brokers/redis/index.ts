@@ -51,6 +51,7 @@ export async function openRedisBroker(spec: RedisSpec, deps: RedisDeps): Promise
     shard: { prefix: options.keyPrefix, separator: options.separator },
     commands: newLink("commands", { triesMax: spec.retryMax }),
     newLink,
+    closeShared: () => supervisor.close(),
     leaseMs,
     deadLetterCaps: deadLetterCaps(spec),
   };

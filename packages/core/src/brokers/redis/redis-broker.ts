@@ -220,6 +220,7 @@ export class RedisBroker implements Broker {
     this.broadcast.close();
     this.#publisher.close();
     this.#context.commands.close();
+    this.#context.closeShared();
   }
 
   #session(worker: string): WorkerSession {

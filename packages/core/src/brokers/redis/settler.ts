@@ -30,6 +30,7 @@ const settleScript = loadScript("settle");
 const BATCH = 256;
 const BATCH_BYTES = 4 * 1024 * 1024;
 const RETRY_PAUSE_MS = 500;
+const NO_REPLICAS_MS = 2000;
 
 /** A settlement with all that was looked up for it. */
 interface Prepared {
@@ -42,6 +43,8 @@ interface Prepared {
 export class Settler {
   readonly #context: RedisContext;
   readonly #router: Router;
+  /** 0: the replicas had what was written when they were last waited for. */
+  #lookForReplicasAt = 0;
 
   constructor(context: RedisContext, router: Router) {
     this.#context = context;
@@ -152,11 +155,15 @@ export class Settler {
 
   /** What is not replicated in time is settled all the same: after a failover it may run again, and nothing is lost. */
   async #replicated(connection: RedisConnection, replicas: ReplicaOptions): Promise<void> {
+    const { clock, logger } = this.#context;
+    if (clock.monotonic() < this.#lookForReplicasAt) return;
     try {
       await replicated(connection, replicas);
+      this.#lookForReplicasAt = 0;
     } catch (error) {
       if (!(error instanceof RedisAnswerError)) throw error;
-      this.#context.logger.warn({ err: error }, `settled, but not replicated: ${error.message}`);
+      if (this.#lookForReplicasAt === 0) logger.warn({ err: error }, `settled, but not replicated: ${error.message}`);
+      this.#lookForReplicasAt = clock.monotonic() + NO_REPLICAS_MS; // looking holds up all that comes after it on the connection
     }
   }
 

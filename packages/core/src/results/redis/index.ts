@@ -35,5 +35,5 @@ export async function openRedisBackend(spec: RedisSpec, deps: RedisDeps): Promis
   };
   const newLink = (purpose: string, more: Omit<LinkOptions, "purpose"> = {}): RedisLink =>
     new RedisLink(supervisor, limits, deps, { purpose, ...more });
-  return new RedisBackend(target, prefix, newLink, deps, DEADLINE_MS);
+  return new RedisBackend(target, prefix, newLink, deps, DEADLINE_MS, () => supervisor.close());
 }

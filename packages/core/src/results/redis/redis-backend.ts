@@ -34,6 +34,7 @@ export class RedisBackend implements ResultBackend {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #deadlineMs: number;
+  readonly #closeShared: () => void;
 
   constructor(
     target: RedisTarget,
@@ -41,12 +42,14 @@ export class RedisBackend implements ResultBackend {
     newLink: (purpose: string, options?: Omit<LinkOptions, "purpose">) => RedisLink,
     time: { readonly clock: Clock; readonly random: Random },
     deadlineMs: number,
+    closeShared: () => void,
   ) {
     this.location = target.location;
     this.#prefix = prefix;
     this.#clock = time.clock;
     this.#random = time.random;
     this.#deadlineMs = deadlineMs;
+    this.#closeShared = closeShared;
     this.sharedStore = new SharedRedis(target, (taskId) => this.#key(taskId));
     this.#commands = newLink("results");
     const read = async (keys: readonly string[]): Promise<readonly (ResultText | undefined)[]> => await this.#read(keys, undefined);
@@ -91,6 +94,7 @@ export class RedisBackend implements ResultBackend {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watches.close();
     this.#commands.close();
+    this.#closeShared();
   }
 
   #key(taskId: string): string {

@@ -11,9 +11,11 @@ import type { Logger } from "../../shared/log.ts";
 import { abortable } from "./abortable.ts";
 import type { RedisAddress } from "./address.ts";
 import { askOnce, type ConnectionLimits, RedisConnection } from "./connection.ts";
-import { RedisGaveUpError, RedisRefusedError } from "./errors.ts";
+import { RedisGaveUpError, RedisGoneError, RedisRefusedError } from "./errors.ts";
 import { Ramp } from "./ramp.ts";
 import { makeResolver, type Resolver } from "./resolver.ts";
+import type { MasterPlace } from "./sentinel.ts";
+import type { SentinelWatch } from "./sentinel-watch.ts";
 import type { RedisSpec } from "./spec.ts";
 import type { RedisTarget } from "./target.ts";
 
@@ -58,6 +60,10 @@ export class RedisSupervisor {
   #lastFailure: unknown;
   #probe: Promise<void> | undefined;
   #ramp: Ramp | undefined;
+  /** To which server each goes. */
+  readonly #open = new Map<RedisConnection, RedisAddress>();
+  #watch: { close(): void } | undefined;
+  readonly #closing = new AbortController();
 
   constructor(target: RedisTarget, spec: RedisSpec, deps: SupervisorDeps, connect: typeof RedisConnection.open = RedisConnection.open) {
     this.target = target;
@@ -74,6 +80,12 @@ export class RedisSupervisor {
       spec.retryFirstMs === undefined || spec.retryFirstMs <= LONGEST_PAUSE_MS ? 0 : spec.retryFirstMs,
     );
     if (target.remark) deps.logger.warn({ location: target.location }, target.remark);
+  }
+
+  /** Its links are closed by who has them. */
+  close(): void {
+    this.#closing.abort();
+    this.#watch?.close();
   }
 
   /** Why the last try to connect failed; undefined once one got through. */
@@ -135,6 +147,7 @@ export class RedisSupervisor {
       );
       this.#greetingMs = Math.max(GREETING_MS, GREETING_FACTOR * (clock.monotonic() - from));
       this.#succeeded();
+      this.#keepInView(connection, address);
       return connection;
     } catch (error) {
       if (!signal.aborted) this.#failed(error, purpose, address, isProbe);
@@ -163,4 +176,48 @@ export class RedisSupervisor {
     if (awayMs >= RAMP_AFTER_MS) this.#ramp = new Ramp(clock, random);
     logger.info({ awayMs: Math.round(awayMs) }, `${this.target.location} is there again after ${(awayMs / 1000).toFixed(1)} s`);
   }
+
+  /** With sentinels: a connection to a server that is not the master any more is broken off, not waited for. */
+  #keepInView(connection: RedisConnection, address: RedisAddress): void {
+    const { route } = this.target;
+    if (route.kind !== "sentinel" || this.#closing.signal.aborted) return;
+    this.#open.set(connection, address);
+    connection.closed.addEventListener("abort", () => this.#open.delete(connection), { once: true });
+    this.#watch ??= watchSentinels(route, this.#deps, {
+      switched: (master) => this.#leaveAllBut(master),
+      missed: () => void this.#askWhetherSwitched(),
+    });
+  }
+
+  async #askWhetherSwitched(): Promise<void> {
+    try {
+      const { server } = await this.#resolver.resolve(this.#closing.signal);
+      if ("port" in server) this.#leaveAllBut(server);
+    } catch {
+      // Nobody can say now: what is open is as good as anything.
+    }
+  }
+
+  #leaveAllBut(master: MasterPlace): void {
+    for (const [connection, { server, location }] of this.#open) {
+      if ("path" in server || (server.host === master.host && server.port === master.port)) continue;
+      const reason = `${location} is not the master any more: ${master.host}:${master.port} is`;
+      connection.destroy(new RedisGoneError(reason, { sent: true }));
+    }
+  }
+}
+
+/** Loaded when there are sentinels: it needs links and supervisors itself. */
+function watchSentinels(...args: ConstructorParameters<typeof SentinelWatch>): { close(): void } {
+  let isClosed = false;
+  let watch: SentinelWatch | undefined;
+  void import("./sentinel-watch.ts").then((module) => {
+    if (!isClosed) watch = new module.SentinelWatch(...args);
+  });
+  return {
+    close: () => {
+      isClosed = true;
+      watch?.close();
+    },
+  };
 }
