@@ -17,7 +17,7 @@ interface SequelizeTransaction {
 }
 
 /** Calls what it is given once the transaction has committed, and never when it is rolled back. */
-export type CommitHook = (run: () => void) => void;
+export type CommitHook = (run: () => void) => unknown;
 
 export type CommitSource = KnexTransaction | SequelizeTransaction | CommitHook;
 

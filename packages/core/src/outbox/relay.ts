@@ -13,7 +13,7 @@ import { sleep } from "../shared/clock.ts";
 import { errorText, LovageError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { messageOf } from "./row-message.ts";
-import type { Claim, ClaimOutcome, OutboxRow, OutboxStatus, OutboxStore, Verdict } from "./store.ts";
+import type { Claim, ClaimOutcome, OutboxRow, OutboxStatus, OutboxStore, Refusal, Verdict } from "./store.ts";
 
 export interface RelayOptions {
   /** Rows of one round. Default 500. */
@@ -34,6 +34,10 @@ const WAVE = 100;
 const WAVE_BYTES = 2 * 1024 * 1024;
 /** A row that the broker refuses so often, while it takes others, is set aside. */
 const MAX_REFUSALS = 5;
+/** A broker that took something so long ago works: as long as a refused row is put off, so that nothing before its last refusal counts. */
+const RECENT_MS = 1000;
+/** So many refusals in a row without one message taken: the broker takes nothing. */
+const ENOUGH_REFUSALS = 5;
 /** Rows are there and wait for a transaction or another relay to end, which nothing tells of. */
 const HELD_BACK_MS = 50;
 const FIRST_PAUSE_MS = 100;
@@ -55,6 +59,8 @@ export class OutboxRelay {
   readonly #batch: number;
   readonly #pollMs: number;
   #bound: Broker | undefined;
+  /** When the broker last took something, by the monotonic clock. */
+  #takenAt = -Infinity;
   #published = 0;
   #setAside = 0;
   #failedRounds = 0;
@@ -107,13 +113,14 @@ export class OutboxRelay {
   async round(): Promise<"more" | "idle" | "heldBack"> {
     const claim = await this.#store.claim({ rows: this.#batch, bytes: ROUND_BYTES });
     if (claim.kind === "nothing") return claim.isHeldBack ? "heldBack" : "idle";
-    const round = new Round(this.#app, claim.rows, (wave) => this.#publish(wave));
+    const round = new Round(this.#app, claim.rows, (wave) => this.#publish(wave), this.#app.clock.monotonic() - this.#takenAt < RECENT_MS);
     try {
       await round.run();
     } catch (error) {
       await claim.release(); // a defect: nothing is known of what was published, so everything stays
       throw error;
     }
+    if (round.outcome.published.length > 0) this.#takenAt = this.#app.clock.monotonic();
     await this.#settle(claim, round.outcome);
     if (round.failure !== undefined) throw round.failure;
     return "more";
@@ -161,14 +168,16 @@ class Round {
   readonly #app: Lovage;
   readonly #rows: readonly OutboxRow[];
   readonly #publish: (wave: readonly Outgoing[]) => Promise<void>;
+  readonly #hasTakenOthers: boolean;
   readonly #published: number[] = [];
   readonly #aside: Verdict[] = [];
-  readonly #refused: Verdict[] = [];
+  readonly #refused: Refusal[] = [];
   /** Why the round ended early; what is not in the outcome stays. */
   failure: unknown;
 
-  constructor(app: Lovage, rows: readonly OutboxRow[], publish: (wave: readonly Outgoing[]) => Promise<void>) {
+  constructor(app: Lovage, rows: readonly OutboxRow[], publish: (wave: readonly Outgoing[]) => Promise<void>, hasTakenOthers: boolean) {
     this.#app = app;
+    this.#hasTakenOthers = hasTakenOthers;
     this.#rows = rows;
     this.#publish = publish;
   }
@@ -214,12 +223,13 @@ class Round {
   }
 
   /**
-   * After a refusal that is not the broker's absence: which row is it? A row is blamed only when the broker takes another one; when it
-   * takes none, something is wrong with the broker or our rights, and no row is. False: the round ends here.
+   * After a refusal that is not the broker's absence: which row is it? A row is to blame only when the broker takes others; where it takes
+   * none, something may be wrong with the broker or with our rights. False: the round ends here.
    */
   async #sendSingly(wave: readonly Ready[]): Promise<boolean> {
     const held = new Set(this.#published);
     const waitingKeys = new Set<string>();
+    const refusals: { row: OutboxRow; reason: string }[] = [];
     let refusal: unknown;
     for (const ready of wave) {
       const { row } = ready;
@@ -232,16 +242,16 @@ class Round {
       }
       refusal = error;
       if (row.key !== null) waitingKeys.add(row.key);
-      const verdict = { seq: row.seq, reason: errorText(error) };
-      if (row.attempts + 1 >= MAX_REFUSALS) this.#aside.push(verdict);
-      else this.#refused.push(verdict);
+      refusals.push({ row, reason: errorText(error) });
+      if (this.#published.length === 0 && refusals.length === ENOUGH_REFUSALS) break;
     }
-    if (refusal === undefined || this.#published.length > 0) return refusal === undefined && this.failure === undefined;
-    this.failure ??= refusal;
-    this.#refused.length = 0;
-    const blamed = new Set(wave.map(({ row }) => row.seq));
-    this.#aside.splice(0, this.#aside.length, ...this.#aside.filter(({ seq }) => !blamed.has(seq)));
-    return false;
+    const isItsFault = this.#hasTakenOthers || this.#published.length > 0;
+    for (const { row, reason } of refusals) {
+      if (isItsFault && row.attempts + 1 >= MAX_REFUSALS) this.#aside.push({ seq: row.seq, reason });
+      else this.#refused.push({ seq: row.seq, reason, isItsFault });
+    }
+    if (!isItsFault && refusals.length === ENOUGH_REFUSALS) this.failure ??= refusal;
+    return refusals.length === 0 && this.failure === undefined;
   }
 }
 

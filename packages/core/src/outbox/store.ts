@@ -50,8 +50,13 @@ export interface ClaimOutcome {
   readonly published: readonly number[];
   /** Rows that can never be published. */
   readonly aside: readonly Verdict[];
-  /** Rows that the broker refused while it took others: they and their keys wait for a while. */
-  readonly refused: readonly Verdict[];
+  /** Rows that the broker refused: they and their keys wait for a while. */
+  readonly refused: readonly Refusal[];
+}
+
+export interface Refusal extends Verdict {
+  /** The broker took others meanwhile: it is the row's fault, and one more of its `attempts`. */
+  readonly isItsFault: boolean;
 }
 
 export interface Verdict {

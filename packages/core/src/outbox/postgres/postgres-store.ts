@@ -51,7 +51,9 @@ const SET_ASIDE = `
   FROM gone g JOIN unnest($1::bigint[], $2::text[]) AS v(seq, reason) ON v.seq = g.seq`;
 
 const PUT_OFF = `
-  WITH refused AS (UPDATE lovage_outbox SET attempts = attempts + 1 WHERE seq = ANY($1::bigint[]) RETURNING lane)
+  WITH refused AS (
+    UPDATE lovage_outbox SET attempts = attempts + CASE WHEN seq = ANY($2::bigint[]) THEN 1 ELSE 0 END WHERE seq = ANY($1::bigint[]) RETURNING lane
+  )
   UPDATE lovage_outbox_lane SET retry_at = clock_timestamp() + interval '${REFUSED_PAUSE}' WHERE lane IN (SELECT lane FROM refused)`;
 
 const STATUS = `
@@ -112,7 +114,7 @@ export class PostgresStore implements OutboxStore {
   async #settle({ published, aside, refused }: ClaimOutcome): Promise<void> {
     if (published.length > 0) await this.#work.query("DELETE FROM lovage_outbox WHERE seq = ANY($1::bigint[])", [published]);
     if (aside.length > 0) await this.#work.query(SET_ASIDE, [seqsOf(aside), aside.map(({ reason }) => storable(reason))]);
-    if (refused.length > 0) await this.#work.query(PUT_OFF, [seqsOf(refused)]);
+    if (refused.length > 0) await this.#work.query(PUT_OFF, [seqsOf(refused), seqsOf(refused.filter((each) => each.isItsFault))]);
     await this.#work.query("COMMIT");
   }
 

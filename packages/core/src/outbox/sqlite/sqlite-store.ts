@@ -1,14 +1,14 @@
 /**
  * The outbox in a SQLite database of the application's own. SQLite has one writer at a time, so one relay publishes, by a lease in the
- * file, and others stand by: a claim is that lease. New rows are noticed by `data_version`, which every commit of others changes.
+ * file, and others stand by: a claim is that lease, and it ends with its process. New rows are noticed by `data_version`, which every commit of others changes.
  */
 import { existsSync } from "node:fs";
-import { newId } from "../../shared/ids.ts";
 import { sleep, type Clock, type Random } from "../../shared/clock.ts";
 import { loadSqlite, type Database, type SqlValue } from "../../stores/sqlite/driver.ts";
 import { explained, sqliteProblem } from "../../stores/sqlite/errors.ts";
 import { OutboxSchemaError } from "../errors.ts";
 import { missingMigrations } from "../migrations.ts";
+import { isGone, LeaseOwner } from "./lease-owner.ts";
 import type { AsideRow, Claim, ClaimLimits, ClaimOutcome, Nothing, OutboxRow, OutboxStatus, OutboxStore } from "../store.ts";
 
 export interface SqliteStoreOptions {
@@ -30,7 +30,7 @@ const REASON_MAX = 500;
 const TAKE_LEASE = `
   INSERT INTO lovage_outbox_lease (only_one, owner, ends_at) VALUES (1, ?1, ?2)
   ON CONFLICT (only_one) DO UPDATE SET owner = excluded.owner, ends_at = excluded.ends_at
-    WHERE owner = excluded.owner OR ends_at <= ?3
+    WHERE owner = excluded.owner OR ends_at <= ?3 OR owner = ?4
   RETURNING owner`;
 
 const READ_ROWS = `
@@ -43,7 +43,7 @@ const COLUMNS = "id, key, task, args, kwargs, options, envelope, created_at";
 export class SqliteStore implements OutboxStore {
   readonly location: string;
   readonly #options: SqliteStoreOptions;
-  readonly #owner = newId();
+  readonly #owner = new LeaseOwner();
   #database: Database | undefined;
   #seenVersion = -1;
 
@@ -56,11 +56,16 @@ export class SqliteStore implements OutboxStore {
     this.#seenVersion = await this.#dataVersion();
     const anyRow = await this.#read("SELECT 1 FROM lovage_outbox LIMIT 1");
     const { clock, leaseMs } = this.#options;
-    const others = await this.#read("SELECT 1 FROM lovage_outbox_lease WHERE owner <> ? AND ends_at > ?", this.#owner, clock.now());
-    if (anyRow.length === 0 || others.length > 0) return { kind: "nothing", isHeldBack: false };
+    if (anyRow.length === 0) return { kind: "nothing", isHeldBack: false };
+    const [other] = (await this.#read(
+      "SELECT owner FROM lovage_outbox_lease WHERE owner <> ? AND ends_at > ?",
+      this.#owner.name,
+      clock.now(),
+    )) as { owner: string }[];
+    if (other !== undefined && !isGone(other.owner)) return { kind: "nothing", isHeldBack: false };
     const rows = await this.#write((database) => {
       const now = clock.now();
-      const isOurs = database.prepare(TAKE_LEASE).get(this.#owner, now + leaseMs, now) !== undefined;
+      const isOurs = database.prepare(TAKE_LEASE).get(this.#owner.name, now + leaseMs, now, other?.owner ?? null) !== undefined;
       return isOurs ? fitting(database.prepare(READ_ROWS).all(now, limits.rows).map(readRow), limits.bytes) : undefined;
     });
     if (rows === undefined || rows.length === 0) return { kind: "nothing", isHeldBack: rows !== undefined };
@@ -74,13 +79,13 @@ export class SqliteStore implements OutboxStore {
       const setAside = database.prepare(
         `INSERT INTO lovage_outbox_aside (seq, ${COLUMNS}, reason) SELECT seq, ${COLUMNS}, ?2 FROM lovage_outbox WHERE seq = ?1`,
       );
-      const putOff = database.prepare("UPDATE lovage_outbox SET attempts = attempts + 1, retry_at = ?2 WHERE seq = ?1");
+      const putOff = database.prepare("UPDATE lovage_outbox SET attempts = attempts + ?3, retry_at = ?2 WHERE seq = ?1");
       for (const seq of published) remove.run(seq);
       for (const { seq, reason } of aside) {
         setAside.run(seq, reason.slice(0, REASON_MAX));
         remove.run(seq);
       }
-      for (const { seq } of refused) putOff.run(seq, retryAt);
+      for (const { seq, isItsFault } of refused) putOff.run(seq, retryAt, isItsFault ? 1 : 0);
     });
   }
 
@@ -142,11 +147,11 @@ export class SqliteStore implements OutboxStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#database === undefined) return;
-    await this.#write((database) => database.prepare("DELETE FROM lovage_outbox_lease WHERE owner = ?").run(this.#owner)).catch(
-      () => undefined,
-    );
-    this.#database.close();
+    const giveBack = (database: Database): unknown =>
+      database.prepare("DELETE FROM lovage_outbox_lease WHERE owner = ?").run(this.#owner.name);
+    if (this.#database !== undefined) await this.#write(giveBack).catch(() => undefined); // then it runs out
+    this.#owner[Symbol.dispose]();
+    this.#database?.close();
     this.#database = undefined;
   }
 
