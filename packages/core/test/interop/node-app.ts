@@ -36,6 +36,26 @@ export function nodeApp(options: LovageOptions) {
       return { attempts: ctx.retries + 1 };
     },
   });
+  app.task({
+    name: "node.by_policy",
+    retry: { for: [PaymentDeclined], maxRetries: 2, backoff: { kind: "fixed", delay: "50ms" } },
+    run(ctx, failures: number) {
+      if (ctx.retries < failures) throw new PaymentDeclined("not yet");
+      return ctx.retries;
+    },
+  });
+  app.task({
+    name: "node.by_celery_options",
+    autoretryFor: [PaymentDeclined],
+    maxRetries: 2,
+    retryBackoff: true,
+    retryBackoffMax: 1,
+    retryJitter: true,
+    run(ctx, failures: number) {
+      if (ctx.retries < failures) throw new PaymentDeclined("not yet");
+      return ctx.retries;
+    },
+  });
   app.task("node.started_at", () => Date.now() / 1000);
   app.task({
     name: "node.request",

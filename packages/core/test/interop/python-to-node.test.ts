@@ -57,6 +57,14 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
     expect(await run("node.refused")).toMatchObject({ state: "FAILURE", error: { type: "ConnectionRefusedError", builtin: true } });
   });
 
+  test.each(["node.by_policy", "node.by_celery_options"])(
+    "%s: a Python producer's task is retried here, and Python reads how it ended",
+    async (task) => {
+      expect(await run(task, [2])).toEqual({ state: "SUCCESS", value: 2 });
+      expect(await run(task, [3])).toMatchObject({ state: "FAILURE", error: { type: "PaymentDeclined", args: ["not yet"] } });
+    },
+  );
+
   test("retries happen, and then the result", async () => {
     expect(await run("node.flaky", [3])).toEqual({ state: "SUCCESS", value: { attempts: 4 } });
   });

@@ -13,7 +13,7 @@ const PROGRAM = fileURLToPath(new URL("./pool-worker.mjs", import.meta.url));
 const PACKAGE = fileURLToPath(new URL("../../", import.meta.url));
 
 const TASKS = `
-import { appendFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { threadId } from "node:worker_threads";
 import { currentTask, Lovage } from "lovage";
@@ -32,6 +32,7 @@ app.task("die", () => { note("die"); process.kill(process.pid, "SIGKILL"); });
 app.task("exit", () => { note("exit"); process.exit(7); });
 app.task("dieOnce", (mark) => { note(mark); if (!currentTask().delivery.redelivered) process.exit(7); return "alive"; });
 app.task("stray", async () => { setTimeout(() => { throw new Error("a stray error"); }); await wait(60_000); });
+app.task("paced", async (index, ms) => { await wait(ms); note("paced " + index); });
 app.task("record", (index) => { note("record " + index); return index; });
 app.task({
   name: "soft",
@@ -56,10 +57,23 @@ app.task({
 });
 app.task("boom", () => { throw Object.assign(new RangeError("too far"), { own: 1 }); });
 app.task({ name: "flaky", retry: { for: [TypeError], maxRetries: 2, backoff: { kind: "fixed", delay: 0.05 } }, run(ctx) { if (ctx.retries < 2) throw new TypeError("not yet"); return ctx.retries; } });
+app.task({ name: "snoozes", run(ctx, times) { note("snoozes " + ctx.retries + " " + process.pid); const had = noteCount("snoozes"); if (had <= times) ctx.snooze(0.05); return [ctx.retries, had]; } });
+class Busy extends Error { constructor(after) { super("busy"); this.after = after; } }
+app.task({
+  name: "asWeighed",
+  retry: { for: [(error) => error instanceof Busy], except: [RangeError], maxRetries: 2, backoff: (error, attempt) => error.after * attempt },
+  run(ctx, kind) {
+    note("asWeighed " + kind + " " + ctx.retries);
+    if (kind === "range") throw new RangeError("never again");
+    if (kind === "busy" || ctx.retries < 1) throw new Busy(0.05);
+    return ctx.retries;
+  },
+});
 app.task({ name: "hooked", onSuccess: (value) => note("onSuccess " + value + " " + process.pid + "/" + threadId), run: () => process.pid + "/" + threadId });
 app.task("echo", (value) => value);
 app.task("isBuffer", (value) => Buffer.isBuffer(value));
 app.task("unclonable", () => ({ f: () => 1 }));
+const noteCount = (word) => readFileSync(process.env.TEST_NOTES, "utf8").split("\\n").filter((line) => line.startsWith(word + " ")).length;
 const hoard = [];
 app.task("grow", (mib) => { hoard.push(Buffer.alloc(mib * 1024 * 1024, 1)); return process.pid + "/" + threadId; });
 app.task({ name: "inThread", pool: "threads", async run(ctx, ms) { await wait(ms); return process.pid + "/" + threadId; } });

@@ -57,6 +57,25 @@ describe.each(["threads", "processes"])("%s", (pool) => {
     await worker.stop();
   });
 
+  test("a task that snoozes in a child runs again later and costs no attempt", async () => {
+    await using project = await openProject();
+    const worker = await project.start(pool);
+    expect(await project.call("snoozes", 3)).toEqual([0, 4]);
+    expect(project.notes().filter((note) => note.startsWith("snoozes 0 "))).toHaveLength(4);
+    await worker.stop();
+  });
+
+  test("a policy with predicates and functions is weighed in the child, where errors have their class", async () => {
+    await using project = await openProject();
+    const worker = await project.start(pool);
+    expect(await project.call("asWeighed", "once")).toBe(1);
+    await expect(project.call("asWeighed", "busy")).rejects.toThrow("busy");
+    await expect(project.call("asWeighed", "range")).rejects.toThrow("never again");
+    const runs = (kind: string): number => project.notes().filter((note) => note.startsWith(`asWeighed ${kind} `)).length;
+    expect([runs("once"), runs("busy"), runs("range")]).toEqual([2, 3, 1]);
+    await worker.stop();
+  });
+
   test("a task that never lets go is ended at its hard limit, and its slot is back within a second", async () => {
     await using project = await openProject();
     const worker = await project.start(pool, { concurrency: 1 });
