@@ -1,6 +1,6 @@
 /** From words to the command that they name, with typed values. Commander does the reading; the table says what there is. */
 import { Argument, Command as CommanderCommand, CommanderError, Option } from "commander";
-import type { ArgumentSpec, Command, OptionSpec } from "./command.ts";
+import type { ArgumentSpec, ArgumentValue, Command, OptionSpec } from "./command.ts";
 import { COMMANDS, type CommandEntry } from "./command-table.ts";
 import { UsageError } from "./errors.ts";
 import { GLOBAL_OPTIONS } from "./global-options.ts";
@@ -13,7 +13,7 @@ export interface Invocation {
   readonly kind: "run";
   readonly command: Command;
   readonly options: Values;
-  readonly args: readonly (string | undefined)[];
+  readonly args: readonly ArgumentValue[];
   readonly globals: Values;
   /** What stood after `--`. */
   readonly settings: readonly string[];
@@ -37,7 +37,7 @@ export async function parseArgv(argv: readonly string[], colors: Colors, width: 
     const command = program.command(entry.name).summary(entry.summary).helpGroup(`${entry.group}:`);
     command.action(async (...received: unknown[]) => {
       const spec = await entry.load();
-      const args = received.slice(0, spec.arguments.length) as (string | undefined)[];
+      const args = received.slice(0, spec.arguments.length) as ArgumentValue[];
       parsed = {
         kind: "run",
         command: spec,
@@ -113,7 +113,8 @@ function commanderOption(spec: OptionSpec<unknown>): Option {
 }
 
 function commanderArgument(spec: ArgumentSpec): Argument {
-  const argument = new Argument(spec.required ? `<${spec.name}>` : `[${spec.name}]`, spec.description);
+  const name = spec.variadic ? `${spec.name}...` : spec.name;
+  const argument = new Argument(spec.required ? `<${name}>` : `[${name}]`, spec.description);
   return spec.choices ? argument.choices([...spec.choices]) : argument;
 }
 

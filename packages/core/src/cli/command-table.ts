@@ -58,6 +58,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/outbox.ts")).outbox,
   },
   {
+    name: "control",
+    group: "Look",
+    summary: "revoke tasks; quiet, resume, stop workers",
+    load: async () => (await import("./commands/control.ts")).control,
+  },
+  {
+    name: "inspect",
+    group: "Look",
+    summary: "ask workers: ping, revoked, clock",
+    load: async () => (await import("./commands/inspect.ts")).inspect,
+  },
+  {
     name: "retry-preview",
     group: "Look",
     summary: "print after which delays a task is retried",

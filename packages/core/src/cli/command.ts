@@ -26,12 +26,21 @@ export interface ArgumentSpec {
   readonly description: string;
   readonly required: boolean;
   readonly choices?: readonly string[];
+  /** Any number of words. Only for the last one. */
+  readonly variadic?: boolean;
 }
+
+/** What was given for one argument; a list for a variadic one. */
+export type ArgumentValue = string | undefined | readonly string[];
 
 type OptionTable = Readonly<Record<string, OptionSpec<unknown>>>;
 type ValuesOf<Options extends OptionTable> = { readonly [Key in keyof Options]: Options[Key] extends OptionSpec<infer T> ? T : never };
 type ArgumentsOf<Arguments extends readonly ArgumentSpec[]> = {
-  readonly [Index in keyof Arguments]: Arguments[Index]["required"] extends true ? string : string | undefined;
+  readonly [Index in keyof Arguments]: Arguments[Index]["variadic"] extends true
+    ? readonly string[]
+    : Arguments[Index]["required"] extends true
+      ? string
+      : string | undefined;
 };
 
 /** A command as its file writes it, typed by its own options and arguments. */
@@ -48,7 +57,7 @@ export interface Command {
   readonly options: OptionTable;
   readonly arguments: readonly ArgumentSpec[];
   readonly examples: readonly string[];
-  run(context: CommandContext, options: Readonly<Record<string, unknown>>, args: readonly (string | undefined)[]): Promise<ExitCode | void>;
+  run(context: CommandContext, options: Readonly<Record<string, unknown>>, args: readonly ArgumentValue[]): Promise<ExitCode | void>;
 }
 
 /** What every command may use; made by `program.ts`. */

@@ -13,7 +13,7 @@ export const GLOBAL_OPTIONS = {
   workdir: text("--workdir <directory>", "change to this directory first", { completes: "directory" }),
   noColor: flag("-C, --no-color", "no colours (env: NO_COLOR)"),
   quiet: flag("-q, --quiet", "no remarks"),
-  json: flag("--json", "answer in JSON"),
+  json: flag("-j, --json", "answer in JSON"),
   traceback: flag("--traceback", "show where an error comes from (env: LOVAGE_DEBUG)"),
 } satisfies Readonly<Record<string, OptionSpec<unknown>>>;
 

@@ -21,7 +21,7 @@ export async function runProgram(argv: readonly string[], around: Surroundings):
   // Before anything is understood, an error is told as these words ask for it.
   const before = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : argv.length);
   let output = makeOutput(around, {
-    json: before.includes("--json"),
+    json: before.includes("--json") || before.includes("-j"),
     quiet: false,
     color: !before.includes("--no-color") && !before.includes("-C"),
   });

@@ -71,6 +71,11 @@ export function nodeApp(options: LovageOptions) {
       shadow: ctx.shadow,
     }),
   });
+  /** Runs until its signal aborts. */
+  app.task({
+    name: "node.waits",
+    run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
+  });
   app.task({ name: "node.ignored", run: (ctx) => ctx.ignore() });
   app.task({ name: "node.rejected", run: (ctx) => ctx.reject("not for us", { requeue: false }) });
   return app;

@@ -88,6 +88,16 @@ export class PythonPeer implements AsyncDisposable {
     return (await this.#ask({ do: "state", id })) as { state: string; info: string };
   }
 
+  /** `app.control.<name>(*args, **kwargs)`. */
+  async control(name: string, args: unknown[] = [], kwargs: Record<string, unknown> = {}): Promise<unknown> {
+    return await this.#ask({ do: "control", name, args, kwargs });
+  }
+
+  /** `app.control.inspect().<name>()`. */
+  async inspect(name: string): Promise<unknown> {
+    return await this.#ask({ do: "inspect", name });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#lines.close();
     await end(this.#child, "SIGTERM");
@@ -128,6 +138,12 @@ export class PythonWorker implements AsyncDisposable {
   /** Everything it has printed so far. */
   get output(): string {
     return this.#output;
+  }
+
+  /** Resolves with its exit code when it has ended by itself. */
+  async exited(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
+    return this.#child.exitCode;
   }
 
   async kill(): Promise<void> {

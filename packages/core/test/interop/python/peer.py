@@ -74,7 +74,16 @@ def state(command):
     return {"state": result.state, "info": repr(result.info)}
 
 
-COMMANDS = {"send": send, "get": get, "state": state}
+def control(command):
+    """app.control.<name>(**kwargs): the replies, as Celery's own client collects them."""
+    return getattr(app.control, command["name"])(*command.get("args", []), **command.get("kwargs", {}))
+
+
+def inspect(command):
+    return getattr(app.control.inspect(timeout=command.get("timeout", 2)), command["name"])()
+
+
+COMMANDS = {"send": send, "get": get, "state": state, "control": control, "inspect": inspect}
 
 for line in sys.stdin:
     command = json.loads(line)
