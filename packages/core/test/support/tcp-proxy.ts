@@ -37,6 +37,9 @@ export class TcpProxy implements AsyncDisposable {
   delayMs = 0;
   #counts = { request: 0, answer: 0 };
   readonly #late: (() => void)[] = [];
+  /** Nothing passes until `release`: then all does, in order. */
+  isHolding = false;
+  readonly #held: (() => void)[] = [];
 
   private constructor(targetPort: number) {
     this.#server = createServer((client) => this.#accept(client, targetPort));
@@ -78,6 +81,11 @@ export class TcpProxy implements AsyncDisposable {
     for (const deliver of this.#late.splice(0)) deliver();
   }
 
+  release(): void {
+    this.isHolding = false;
+    for (const pass of this.#held.splice(0)) pass();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.cut();
@@ -99,6 +107,7 @@ export class TcpProxy implements AsyncDisposable {
 
   #pass(pair: Pair, direction: Direction, chunk: Buffer): void {
     if (this.isSilent || pair.isDead) return;
+    if (this.isHolding) return void this.#held.push(() => this.#pass(pair, direction, chunk));
     const to = direction === "request" ? pair.server : pair.client;
     const passage = this.judge(direction, this.#counts[direction]++, chunk);
     if (passage === "cut") return this.#end(pair);

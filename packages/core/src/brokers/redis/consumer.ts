@@ -11,12 +11,13 @@ import { RedisAnswerError, RedisGaveUpError, RedisGoneError } from "../../stores
 import type { ConsumeOptions, Delivery } from "../broker.ts";
 import { abortable } from "../../stores/redis/link.ts";
 import { type RedisContext, turn } from "./context.ts";
+import type { Claim } from "./claims.ts";
 import type { QueueList, RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
 import { ListWatch } from "./list-watch.ts";
 import type { QueueLists } from "./lists.ts";
 import type { WorkerSession } from "./session.ts";
-import { Waiter, WAITING_LISTS_MAX } from "./waiter.ts";
+import { type Arrival, type InboxOf, Waiter, WAITING_LISTS_MAX } from "./waiter.ts";
 
 /** Reserves under way at once; one alone leaves client and server waiting for each other (40 % of the rate). */
 const RESERVES_UNDER_WAY = 4;
@@ -30,6 +31,7 @@ const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 /** Broadcast messages that wait for a free slot. */
 const HEARD_MAX = 10_000;
 const ERROR_PAUSE_MS = 1000;
+const NO_INBOXES: readonly InboxOf[] = [];
 /** How long the end of `consume` waits for Redis to take back what was not yielded; the lease's end does it otherwise. */
 const GIVE_BACK_MS = 3000;
 
@@ -44,6 +46,8 @@ export class Consumer {
   readonly #watch: ListWatch | undefined;
   readonly #ready: RedisDelivery[] = [];
   #requested = 0;
+  /** Reserves under way that look into inboxes. */
+  #inboxReserves = 0;
   readonly #reserves = new Set<Promise<void>>();
   #mostFree = 1;
   #isWaiting = false;
@@ -70,7 +74,7 @@ export class Consumer {
     this.#options = options;
     this.#giveBack = giveBack;
     hearFanout((source, raw) => this.#hear(source, raw));
-    this.#waiter = new Waiter(context, session.worker, lists.all, () => this.#wake());
+    this.#waiter = new Waiter(context, session.worker, lists.all, (arrival) => this.#wake(arrival));
     const others = lists.all.slice(WAITING_LISTS_MAX);
     this.#watch = others.length === 0 ? undefined : new ListWatch(context, session.worker, others, () => this.#wake());
   }
@@ -121,15 +125,16 @@ export class Consumer {
     while (left > 0 && this.#reserves.size < RESERVES_UNDER_WAY && (this.#reserves.size === 0 || left >= usual / 2)) {
       const want = Math.min(left, usual);
       left -= want;
-      void this.#start(want, false);
+      void this.#start(want, NO_INBOXES);
     }
   }
 
   /** Never rejects: what goes wrong is waited out, or ends `run`. */
-  #start(want: number, withInboxes: boolean): Promise<void> {
-    this.#requested += want;
-    const reserve = this.#reserve(want, withInboxes).finally(() => {
-      this.#requested -= want;
+  #start(want: number, inboxes: readonly InboxOf[], claim?: Claim): Promise<void> {
+    const requested = claim ? want - 1 : want;
+    this.#requested += requested;
+    const reserve = this.#reserve(want, inboxes, claim).finally(() => {
+      this.#requested -= requested;
       this.#reserves.delete(reserve);
       this.#ring();
     });
@@ -137,8 +142,10 @@ export class Consumer {
     return reserve;
   }
 
-  async #reserve(want: number, withInboxes: boolean): Promise<void> {
+  async #reserve(want: number, asked: readonly InboxOf[], claim: Claim | undefined): Promise<void> {
     const { events } = this.#options;
+    const isOfInboxes = asked.length > 0;
+    if (isOfInboxes) this.#inboxReserves += 1;
     try {
       const connection = await this.#session.connection(this.#options.signal);
       const isNew = connection !== this.#connection;
@@ -148,15 +155,23 @@ export class Consumer {
         connection.closed.addEventListener("abort", () => this.#onBroken(connection), { once: true });
       }
       const maxBytes = this.#options.maxBatchBytes ?? MAX_BATCH_BYTES;
-      const inboxes = withInboxes || isNew ? this.#waiter.inboxes : [];
-      const { deliveries, full } = await this.#session.reserve(want, this.#lists.next(), inboxes, maxBytes, this.#options.signal);
+      const inboxes = isNew && !claim ? this.#waiter.inboxes : asked;
+      const begin = (): void => {
+        if (claim) this.#ready.push(claim.delivery);
+        this.#ring();
+      };
+      const request = { want, order: this.#lists.next(), inboxes, maxBytes, claim, begin };
+      const { deliveries, count, emptied, full } = await this.#session.reserve(request, this.#options.signal);
       this.#ready.push(...deliveries);
-      this.#reservedSinceReconcile ||= deliveries.length > 0;
-      this.#isWaiting = deliveries.length < want && !full;
+      if (inboxes.length > 0) this.#waiter.taken(count < want ? emptied : new Set(inboxes.map(({ source }) => source.list)));
+      this.#reservedSinceReconcile ||= count > 0;
+      this.#isWaiting = count < want && !full;
       this.#lastReserveAt = this.#context.clock.monotonic();
       events?.alive?.();
     } catch (error) {
       await this.#waitOut(error);
+    } finally {
+      if (isOfInboxes) this.#inboxReserves -= 1;
     }
   }
 
@@ -197,11 +212,22 @@ export class Consumer {
     this.#ring();
   }
 
-  /** A blocking read brought something: take it from the inbox, and what else there is. */
-  #wake(): void {
+  /**
+   * A blocking read brought something: take it from the inbox, and what else there is. An idle worker begins with it at once, unless
+   * a reserve that is under way may have found it there before.
+   */
+  #wake(arrival?: Arrival): void {
     if (this.#options.signal.aborted) return;
     const open = Math.max(0, this.#options.credit.free() - this.#ready.length - this.#requested);
-    void this.#start(Math.min(open, LARGE_BATCH), true);
+    const want = Math.min(open, LARGE_BATCH);
+    const isSure = arrival !== undefined && want > 0 && this.#inboxReserves === 0 && this.#isFresh();
+    const claim = isSure ? this.#session.claim(arrival, want) : undefined;
+    void this.#start(want, claim ? [claim.from] : this.#waiter.inboxes, claim);
+  }
+
+  /** The lease was ours not long ago, so that nobody can have taken the inbox away since: a process may have slept for minutes. */
+  #isFresh(): boolean {
+    return this.#context.clock.monotonic() - this.#lastReserveAt < this.#context.leaseMs / 2;
   }
 
   #beat(): void {
@@ -222,7 +248,7 @@ export class Consumer {
         const open = Math.max(0, credit.free() - this.#ready.length - this.#requested);
         const before = this.#ready.length;
         this.#connection?.mustAnswerWithin(HEARTBEAT_ANSWER_MS);
-        await this.#start(Math.min(open, LARGE_BATCH), true);
+        await this.#start(Math.min(open, LARGE_BATCH), this.#waiter.inboxes);
         await turn();
         this.#waiter.suspect(new Set(this.#ready.slice(before).map(({ list }) => list)));
       }
@@ -255,7 +281,10 @@ export class Consumer {
     try {
       await Promise.all([this.#waiter.close(commands.current), this.#watch?.close(commands.current)]);
       await abortable(Promise.all(this.#reserves), tooLong.signal);
-      await this.#session.reserve(0, { lists: [], groups: [] }, this.#waiter.inboxes, MAX_BATCH_BYTES, tooLong.signal);
+      await this.#session.reserve(
+        { want: 0, order: { lists: [], groups: [] }, inboxes: this.#waiter.inboxes, maxBytes: MAX_BATCH_BYTES },
+        tooLong.signal,
+      );
       this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));
       if (this.#ready.length > 0) await this.#giveBack(this.#ready.splice(0), tooLong.signal);
     } catch (error) {

@@ -15,12 +15,13 @@ import { inboxesKey, gravesKey, loansKey, sweptKey, workersKey } from "../../sto
 import { abortable } from "../../stores/redis/link.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { type RedisContext, SWEPT_MARK_MS, turn } from "./context.ts";
+import { type Claim, Claims, reserveScript } from "./claims.ts";
 import { type QueueList, RedisDelivery, splitLoan } from "./delivery.ts";
 import type { ListOrder } from "./lists.ts";
 import { returnLoans } from "./take-back.ts";
+import type { Arrival, InboxOf } from "./waiter.ts";
 
 const attachScript = loadScript("attach");
-const reserveScript = loadScript("reserve");
 
 const NOT_IN_FORCE = -1;
 const EPOCH_FIELD = "@epoch";
@@ -30,15 +31,27 @@ const ADOPT_PORTION = 32;
 /** The attachment since which nobody has taken the session's loans away. */
 const beginningOf = (epoch: string): string => epoch.slice(0, Math.max(0, epoch.indexOf("|")));
 
-export interface Reserved {
-  readonly deliveries: readonly RedisDelivery[];
-  /** True when the batch ended because of its bytes: there is more. */
-  readonly full: boolean;
+export interface ReserveRequest {
+  /** At most 512. */
+  readonly want: number;
+  readonly order: ListOrder;
+  /** What waits there comes first; with `want` 0 it goes back to its lists. */
+  readonly inboxes: readonly InboxOf[];
+  readonly maxBytes: number;
+  /** A message in the first of the inboxes, for which `begin` is called as soon as what settles it comes after this in any case. */
+  readonly claim?: Claim | undefined;
+  readonly begin?: () => void;
 }
 
-export interface InboxOf {
-  readonly inbox: string;
-  readonly source: QueueList;
+export interface Reserved {
+  /** Without the claimed one. */
+  readonly deliveries: readonly RedisDelivery[];
+  /** With the claimed one. */
+  readonly count: number;
+  /** Lists of whose inboxes nobody can tell what is in them: more than was claimed was taken from them, or put back. */
+  readonly emptied: ReadonlySet<string>;
+  /** True when the batch ended because of its bytes: there is more. */
+  readonly full: boolean;
 }
 
 export class WorkerSession {
@@ -49,6 +62,7 @@ export class WorkerSession {
   /** Loans of this process begin with it, so that a later process of the same name never names one anew. */
   readonly #prefix: string;
   readonly #sources = new Map<string, QueueList>();
+  readonly #claims = new Claims();
   #adopted: RedisDelivery[] = [];
   #next = 1;
   #epoch = "";
@@ -116,8 +130,21 @@ export class WorkerSession {
     return await abortable(this.#attaching, signal);
   }
 
-  /** Lends up to `want` messages, at most 512. With `inboxes`, what waits there comes first; with `want` 0 it goes back to its lists. */
-  async reserve(want: number, order: ListOrder, inboxes: readonly InboxOf[], maxBytes: number, signal?: AbortSignal): Promise<Reserved> {
+  /** Takes what has arrived before its loan is confirmed. The caller must reserve so many with it at once. Undefined when there is no connection to do so. */
+  claim({ from, raw }: Arrival, want: number): Claim | undefined {
+    const connection = this.#attached;
+    if (!connection?.isOpen) return undefined;
+    const number = this.#next;
+    this.#next += want;
+    const delivery = new RedisDelivery(`${this.#prefix}${number}\n${from.source.list}`, number, from.source, raw);
+    const claim = { delivery, from, connection };
+    this.#outstanding.add(delivery);
+    this.#claims.add(claim);
+    return claim;
+  }
+
+  /** Lends up to `want` messages. */
+  async reserve({ want, order, inboxes, maxBytes, claim, begin }: ReserveRequest, signal?: AbortSignal): Promise<Reserved> {
     const sources: (QueueList | undefined)[] = [undefined];
     const keys = [this.loansKey];
     for (const { inbox, source } of inboxes) {
@@ -128,17 +155,22 @@ export class WorkerSession {
       keys.push(source.list);
       sources.push(source);
     }
+    let hasBegun = false;
     for (;;) {
       const connection = await this.connection(signal);
-      const first = this.#next;
-      this.#next += want;
+      const isClaim = claim !== undefined && claim.connection === connection && this.#claims.isOpen(claim);
+      const first = isClaim ? claim.delivery.number : this.#next;
+      if (!isClaim) this.#next += want;
       const args = [this.#epoch, this.#prefix, first, want, maxBytes, this.#usualBytes, inboxes.length, ...order.groups];
-      const answer = await connection.script(reserveScript, keys, args);
+      const answering = connection.script(reserveScript, keys, args);
+      if (claim && !hasBegun && this.#outstanding.has(claim.delivery)) begin?.();
+      hasBegun = true;
+      const answer = await answering;
       if (answer === NOT_IN_FORCE) {
         if (this.#attached === connection) this.#attached = undefined;
         continue;
       }
-      return this.#lent(answer, sources, first);
+      return this.#lent(answer, sources, first, isClaim ? claim : undefined, 1 + 2 * inboxes.length);
     }
   }
 
@@ -153,19 +185,24 @@ export class WorkerSession {
     await this.#adopt(connection, fields);
   }
 
-  #lent(answer: Answer, sources: readonly (QueueList | undefined)[], first: number): Reserved {
+  #lent(answer: Answer, sources: readonly (QueueList | undefined)[], first: number, claim: Claim | undefined, lastInbox: number): Reserved {
     const parts = asList(answer);
     const counts = asList(parts[1]);
     const deliveries: RedisDelivery[] = [];
+    const emptied = new Set<string>();
+    const isConfirmed = claim !== undefined && this.#claims.confirm(claim, parts[2]);
+    if (claim && !isConfirmed) this.#disown(claim.delivery);
     let at = 2;
     let bytes = 0;
     for (let i = 0; i + 1 < counts.length; i += 2) {
       const source = sources[(counts[i] as number) - 1] as QueueList; // the script answers with indexes of the keys it was given
       const end = at + (counts[i + 1] as number);
+      if ((counts[i] as number) <= lastInbox && end > at + (at === 2 && isConfirmed ? 1 : 0)) emptied.add(source.list);
       const tail = `\n${source.list}`;
       for (; at < end; at += 1) {
         const number = first + at - 2;
         const raw = parts[at] as Buffer;
+        if (at === 2 && isConfirmed) continue;
         const delivery = new RedisDelivery(this.#prefix + number + tail, number, source, raw);
         this.#outstanding.add(delivery);
         deliveries.push(delivery);
@@ -176,7 +213,13 @@ export class WorkerSession {
       const mean = bytes / deliveries.length;
       this.#usualBytes = Math.ceil(this.#usualBytes === 0 ? mean : this.#usualBytes * 0.75 + mean * 0.25);
     }
-    return { deliveries, full: parts[0] === 1 };
+    return { deliveries, count: parts.length - 2, emptied, full: parts[0] === 1 };
+  }
+
+  /** Somebody has emptied an inbox of ours by hand. */
+  #disown(delivery: RedisDelivery): void {
+    this.#outstanding.delete(delivery);
+    this.#context.logger.error({ worker: this.worker, queue: delivery.queue }, "a message vanished from an inbox of this worker");
   }
 
   async #attach(): Promise<RedisConnection> {
@@ -192,8 +235,10 @@ export class WorkerSession {
     const names = asTexts(fields).filter((field) => field !== EPOCH_FIELD);
     if (last === beginningOf(epoch)) {
       await turn();
+      await this.#claims.makeUp(connection, this.loansKey, epoch, this.#prefix, names);
       await this.#adopt(connection, names);
     } else {
+      this.#claims.clear();
       if (this.#outstanding.size > 0)
         logger.warn(
           { worker: this.worker, loans: this.#outstanding.size },

@@ -13,7 +13,6 @@ import { inboxKey } from "../../stores/redis/keys.ts";
 import type { RedisLink } from "../../stores/redis/link.ts";
 import type { RedisContext } from "./context.ts";
 import type { QueueList } from "./delivery.ts";
-import type { InboxOf } from "./session.ts";
 
 /** One connection for each list, so not more than these. */
 export const WAITING_LISTS_MAX = 8;
@@ -24,28 +23,41 @@ const SETTLED_IN_MS = 1000;
 
 const REFUSED_PAUSE_MS = 1000;
 
+export interface InboxOf {
+  readonly inbox: string;
+  readonly source: QueueList;
+}
+
+/** What a blocking read has put into an inbox, when it is certain that it is still there. */
+export interface Arrival {
+  readonly from: InboxOf;
+  readonly raw: Buffer;
+}
+
 interface Read {
   readonly source: QueueList;
   readonly inbox: string;
   readonly link: RedisLink;
   underWay: Promise<void> | undefined;
   sentAt: number;
+  /** A reserve has taken something from the inbox since the read was sent: what the read will tell of. */
+  isTaken: boolean;
 }
 
 export class Waiter {
   readonly inboxes: readonly InboxOf[];
   readonly #context: RedisContext;
   readonly #reads: readonly Read[];
-  readonly #onWake: () => void;
+  readonly #onWake: (arrival?: Arrival) => void;
   #isWaiting = false;
   #isClosed = false;
 
-  constructor(context: RedisContext, worker: string, lists: readonly QueueList[], onWake: () => void) {
+  constructor(context: RedisContext, worker: string, lists: readonly QueueList[], onWake: (arrival?: Arrival) => void) {
     this.#context = context;
     this.#onWake = onWake;
     this.#reads = lists.slice(0, WAITING_LISTS_MAX).map((source): Read => {
       const inbox = inboxKey(context.shard, worker, source.list);
-      return { source, inbox, link: context.newLink(`wait for ${source.queue}`), underWay: undefined, sentAt: 0 };
+      return { source, inbox, link: context.newLink(`wait for ${source.queue}`), underWay: undefined, sentAt: 0, isTaken: false };
     });
     this.inboxes = this.#reads.map(({ inbox, source }) => ({ inbox, source }));
   }
@@ -70,6 +82,11 @@ export class Waiter {
   /** The worker's connection broke: those here are no better, and a broken one that seems open would cost a whole wait. */
   reset(): void {
     for (const { link } of this.#reads) link.current?.destroy();
+  }
+
+  /** A reserve has found messages in the inboxes of these lists. */
+  taken(lists: ReadonlySet<string>): void {
+    for (const read of this.#reads) read.isTaken ||= lists.has(read.source.list);
   }
 
   /** Messages were found where a read should have taken them: those whose read was in force are broken. */
@@ -98,9 +115,11 @@ export class Waiter {
         const connection = await read.link.connection();
         if (!this.#isWaiting) return;
         read.sentAt = this.#context.clock.monotonic();
+        read.isTaken = false;
         const answer = await connection.blocking("BLMOVE", [read.source.list, read.inbox, "RIGHT", "LEFT", BLOCK_MS / 1000], BLOCK_MS);
         read.sentAt = 0;
         if (answer === null) continue;
+        if (Buffer.isBuffer(answer) && !read.isTaken) return this.#onWake({ from: read, raw: answer });
       } catch (error) {
         read.sentAt = 0;
         if (this.#isClosed) return;

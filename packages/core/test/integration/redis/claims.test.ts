@@ -1,0 +1,122 @@
+/** An idle worker begins with what a blocking read brings before its loan is confirmed: as safe as a loan that was waited for. */
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+
+import type { Broker, Delivery } from "../../../src/brokers/broker.ts";
+import { idOf, Slots, toQueue } from "../../support/broker-hands.ts";
+import { eventually } from "../../support/eventually.ts";
+import { openBroker } from "../../support/redis-brokers.ts";
+import { RedisServer } from "../../support/redis-server.ts";
+import { type Direction, type Passage, TcpProxy } from "../../support/tcp-proxy.ts";
+
+let server: RedisServer;
+let hand: Redis;
+
+beforeAll(async () => {
+  server = await RedisServer.start();
+  hand = new Redis(server.url);
+});
+beforeEach(async () => {
+  await hand.flushall();
+});
+afterAll(async () => {
+  hand.disconnect();
+  await server.stop();
+});
+
+/** A worker that settles all it is given, and waits for more. */
+function work(broker: Broker, seen: string[], answers: string[]) {
+  const stop = new AbortController();
+  const slots = new Slots(8);
+  const ended = (async () => {
+    const settling: Promise<void>[] = [];
+    for await (const batch of broker.consume(["q"], { worker: "one", credit: slots, signal: stop.signal })) {
+      slots.take(batch.length);
+      seen.push(...batch.map(idOf));
+      settling.push(settle(batch));
+    }
+    await Promise.all(settling);
+  })();
+  async function settle(batch: readonly Delivery[]): Promise<void> {
+    answers.push(...(await broker.settle(batch.map((delivery) => ({ delivery, end: { kind: "ack" } as const })))));
+    slots.give(batch.length);
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended;
+    },
+  };
+}
+
+const isWaiting = async (): Promise<boolean> => /blocked_clients:[1-9]/.test(await hand.info("clients"));
+
+for (const passage of ["cut", "cutHalfway", "cutAfter"] as const) {
+  for (const what of ["the reserve", "its answer"] as const) {
+    test(`runs once when the link breaks with ${what} (${passage})`, async () => {
+      await using proxy = await TcpProxy.start(server.port);
+      await using broker = await openBroker(proxy.url, { leaseMs: 20_000 });
+      await using producer = await openBroker(server.url);
+      const seen: string[] = [];
+      const answers: string[] = [];
+      await using _worker = work(broker, seen, answers);
+      await eventually("the worker waits", isWaiting);
+      let broken = false;
+      let asked = false;
+      proxy.judge = (direction: Direction, _, chunk): Passage => {
+        if (broken) return "pass";
+        const isReserve = direction === "request" && chunk.includes("evalsha");
+        asked ||= isReserve;
+        if (what === "the reserve" ? !isReserve : direction === "request" || !asked) return "pass";
+        broken = true;
+        return passage;
+      };
+      await producer.publish([toQueue("q", { id: "a" })]);
+      await eventually("it was settled", () => answers.length > 0);
+      await producer.publish([toQueue("q", { id: "b" })]);
+      await eventually("so was the next", () => answers.length > 1);
+      expect(broken).toBe(true);
+      expect(seen).toEqual(["a", "b"]);
+      expect(answers).toEqual(["settled", "settled"]);
+      expect((await hand.hkeys("lovage:loans:one")).filter((field) => field !== "@epoch")).toEqual([]);
+    });
+  }
+}
+
+test("what the read tells too late is not begun: the lease may be over, and the message another's", async () => {
+  await using proxy = await TcpProxy.start(server.port);
+  await using broker = await openBroker(proxy.url, { leaseMs: 400 });
+  await using other = await openBroker(server.url, { leaseMs: 400 });
+  const seen: string[] = [];
+  await using _worker = work(broker, seen, []);
+  await eventually("the worker waits", isWaiting);
+  proxy.isHolding = true;
+  await other.publish([toQueue("q", { id: "a" })]);
+  await eventually("it lies in the inbox", async () => (await hand.llen("q")) === 0);
+  await eventually("its lease has been swept", async () => {
+    await other.leases?.sweep({ maxDeliveries: 5, leaseMs: 400, visibilityTimeoutMs: 3_600_000 });
+    return (await hand.llen("q")) === 1;
+  });
+  expect(await hand.rpop("q")).toContain('"a"');
+  proxy.release();
+  await other.publish([toQueue("q", { id: "b" })]);
+  await eventually("the worker works again", () => seen.length > 0);
+  expect(seen).toEqual(["b"]);
+});
+
+test("many one after the other are begun and settled once, in order", async () => {
+  await using broker = await openBroker(server.url, { leaseMs: 20_000 });
+  await using producer = await openBroker(server.url);
+  const seen: string[] = [];
+  const answers: string[] = [];
+  await using _worker = work(broker, seen, answers);
+  const ids = Array.from({ length: 300 }, (_, i) => `m${i}`);
+  for (const [i, id] of ids.entries()) {
+    await producer.publish([toQueue("q", { id })]);
+    if (i % 3 === 0) await eventually("it was settled", () => answers.length === i + 1);
+  }
+  await eventually("all were settled", () => answers.length === ids.length);
+  expect(seen).toEqual(ids);
+  expect(new Set(answers)).toEqual(new Set(["settled"]));
+  expect(await hand.llen("q")).toBe(0);
+});
