@@ -340,6 +340,12 @@ export const SETTINGS_TABLE = {
   workerBlockedLimit: setting(duration, 120, "Beyond this a worker whose event loop is blocked is taken for dead: /livez is red.", {
     scope: "ours",
   }),
+  workerBlockedKill: setting(
+    optionalDuration,
+    null,
+    "A process of `lovage worker` whose event loop is blocked for so long is killed and started again. Null: never.",
+    { scope: "ours" },
+  ),
   workerHijackRootLogger: unused("There is no root logger in Node."),
   workerLogColor: setting(optional(flag), null, "Coloured log. Null: when it goes to a terminal."),
   workerLogFormat: unused("The log is structured; format it with pino's tools."),

@@ -91,10 +91,11 @@ function openSink({ log, processes }: WorkerPlan, index: number): (text: string)
 }
 
 function linkToSupervisor(app: Lovage, worker: Worker, orphaned: () => void): SupervisorLink {
-  const { shutdownGraceMs: graceMs, workerSoftShutdownTimeoutMs: softMs } = app.settings;
+  const { shutdownGraceMs: graceMs, workerSoftShutdownTimeoutMs: softMs, workerBlockedKillMs } = app.settings;
+  const limits = { graceMs, softMs, blockedMs: workerBlockedKillMs ?? undefined };
   const report = (): ReturnType<ConstructorParameters<typeof SupervisorLink>[0]["report"]> => {
     const { state, consuming, running } = worker.status();
-    return { state, isConsuming: consuming, running, limits: { graceMs, softMs } };
+    return { state, isConsuming: consuming, running, limits };
   };
   return new SupervisorLink({ parent: process, clock: systemClock, report, orphaned });
 }

@@ -8,12 +8,12 @@ export interface WorkerReport {
   readonly isConsuming: boolean;
   /** Bodies that run. */
   readonly running: number;
-  /** How long it lets tasks finish, by its app's settings. */
-  readonly limits: { readonly graceMs: number; readonly softMs: number };
+  /** By its app's settings: how long it lets tasks finish, and how long its event loop may be blocked before it is killed. */
+  readonly limits: { readonly graceMs: number; readonly softMs: number; readonly blockedMs?: number | undefined };
 }
 
 export const REPORT = "lovage:report";
-const REPORT_EVERY_MS = 2000;
+export const REPORT_EVERY_MS = 2000;
 
 export function isReport(message: unknown): message is WorkerReport {
   return typeof message === "object" && message !== null && (message as { kind?: unknown }).kind === REPORT; // only our own children have the channel

@@ -215,3 +215,30 @@ test("a worker process reports at once and again and again, and hears when its s
   await late.end();
   expect(clock.pendingTimers).toBe(0);
 });
+
+test("a child whose event loop is blocked for longer than it may be is killed and started again", async () => {
+  const { clock, started } = supervise(1);
+  const child = at(started, 0);
+  const limits = { ...LIMITS, blockedMs: 60_000 };
+  child.ready(limits);
+  await clock.advance(62_000);
+  child.report("running", { limits }); // late, but there
+  await clock.advance(62_900);
+  expect(child.signals).toEqual([]);
+  await clock.advance(100);
+  expect(child.signals).toEqual(["SIGKILL"]);
+  child.exit(null, "SIGKILL");
+  await clock.advance(1000);
+  expect(started).toHaveLength(2);
+});
+
+test("without such a limit a child may be blocked for as long as it likes, and one that is gone is not killed", async () => {
+  const { clock, supervisor, started } = supervise(2);
+  at(started, 0).ready();
+  at(started, 1).ready({ ...LIMITS, blockedMs: 1000 } as typeof LIMITS);
+  supervisor.pass("warm", "SIGTERM");
+  at(started, 1).exit(0);
+  await clock.advance(30_000);
+  expect(at(started, 0).signals).toEqual(["SIGTERM"]);
+  expect(at(started, 1).signals).toEqual(["SIGTERM"]);
+});

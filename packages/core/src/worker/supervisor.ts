@@ -13,7 +13,7 @@ import type { Clock, Random, Timer } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import { backoffMs } from "./backoff.ts";
 import { isStopping, nextState, type WorkerState } from "./life.ts";
-import { isReport, type WorkerReport } from "./supervisor-link.ts";
+import { isReport, REPORT_EVERY_MS, type WorkerReport } from "./supervisor-link.ts";
 
 export interface SupervisorOptions {
   readonly processes: number;
@@ -47,6 +47,7 @@ const STEADY_MS = 60_000;
 const REPORT_STALE_MS = 7000;
 /** A cold stop takes about two seconds. A process that is still there by then runs a task that never lets go of it. */
 const COLD_DEADLINE_MS = 10_000;
+const SECOND_LOOK_MS = 1000;
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -125,6 +126,7 @@ export class Supervisor {
       isUp: false,
       report: undefined,
       reportedAt: 0,
+      look: undefined,
     };
     this.#children.set(index, child);
     child.process.on("message", (message) => {
@@ -132,6 +134,7 @@ export class Supervisor {
       const before = child.report;
       child.report = message;
       child.reportedAt = clock.monotonic();
+      this.#planLook(index, child, message.limits.blockedMs);
       if (!child.isUp && (message.state === "running" || message.state === "quiet")) {
         child.isUp = true;
         this.#failedStarts = 0;
@@ -155,6 +158,7 @@ export class Supervisor {
   #onGone(index: number, child: Child, how: string, code: number | null): void {
     const { clock, random, logger, maxFailedStarts = MAX_FAILED_STARTS } = this.#options;
     this.#children.delete(index);
+    child.look?.cancel();
     if (this.#isStopping) return this.#finishIfEmpty();
     if (code === 0 && child.report?.state === "stopped") {
       logger.info({ index }, `worker process ${index + 1} was told to stop, and is not started again`);
@@ -177,6 +181,22 @@ export class Supervisor {
         this.#spawn(index);
       }),
     );
+  }
+
+  /** A child that reports no more keeps its event loop busy. Reports that came while this process stood still are read before the second look. */
+  #planLook(index: number, child: Child, blockedMs: number | undefined): void {
+    child.look?.cancel();
+    if (blockedMs === undefined) return;
+    const { clock, logger } = this.#options;
+    const background = { background: true };
+    const kill = (): void => {
+      logger.error(
+        { index, pid: child.process.pid, blockedMs },
+        `worker process ${index + 1} has been busy with itself for ${blockedMs / 1000} s (worker_blocked_kill): a task keeps its event loop blocked. It is killed; its messages run again once its lease is over`,
+      );
+      child.process.kill("SIGKILL");
+    };
+    child.look = clock.timer(blockedMs + REPORT_EVERY_MS, () => (child.look = clock.timer(SECOND_LOOK_MS, kill, background)), background);
   }
 
   #giveUp(how: string): void {
@@ -225,4 +245,5 @@ interface Child {
   isUp: boolean;
   report: WorkerReport | undefined;
   reportedAt: number;
+  look: Timer | undefined;
 }

@@ -100,6 +100,17 @@ test("a process that is killed is started again, and its message runs", async ()
   expect(await workerPid(project)).not.toBe(pid);
 });
 
+test("a process whose event loop stays blocked is killed where that is asked for, until its task is given up", async () => {
+  await using project = new Project();
+  const env = { CELERY_WORKER_BLOCKED_KILL: "500ms", CELERY_LEASE_TIME: "1s", CELERY_MAX_DELIVERIES: "2" };
+  const worker = project.start(["-A", "src/app", "worker"], { env });
+  await worker.says(/ ready\./);
+  await project.run(["-A", "src/app", "call", "shop.spin"]);
+  await worker.says(/busy with itself for 0\.5 s[^]+ \(SIGKILL\)[^]+busy with itself for 0\.5 s[^]+ \(SIGKILL\)/);
+  await worker.says(/shop\.spin\S+ cannot be run and is put with the dead letters: the worker was lost 2 times/);
+  expect(await workerPid(project)).toBeGreaterThan(0);
+});
+
 test("workers stop when their supervisor is gone", async () => {
   await using project = new Project();
   const worker = await project.worker();
