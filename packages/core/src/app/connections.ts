@@ -114,6 +114,7 @@ export class Connections {
       location: () => specLocation(this.brokerSpec()),
       publishTimeoutMs: settings.publishTimeoutMs,
       retry: settings.taskPublishRetry ? settings.taskPublishRetryPolicy : null,
+      buffer: { max: settings.publishBuffer, timeoutMs: settings.publishBufferTimeoutMs },
       declared: this.#deps.declaredQueues(),
     });
   }

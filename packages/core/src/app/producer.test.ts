@@ -43,7 +43,10 @@ function sending(id: string, to = "celery"): Sending {
   return { outgoing: { message, exchange: "", routingKey: to }, taskId: id, task: "t", queue: queue(to) };
 }
 
-function setUp(broker: ScriptedBroker, options: { readonly open?: () => Promise<Broker>; readonly maxRetries?: number } = {}) {
+function setUp(
+  broker: ScriptedBroker,
+  options: { readonly open?: () => Promise<Broker>; readonly maxRetries?: number; readonly buffer?: number } = {},
+) {
   const clock = new FakeClock();
   const producer = new Producer({
     appName: "test",
@@ -52,6 +55,7 @@ function setUp(broker: ScriptedBroker, options: { readonly open?: () => Promise<
     clock,
     random: () => 0,
     publishTimeoutMs: 5000,
+    buffer: { max: options.buffer ?? 0, timeoutMs: 60_000 },
     retry: { maxRetries: options.maxRetries ?? 3, intervalStartMs: 0, intervalStepMs: 200, intervalMaxMs: 1000 },
     declared: [queue("celery"), queue("other")],
   });
@@ -287,4 +291,51 @@ test("closing waits for what is under way and refuses what comes after", async (
   release();
   await closed;
   await sent;
+});
+
+test("with a buffer a call outlasts publishTimeout, and resolves when the broker holds it", async () => {
+  const broker = new ScriptedBroker(...Array.from({ length: 12 }, () => unavailable));
+  const { clock, producer } = setUp(broker, { buffer: 10 });
+  let state = "pending";
+  const sent = producer.send(sending("a")).then(() => (state = "held"));
+  await clock.advance(5500);
+  expect(state).toBe("pending"); // nothing is said to be sent that the broker does not hold
+  await clock.advance(10_000);
+  await sent;
+  expect(broker.published).toHaveLength(13);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("what does not fit in the buffer, or waits too long in it, is rejected", async () => {
+  const broker = new ScriptedBroker();
+  const { clock, producer } = setUp(broker, { buffer: 2, open: () => Promise.reject(new BrokerUnavailableError("h")) });
+  const first = failure(producer.sendMany([sending("a"), sending("b")]));
+  await clock.advance(1000);
+  const second = failure(producer.send(sending("c")));
+  await clock.advance(5000);
+  const error = await second;
+  expect(error).toBeInstanceOf(PublishTimeoutError);
+  expect(error.message).toContain("within 5000 ms (the broker does not hold it)");
+  const fourth = failure(producer.send(sending("e"))); // only buffered ones are there, due much later
+  await clock.advance(5000);
+  await fourth;
+  await clock.advance(50_000);
+  expect((await first).calls.map(({ fate }) => fate)).toEqual(["refused", "refused"]);
+  expect((await first).message).toContain("within 60000 ms");
+  const third = failure(producer.send(sending("d"))); // there is room again
+  await clock.advance(5500);
+  expect(clock.pendingTimers).toBeGreaterThan(0);
+  await clock.advance(60_000);
+  await third;
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test("closing gives what is buffered publishTimeout, and no more", async () => {
+  const { clock, producer } = setUp(new ScriptedBroker(), { buffer: 10, open: () => Promise.reject(new BrokerUnavailableError("h")) });
+  const sent = failure(producer.send(sending("a")));
+  await clock.advance(10_000);
+  const closed = producer.close();
+  await clock.advance(5000);
+  await closed;
+  expect((await sent).calls).toMatchObject([{ fate: "refused" }]);
 });

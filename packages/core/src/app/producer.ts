@@ -3,7 +3,8 @@
  *
  * A batch is open (taking messages) -> under way (up to four at a time; later messages gather in the next one
  * meanwhile) -> finished. It is finished within `publishTimeout` of its first message, whatever the broker does: one
- * timer, armed for the oldest batch, sees to that. Nothing runs and nothing keeps the process alive while no batch exists.
+ * timer, armed for the batch that is due first, sees to that. With `publishBuffer` it may stay longer: buffered, as long as there
+ * is room, until `publishBufferTimeout`. Its calls stay pending all the while: what is not held is never reported as sent. Nothing runs and nothing keeps the process alive while no batch exists.
  */
 import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerUnavailableError, PublishError } from "../brokers/errors.ts";
 import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
@@ -30,6 +31,8 @@ export interface ProducerDeps {
   readonly publishTimeoutMs: number;
   /** null: one try. */
   readonly retry: ResolvedPublishRetryPolicy | null;
+  /** How many messages may wait for the broker longer than that, and how long in all. */
+  readonly buffer: { readonly max: number; readonly timeoutMs: number };
   /** Queues whose bindings must be known before the first publish. */
   readonly declared: readonly DeclaredQueue[];
 }
@@ -46,12 +49,16 @@ export interface Sending {
 interface BatchFailure {
   readonly cause: unknown;
   readonly timedOut: boolean;
+  /** The time that it had. */
+  readonly withinMs: number;
   readonly fates: readonly PublishFate[];
 }
 
 class Batch {
   readonly sendings: Sending[] = [];
-  readonly deadlineAt: number;
+  deadlineAt: number;
+  /** Its `publishTimeout` has passed, and it goes on waiting. */
+  isBuffered = false;
   readonly retry: ResolvedPublishRetryPolicy | null;
   /** Resolves, never rejects: with undefined when the broker holds everything. */
   readonly done: Promise<BatchFailure | undefined>;
@@ -62,6 +69,8 @@ class Batch {
   /** What became of each message in the publishes that have ended; undefined before the first one failed. */
   fates: PublishFate[] | undefined;
   isSending = false;
+  /** Why the last try failed: what its caller wants to know when time is up. */
+  lastError: unknown;
   finish!: (failure: BatchFailure | undefined) => void;
 
   constructor(deadlineAt: number, retry: ResolvedPublishRetryPolicy | null, abort: AbortController) {
@@ -87,7 +96,10 @@ export class Producer {
   #closing = false;
   #isFlushDue = false;
   #underWay = 0;
+  /** Messages in batches that are buffered. */
+  #buffered = 0;
   #timer: Timer | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
 
   constructor(deps: ProducerDeps) {
     this.#deps = deps;
@@ -121,6 +133,9 @@ export class Producer {
   /** Waits for what is under way, refuses what comes after. Takes at most `publishTimeout`. */
   async close(): Promise<void> {
     this.#closing = true;
+    const latest = this.#deps.clock.monotonic() + this.#deps.publishTimeoutMs;
+    for (const batch of this.#batches) batch.deadlineAt = Math.min(batch.deadlineAt, latest);
+    this.#armTimer();
     await Promise.all(this.#batches.map((batch) => batch.done));
   }
 
@@ -140,7 +155,7 @@ export class Producer {
     this.#open = batch;
     this.#batches.push(batch);
     this.#waiting.push(batch);
-    this.#timer ??= this.#armTimer(batch.deadlineAt);
+    if (batch.deadlineAt < this.#timerAt) this.#armTimer();
     this.#flushSoon();
     return batch;
   }
@@ -177,10 +192,13 @@ export class Producer {
         if (signal.aborted) throw signal.reason;
         await this.#publishOnce(broker, batch);
         return undefined;
-      } catch (error) {
+      } catch (thrown) {
+        const error = thrown === signal.reason ? (batch.lastError ?? thrown) : thrown;
+        batch.lastError = error;
         const fates = fatesNow(batch);
         const canRetry = !signal.aborted && fates.includes("refused") && isTransient(error) && this.#hasRetryLeft(batch, attempt);
-        if (!canRetry || !(await this.#pause(batch, attempt))) return { cause: error, timedOut: signal.aborted, fates };
+        if (!canRetry || !(await this.#pause(batch, attempt)))
+          return { cause: error, timedOut: signal.aborted, withinMs: this.#patience(batch), fates };
       }
     }
   }
@@ -226,7 +244,8 @@ export class Producer {
   }
 
   #hasRetryLeft(batch: Batch, attempt: number): boolean {
-    return batch.retry !== null && (batch.retry.maxRetries === null || attempt < batch.retry.maxRetries);
+    if (batch.retry === null) return false;
+    return this.#deps.buffer.max > 0 || batch.retry.maxRetries === null || attempt < batch.retry.maxRetries;
   }
 
   /** False when the deadline came first. */
@@ -246,10 +265,8 @@ export class Producer {
     if (batch.isFinished) return;
     batch.isFinished = true;
     this.#batches.splice(this.#batches.indexOf(batch), 1);
-    if (this.#batches.length === 0) {
-      this.#timer?.cancel();
-      this.#timer = undefined;
-    }
+    if (batch.isBuffered) this.#buffered -= batch.sendings.length;
+    if (this.#batches.length === 0) this.#armTimer();
     batch.finish(failure);
     if (!batch.abort.signal.aborted && this.#spare.length < MAX_UNDER_WAY) this.#spare.push(batch.abort);
     if (!batch.isUnderWay) return;
@@ -257,26 +274,50 @@ export class Producer {
     if (this.#waiting.length > 0) this.#flush();
   }
 
-  #armTimer(deadlineAt: number): Timer {
-    return this.#deps.clock.timer(deadlineAt - this.#deps.clock.monotonic(), () => this.#expire());
+  /** For the batch that is due first. Buffered ones are due later than those that came after them. */
+  #armTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    for (const { deadlineAt } of this.#batches) this.#timerAt = Math.min(this.#timerAt, deadlineAt);
+    if (this.#timerAt === Number.POSITIVE_INFINITY) return;
+    this.#timer = this.#deps.clock.timer(this.#timerAt - this.#deps.clock.monotonic(), () => this.#expire());
   }
 
-  /** Ends what is overdue and arms the timer for the next. */
+  /** Ends what is overdue, or lets it wait on, and arms the timer for the next. */
   #expire(): void {
     const now = this.#deps.clock.monotonic();
-    this.#timer = undefined;
     for (const batch of this.#batches) {
-      if (batch.deadlineAt > now) {
-        this.#timer = this.#armTimer(batch.deadlineAt);
-        return;
-      }
-      batch.abort.abort(new DOMException("publishTimeout has passed", "TimeoutError"));
+      if (batch.deadlineAt > now || batch.abort.signal.aborted) continue;
       if (batch === this.#open) this.#open = undefined;
+      if (this.#mayWaitOn(batch)) continue;
+      batch.deadlineAt = Number.POSITIVE_INFINITY;
+      batch.abort.abort(new DOMException("publishTimeout has passed", "TimeoutError"));
       // The broker, told by the signal, may still say exactly what became of each message; it has this turn to do so.
       setImmediate(() => {
-        this.#end(batch, { cause: batch.abort.signal.reason, timedOut: true, fates: fatesNow(batch) });
+        this.#end(batch, {
+          cause: batch.lastError ?? batch.abort.signal.reason,
+          timedOut: true,
+          withinMs: this.#patience(batch),
+          fates: fatesNow(batch),
+        });
       });
     }
+    this.#armTimer();
+  }
+
+  #patience({ isBuffered }: Batch): number {
+    return isBuffered ? this.#deps.buffer.timeoutMs : this.#deps.publishTimeoutMs;
+  }
+
+  #mayWaitOn(batch: Batch): boolean {
+    const { buffer, publishTimeoutMs } = this.#deps;
+    const longerMs = buffer.timeoutMs - publishTimeoutMs;
+    if (batch.isBuffered || this.#closing || longerMs <= 0 || this.#buffered + batch.sendings.length > buffer.max) return false;
+    batch.isBuffered = true;
+    batch.deadlineAt += longerMs;
+    this.#buffered += batch.sendings.length;
+    return true;
   }
 
   #error(calls: readonly SentCall[], failure: BatchFailure): Error {
@@ -298,11 +339,7 @@ export class Producer {
     const cause = failure.cause instanceof PublishError ? failure.cause.cause : failure.cause; // what became of each message stands in `calls`
     const options = { cause, transient };
     if (failure.timedOut)
-      return new PublishTimeoutError(
-        `${what} to ${this.#deps.location()} within ${this.#deps.publishTimeoutMs} ms (${fate})`,
-        calls,
-        options,
-      );
+      return new PublishTimeoutError(`${what} to ${this.#deps.location()} within ${failure.withinMs} ms (${fate})`, calls, options);
     return new PublishFailedError(
       `${what} (${fate}): ${failure.cause instanceof Error ? failure.cause.message : String(failure.cause)}`,
       calls,

@@ -99,6 +99,15 @@ export const SETTINGS_TABLE = {
     { scope: "ours", celery: null },
   ),
   publishTimeout: setting(duration, 5, "A message that the broker has not taken by then is reported as failed.", { scope: "ours" }),
+  publishBuffer: setting(
+    integer(),
+    0,
+    "So many messages may wait in this process for a broker that is away, longer than `publishTimeout`. Their calls stay pending until the broker holds them. 0: none.",
+    { scope: "ours" },
+  ),
+  publishBufferTimeout: setting(duration, 60, "How long a message waits with `publishBuffer` before its call is rejected.", {
+    scope: "ours",
+  }),
   taskAlwaysEager: setting(flag, false, "Run tasks in the caller's process, without a broker: for tests."),
   taskEagerPropagates: setting(flag, false, "Eager tasks throw their errors at the caller."),
   taskStoreEagerResult: setting(flag, false, "Store results of eager tasks in the result backend."),

@@ -227,6 +227,7 @@ class Simulation {
       location: () => driver.location,
       clock: process.clock,
       random: process.random,
+      buffer: { max: 0, timeoutMs: 0 },
       publishTimeoutMs: app.settings.publishTimeoutMs,
       retry: app.settings.taskPublishRetryPolicy,
       declared: calls.routing.declared,

@@ -29,19 +29,23 @@ export async function asking<T>(context: RedisContext, ask: (connection: RedisCo
 }
 
 /** The same for what may be asked twice: an idle connection may have died without a word, which only the asking shows. */
-export async function askingAgain<T>(context: RedisContext, ask: (connection: RedisConnection) => Promise<T>): Promise<T> {
+export async function askingAgain<T>(
+  context: RedisContext,
+  ask: (connection: RedisConnection) => Promise<T>,
+  waitMs = CONNECTION_WAIT_MS,
+): Promise<T> {
   try {
-    return await ask(await openConnection(context));
+    return await ask(await openConnection(context, waitMs));
   } catch (error) {
     if (error instanceof RedisGoneError && error.sent) return await asking(context, ask);
     throw brokerError(context.location, error);
   }
 }
 
-async function openConnection({ clock, commands, location }: RedisContext): Promise<RedisConnection> {
+async function openConnection({ clock, commands, location }: RedisContext, waitMs = CONNECTION_WAIT_MS): Promise<RedisConnection> {
   const open = commands.current;
   if (open) return open;
   const late = new AbortController();
-  const timer = clock.timer(CONNECTION_WAIT_MS, () => late.abort(new BrokerUnavailableError(location, commands.lastFailure)));
+  const timer = clock.timer(waitMs, () => late.abort(new BrokerUnavailableError(location, commands.lastFailure)));
   return await commands.connection(late.signal).finally(() => timer.cancel());
 }

@@ -36,6 +36,7 @@ export async function openRedisBroker(spec: RedisSpec, deps: RedisDeps): Promise
   const options = resolveBrokerOptions(spec.transportOptions ?? {}, target.db);
   const supervisor = new RedisSupervisor(target, spec, deps);
   const leaseMs = spec.leaseMs ?? LEASE_MS;
+  const publishTimeoutMs = spec.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS;
   const limits = {
     connectTimeoutMs: spec.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     socketTimeoutMs: Math.min(spec.socketTimeoutMs ?? SILENCE_MS, Math.max(SILENCE_MIN_MS, Math.min(SILENCE_MS, leaseMs / 4))),
@@ -55,6 +56,5 @@ export async function openRedisBroker(spec: RedisSpec, deps: RedisDeps): Promise
     leaseMs,
     deadLetterCaps: deadLetterCaps(spec),
   };
-  const publishTimeoutMs = spec.publishTimeoutMs ?? PUBLISH_TIMEOUT_MS;
   return new RedisBroker(context, target, { publishTimeoutMs, revocationCaps: revocationCaps(spec) });
 }

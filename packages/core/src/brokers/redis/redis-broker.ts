@@ -8,6 +8,7 @@ import { encodeEnvelope } from "../../protocol/envelope.ts";
 import type { ResultBackend } from "../../results/result-backend.ts";
 import { newId } from "../../shared/ids.ts";
 import { asNumber } from "../../stores/redis/answers.ts";
+import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
 import { deadIndexKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
@@ -53,6 +54,8 @@ const purgeScript = loadScript("purge");
 /** One call of a publish: so many that a call costs little for each, so few that the next is made while Redis works on this one. */
 const BATCH = 128;
 const BATCH_BYTES = 4 * 1024 * 1024;
+/** The part of a publish's time that making its queue known waits for a connection: the rest is for telling why there is none. */
+const BIND_WAIT = 3 / 4;
 /** Queues whose depth an error tells. */
 const DEPTHS_MAX = 16;
 
@@ -180,7 +183,8 @@ export class RedisBroker implements Broker {
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {
-    await askingAgain(this.#context, async (connection) => await this.#router.declare(connection, queues));
+    const declare = async (connection: RedisConnection): Promise<void> => await this.#router.declare(connection, queues);
+    await askingAgain(this.#context, declare, BIND_WAIT * this.#publishTimeoutMs);
   }
 
   async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
