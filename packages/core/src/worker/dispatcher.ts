@@ -311,11 +311,14 @@ export class Dispatcher implements RequestHome {
       const runtimeMs = request.startedAt === undefined ? undefined : request.endedAt - request.startedAt;
       this.#deps.observers.ended(request, outcome, runtimeMs);
     }
+    if (this.#suspect !== request) return;
+    this.#suspect = undefined; // not before: the next one may kill this process, and with it what is not settled yet
+    this.pump();
   }
 
   #leaveSlot(request: Request): void {
     if (this.#running.delete(request)) this.#deps.lanes.of(request).running -= 1;
-    if (this.#suspect === request) this.#suspect = undefined;
+    if (this.#suspect === request && request.outcome === undefined) this.#suspect = undefined; // it never began
     this.#deps.credit.freeSlot();
     if (this.#running.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
     this.pump();

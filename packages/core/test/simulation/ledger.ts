@@ -3,7 +3,7 @@ import type { SettleAnswer, Settlement } from "../../src/brokers/broker.ts";
 import type { TaskContext } from "../../src/app/task-context.ts";
 import type { Process } from "./process.ts";
 import type { Server } from "./server.ts";
-import { Broken, type Tracked } from "./watched-store.ts";
+import { Broken, NUMBER_HEADER, type Tracked } from "./watched-store.ts";
 import type { World } from "./world.ts";
 
 export type Kind =
@@ -64,15 +64,13 @@ export class Ledger {
     const plan = this.plans.get(ctx.id);
     if (plan === undefined) this.break(`a task ran that nobody sent: ${ctx.id}`);
     this.#world.note(`begins ${ctx.id} (${plan.kind}, attempt ${ctx.retries})`);
-    const messages = (server.store.byTask.get(ctx.id) ?? []).filter(({ retries }) => retries === ctx.retries);
     const isEarly = EARLY.has(plan.kind);
-    const message = messages.find((one) =>
-      isEarly ? one.where === "gone" && one.starts === 0 : one.where === "onLoan" && one.owner === process.owner && !one.isStarted,
-    );
+    const own = server.store.all[ctx.headers[NUMBER_HEADER] as number];
+    const mayBegin =
+      own && (isEarly ? own.where === "gone" && own.starts === 0 : own.where === "onLoan" && own.owner === process.owner && !own.isStarted);
+    const message = mayBegin ? own : undefined;
     if (message === undefined)
-      this.break(
-        `${ctx.id} (${plan.kind}) begins in ${process.label} without a loan: ${messages.map(describe).join(", ") || "no message"}`,
-      );
+      this.break(`${ctx.id} (${plan.kind}) begins in ${process.label} without a loan: ${own ? describe(own) : "no message"}`);
     const { leaseEnds = 0 } = server.store.worker(process.owner as string);
     if (!isEarly && leaseEnds <= server.clock.monotonic()) this.break(`${ctx.id} begins in ${process.label}, whose lease has run out`);
     message.isStarted = true;
@@ -106,7 +104,6 @@ export class Ledger {
       const message = messages[i];
       if (answers[i] !== "settled") continue;
       if (message === undefined) this.break("a loan was settled that is none");
-      this.#untwin(message);
       const plan = this.plans.get(message.taskId ?? "");
       if (end.kind === "ack") {
         acknowledged.add(message);
@@ -118,23 +115,6 @@ export class Ledger {
     }
     for (const message of gone) if (!acknowledged.has(message)) this.break(`${message.taskId} is gone and was not acknowledged`);
     for (const message of acknowledged) if (!gone.includes(message)) this.break(`${message.taskId} was acknowledged and is not gone`);
-  }
-
-  /**
-   * A retry that was published before its worker died is published again: two messages of one attempt. A body does not say which of them it
-   * runs for, so the one that is settled is taken for the one that ran.
-   */
-  #untwin(message: Tracked): void {
-    if (message.isStarted) return;
-    const { taskId, retries } = message;
-    const twin = (this.server.store.byTask.get(taskId ?? "") ?? []).find(
-      (one) => one !== message && one.retries === retries && one.isStarted && one.where === "onLoan",
-    );
-    if (twin === undefined) return;
-    message.starts += 1;
-    message.isStarted = true;
-    twin.starts -= 1;
-    twin.isStarted = false;
   }
 
   leaseLost(owner: string): void {

@@ -20,6 +20,8 @@ export interface Faults {
   slowestMs: number;
 }
 
+const GOOD_ERROR_MS = 40;
+
 export class Process {
   readonly label: string;
   readonly main: Thread;
@@ -124,8 +126,8 @@ export class Process {
     const askedAt = this.#world.now;
     return () => {
       if (jumps !== this.#jumps) return;
+      if (this.clockErrorMs > GOOD_ERROR_MS) this.clockRightSince = this.#world.now; // what was judged before was judged by a worse one
       this.clockErrorMs = Math.min(this.clockErrorMs, this.#world.now - askedAt);
-      this.clockRightSince = Math.min(this.clockRightSince, this.#world.now);
     };
   }
 
@@ -149,7 +151,7 @@ export class Process {
           reject(new LinkLost(sent));
         });
       const answer = (settle: () => void): void => {
-        if (this.#once(this.#faults.loss)) return lose(true, chance.between(0, 500));
+        if (this.#once(this.#faults.loss)) return lose(true, chance.between(0, this.#slowLossMs));
         if (this.isCut) return this.#throughCut((isLost) => (isLost ? lose(true, chance.between(0, 300)) : answer(settle)));
         world.schedule(this.#latency(), thread, () => {
           if (this.#once(this.#faults.death)) return this.kill(`as ${what} is answered`);
@@ -165,7 +167,7 @@ export class Process {
           (error: unknown) => answer(() => reject(error)),
         );
       };
-      if (this.#once(this.#faults.loss)) return lose(false, chance.between(0, 500));
+      if (this.#once(this.#faults.loss)) return lose(false, chance.between(0, this.#slowLossMs));
       if (this.#once(this.#faults.death)) {
         if (chance.one(2)) world.schedule(this.#latency(), undefined, arrive);
         return this.kill(`as it asks to ${what}`);
@@ -183,6 +185,11 @@ export class Process {
       this.#faulty(this.#world.now + breaksAfterMs);
       this.#world.schedule(breaksAfterMs, undefined, () => then(true));
     }
+  }
+
+  /** A loss that shows later than that counts as a cut: one of them must not cost a lease of which a quarter has passed. */
+  get #slowLossMs(): number {
+    return 2.5 * this.#faults.slowestMs;
   }
 
   #latency(): number {

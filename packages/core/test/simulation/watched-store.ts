@@ -25,6 +25,15 @@ export interface Tracked {
   deadFor: DeadLetterRecord | undefined;
 }
 
+/** Tells a body for which message it runs: two of one attempt are there when a retry was published before its worker died. */
+export const NUMBER_HEADER = "sim_number";
+
+/** A retry copies the headers of its message, that one included. */
+function numbered(envelope: string, number: number): string {
+  const bare = envelope.replace(/"sim_number": \d+, /, "").replace(/, "sim_number": \d+/, "");
+  return bare.replace('"headers": {', `"headers": {"${NUMBER_HEADER}": ${number}, `);
+}
+
 export class WatchedStore extends MemoryStore {
   /** When it is, for the account. */
   now: () => number = () => 0;
@@ -38,7 +47,8 @@ export class WatchedStore extends MemoryStore {
   readonly #names = new Map<WorkerState, string>();
   readonly #byLoan = new Map<string, Tracked>();
 
-  override add(queue: string, raw: string | Uint8Array, priority: number): void {
+  override add(queue: string, given: string | Uint8Array, priority: number): void {
+    const raw = typeof given === "string" ? numbered(given, this.all.length) : given;
     let taskId: string | undefined;
     let retries = 0;
     try {
