@@ -17,7 +17,7 @@ interface Container {
   readonly livenessProbe: Probe;
 }
 
-const file = parse(readFileSync(new URL("../../examples/tasks/kubernetes.yaml", import.meta.url), "utf8"));
+const file = parse(readFileSync(new URL("../../deploy/kubernetes/worker.yaml", import.meta.url), "utf8"));
 const pod = file.spec.template;
 const [container] = pod.spec.containers as readonly [Container];
 const { startupProbe, readinessProbe, livenessProbe } = container;
