@@ -13,6 +13,7 @@ export { sharedTask, SharedTask } from "./app/shared-task.ts";
 export { currentApp, currentTask } from "./app/process-wide.ts";
 export { taskLogger } from "./app/task-logger.ts";
 export { Ignore, NonRetryableError, Reject, Retry } from "./app/task-signals.ts";
+export { DecryptionError } from "./app/encryption.ts";
 export { Exchange, Queue, type QueueOptions } from "./app/queues.ts";
 export type { Route, RouterFunction, RoutesInput } from "./app/routes.ts";
 export type { Settings, SettingsInput } from "./app/settings.ts";

@@ -17,6 +17,7 @@ import type { BackendSpec, BrokerSpec } from "./connect.ts";
 import { Connections } from "./connections.ts";
 import { Control, type RevokeOptions } from "./control.ts";
 import { defaultLogger } from "./default-logger.ts";
+import { FieldCipher } from "./encryption.ts";
 import { discover } from "./discover.ts";
 import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
 import { loadModule } from "./load-module.ts";
@@ -73,6 +74,7 @@ export class Lovage implements AsyncDisposable {
   readonly files: AppFiles;
   /** Prefix of settings in the environment. */
   readonly namespace: string;
+  #cipher: FieldCipher | undefined;
   #logger: Logger;
   #control: Control | undefined;
   readonly #patterns: string[] = [];
@@ -253,6 +255,11 @@ export class Lovage implements AsyncDisposable {
 
   backendSpec(): BackendSpec | undefined {
     return this.#connections.backendSpec();
+  }
+
+  /** For arguments that are encrypted. @throws ConfigurationError when the keys are none */
+  get cipher(): FieldCipher {
+    return (this.#cipher ??= new FieldCipher(this.settings.encryptionKeys, this.settings.encryptionKeyId));
   }
 
   resolveOptions(definition: StoredDefinition): ResolvedTaskOptions {

@@ -2,6 +2,7 @@
 import type { Duration } from "../shared/duration.ts";
 import { didYouMean } from "../shared/suggest.ts";
 import { CallError } from "./errors.ts";
+import type { EncryptInput } from "./encrypted-arguments.ts";
 import type { Queue } from "./queues.ts";
 import type { PublishRetryPolicy } from "./setting-values.ts";
 import type { DeliveryMode, ExchangeType } from "./task-options.ts";
@@ -25,6 +26,8 @@ export interface CallOptions {
   readonly serializer?: string;
   readonly compression?: string | null;
   readonly headers?: Readonly<Record<string, unknown>>;
+  /** Arguments that travel encrypted, as in a task's options. Default: what the task says; for tasks that are defined elsewhere. */
+  readonly encrypt?: EncryptInput;
   /** Default: a fresh UUID. */
   readonly taskId?: string;
   /** Another name for logs and monitors. */
@@ -68,7 +71,7 @@ export interface TaskCall<Result = unknown> {
 }
 
 const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
-  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "serializer", "compression", "headers",
+  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "serializer", "compression", "headers", "encrypt",
   "taskId", "shadow", "ignoreResult", "timeLimit", "softTimeLimit", "retry", "retryPolicy", "deliveryMode", "link", "linkError",
   "addToParent", "replyTo", "argsrepr", "kwargsrepr", "stampedHeaders", "stamps", "rootId", "parentId", "groupId", "groupIndex",
   "chord", "chain", "replacedTaskNesting", "periodicTaskName",

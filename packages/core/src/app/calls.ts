@@ -9,6 +9,7 @@ import type { Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
 import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
 import { runEagerly, type EagerResult } from "./eager.ts";
+import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt, sealArguments } from "./encrypted-arguments.ts";
 import { CallError, PayloadTooLargeError } from "./errors.ts";
 import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
@@ -161,11 +162,13 @@ export class Calls {
       ? prepared.destination
       : this.routing.route(name, prepared.options?.routing ?? NO_OPTIONS, options ?? NO_OPTIONS, args, kwargs, id);
     const codec = keeps ? prepared.codec : codecOf(destination, this.#app.settings);
+    const encrypt = options?.encrypt === undefined ? prepared.options?.encrypt : encryptOf(name, options.encrypt);
+    const written = encrypt === undefined ? undefined : sealArguments({ args, kwargs }, encrypt, () => this.#app.cipher, name);
     const task: Mutable<OutgoingTask> = {
       id,
       task: name,
-      args,
-      kwargs,
+      args: written?.args ?? args,
+      kwargs: written?.kwargs ?? kwargs,
       origin: this.#origin,
       replyTo: this.#replyTo,
       ignoreResult: prepared.ignoreResult,
@@ -243,6 +246,16 @@ function addCallOptions(task: Mutable<OutgoingTask>, options: CallOptions, now: 
   const { link, linkError, chord, chain } = options;
   if (link || linkError || chord || chain) {
     task.embed = { callbacks: listOf(link), errbacks: listOf(linkError), chord: chord ?? null, chain: chain ?? null };
+  }
+}
+
+function encryptOf(task: string, value: unknown): readonly EncryptedPath[] | undefined {
+  try {
+    return readEncrypt(value);
+  } catch (error) {
+    throw error instanceof NotAccepted
+      ? new CallError(task, `encrypt of a call of ${task} is not accepted: ${error.detail ?? `it takes ${ENCRYPT_ACCEPTED}`}`)
+      : error;
   }
 }
 

@@ -1,4 +1,5 @@
 /** Runs a task in the caller's process, as a worker would, without a broker: `task.apply()` and `taskAlwaysEager`. For tests. */
+import { checkArguments } from "../protocol/task-message.ts";
 import { decodeBody, encodeBody, contentTypesFor } from "../protocol/serializers.ts";
 import { toWireException } from "../protocol/exception.ts";
 import { encodeResult, type ResultDocument } from "../protocol/result.ts";
@@ -153,6 +154,7 @@ async function finish<Result>(
 /** What a worker would see: arguments that JSON changes are changed here too, and those that it cannot write are refused. */
 function throughTheWire(app: Lovage, call: EagerCall): [readonly unknown[], Kwargs] {
   const serializer = call.options.serializer ?? app.settings.taskSerializer;
+  checkArguments(call.args, call.kwargs, serializer);
   const part = encodeBody([call.args, call.kwargs], { serializer });
   return decodeBody(part, { accept: contentTypesFor([serializer]) }) as [readonly unknown[], Kwargs];
 }

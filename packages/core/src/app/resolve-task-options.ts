@@ -1,6 +1,7 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
+import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import type { RoutingOptions } from "./routing.ts";
 import { NotAccepted } from "./setting-kinds.ts";
@@ -37,6 +38,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     serializer: options.serializer ?? settings.taskSerializer,
     compression: (options.compression === undefined ? settings.taskCompression : options.compression) ?? undefined,
     expiresMs: ms("expires"),
+    encrypt: encryptOption(name, options.encrypt),
     pool: options.pool,
     timeLimitMs: timeLimitMs ?? settings.taskTimeLimitMs ?? undefined,
     softTimeLimitMs: softTimeLimitMs ?? settings.taskSoftTimeLimitMs ?? undefined,
@@ -158,6 +160,16 @@ function deadLetterOption(task: string, value: unknown): DeadLetterPolicy | unde
       task,
       `deadLetter of the task ${task} is not accepted: ${error.detail ?? `it takes ${DEAD_LETTER_ACCEPTED}`}`,
     );
+  }
+}
+
+function encryptOption(task: string, value: unknown): readonly EncryptedPath[] | undefined {
+  try {
+    return readEncrypt(value);
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    const detail = error.detail === undefined ? "" : ` (${error.detail})`;
+    throw new TaskDefinitionError(task, `encrypt of the task ${task} is not accepted${detail}: it takes ${ENCRYPT_ACCEPTED}`);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Clock, Random } from "../shared/clock.ts";
 import { DURATION_ACCEPTED, parseDuration, type Duration } from "../shared/duration.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Lovage } from "./app.ts";
+import { sealArguments } from "./encrypted-arguments.ts";
 import { CallError } from "./errors.ts";
 import { decideRetry } from "./retry-plan.ts";
 import type { ChildTask, RetryRequest, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
@@ -99,9 +100,18 @@ export class RunningTask implements TaskContext {
     const { options, random } = this.#services;
     const step = decideRetry({ error, delayMs, maxRetries, isByHand: true }, { retries, headers, startedAt, now }, options.retry, random);
     if (step === undefined) throw error ?? new MaxRetriesExceededError(`Can't retry ${this.task}[${this.id}]`);
-    const changes = retryChanges(this.task, request, now);
+    const changes = this.#sealed(retryChanges(this.task, request, now));
     const ours = step.changes.headers;
     throw new Retry({ ...step, etaAt, changes: ours ? { ...changes, headers: { ...changes.headers, ...ours } } : changes });
+  }
+
+  /** Arguments that a task gives its next attempt are encrypted as those of a call. */
+  #sealed(changes: RetryChanges): RetryChanges {
+    const { encrypt } = this.#services.options;
+    const { args, kwargs } = changes;
+    if (encrypt === undefined || (args === undefined && kwargs === undefined)) return changes;
+    const sealed = sealArguments({ args: args ?? [], kwargs: kwargs ?? {} }, encrypt, () => this.app.cipher, this.task);
+    return { ...changes, ...(args && { args: sealed.args }), ...(kwargs && { kwargs: sealed.kwargs }) };
   }
 
   snooze(delay: Duration): never {

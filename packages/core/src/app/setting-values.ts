@@ -1,10 +1,17 @@
 /** Kinds of values that only one or two settings have. */
 import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterInput, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
+import type { KeyRing } from "./encryption.ts";
 import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
 import { readRoutes, type Router, type RoutesInput } from "./routes.ts";
 import { custom, isPlain, NotAccepted, oneOf, type Plain } from "./setting-kinds.ts";
 import type { DeliveryMode } from "./task-options.ts";
+
+/** Whether they are keys is seen when they are used: an error must not hold one. */
+export const keyRing = custom<KeyRing, KeyRing>("an object of names and keys in base64", (value) => {
+  if (!isPlain(value) || !Object.values(value).every((key) => typeof key === "string")) throw new NotAccepted();
+  return Object.freeze({ ...value }) as KeyRing; // texts, as just seen
+});
 
 export const annotations = custom<AnnotationsInput, readonly Annotation[]>(
   "an object of task names (or globs) and options, a function, or a list of both",

@@ -24,6 +24,7 @@ import {
   deadLettersByQueue,
   deliveryMode,
   exchangeType,
+  keyRing,
   protocolVersion,
   publishRetryPolicy,
   queues,
@@ -181,6 +182,15 @@ export const SETTINGS_TABLE = {
   taskQueueMaxPriority: amqpOnly(optional(integer(0, 255)), null, "x-max-priority of queues."),
   taskSendSentEvent: setting(flag, false, "Publish a task-sent event for each message."),
   taskAllowErrorCbOnChordHeader: setting(flag, false, "An error callback of a chord is called for its header's tasks too."),
+
+  // Encryption of arguments
+  encryptionKeys: setting(
+    keyRing,
+    {},
+    "Keys for arguments that tasks encrypt: names and 32 bytes in base64 (in the environment as JSON). All of them decrypt.",
+    { scope: "ours", secret: true },
+  ),
+  encryptionKeyId: setting(optional(text), null, "Name of the key that encrypts. Null: the only one.", { scope: "ours" }),
 
   // Outbox
   outboxUrl: setting(optional(text), null, "Database of the transactional outbox, for `lovage outbox`: postgres:// or sqlite://.", {

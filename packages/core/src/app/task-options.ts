@@ -1,6 +1,7 @@
 /** What can be said about a task where it is defined: Celery's task attributes in camelCase, in Celery's units, and a few of ours. */
 import type { Duration } from "../shared/duration.ts";
 import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts";
+import type { EncryptedPath, EncryptInput } from "./encrypted-arguments.ts";
 import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
@@ -17,6 +18,12 @@ export interface TaskOptions {
   readonly compression?: string | null;
   /** Not run when it has not started by then. */
   readonly expires?: Duration;
+
+  /**
+   * Arguments that travel encrypted, with the keys of the setting `encryptionKeys`: paths such as `args[0].card`,
+   * `args[1].lines[*].iban` and `kwargs.email`, or true for every argument. The task receives them decrypted.
+   */
+  readonly encrypt?: EncryptInput;
 
   // How it runs.
   /** Which of the worker's pools runs it. Default: the worker's own. */
@@ -129,6 +136,8 @@ export interface ResolvedTaskOptions {
   readonly serializer: string;
   readonly compression: string | undefined;
   readonly expiresMs: number | undefined;
+  /** undefined: none. */
+  readonly encrypt: readonly EncryptedPath[] | undefined;
   readonly pool: PoolName | undefined;
   readonly timeLimitMs: number | undefined;
   readonly softTimeLimitMs: number | undefined;

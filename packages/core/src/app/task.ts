@@ -2,6 +2,7 @@
 import type { Lovage } from "./app.ts";
 import type { AsyncResult } from "./async-result.ts";
 import { bindInvoke, type Invoke } from "./task-binding.ts";
+import { openArguments } from "./encrypted-arguments.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
 import type { EagerResult } from "./eager.ts";
 import type { StoredDefinition } from "./task-definition.ts";
@@ -65,7 +66,15 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   constructor(app: Lovage, definition: StoredDefinition) {
     super(app, definition.name);
     this.definition = definition;
-    this.invoke = bindInvoke(definition);
+    const invoke = bindInvoke(definition);
+    this.invoke = definition.options.encrypt ? this.#opening(invoke) : invoke;
+  }
+
+  #opening(invoke: Invoke): Invoke {
+    return async (ctx, args, kwargs) => {
+      const opened = openArguments({ args, kwargs }, () => this.app.cipher, this.name);
+      return await invoke(ctx, opened.args, opened.kwargs);
+    };
   }
 
   /** Resolved on first use, because that reads the app's settings. */

@@ -63,6 +63,7 @@ function reprObject(value: object, depth: number, max: number): string {
   if (value instanceof Error) return `${value.name}(${quote(value.message)})`;
   if (depth >= DEEPEST) return Array.isArray(value) ? (value.length === 0 ? "[]" : "[...]") : "{...}";
   if (Array.isArray(value)) return `[${joined(value, depth + 1, max)}]`;
+  if ("lovage_sealed" in value) return "<encrypted>";
   let text = "";
   for (const key of Object.keys(value)) {
     if (text.length > max) break;

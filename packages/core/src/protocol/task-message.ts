@@ -95,7 +95,7 @@ const NONE: Readonly<Record<string, unknown>> = Object.freeze({});
 function encodeTaskBody(task: Pick<OutgoingTask, "args" | "kwargs" | "embed">, codec: MessageCodec) {
   const { args, kwargs, embed } = task;
   if (codec.serializer !== "json" || codec.compression) {
-    if (BUILT_IN.has(codec.serializer)) checkArguments(args, kwargs);
+    checkArguments(args, kwargs, codec.serializer);
     return encodeBody([args, kwargs, { callbacks: null, errbacks: null, chain: null, chord: null, ...embed }], codec);
   }
   const typed = codec.typed !== false;
@@ -113,7 +113,8 @@ function encodeTaskBody(task: Pick<OutgoingTask, "args" | "kwargs" | "embed">, c
 const BUILT_IN: ReadonlySet<string> = new Set(["json", "yaml", "msgpack"]);
 
 /** @throws ProtocolError with the path to an argument that would not survive, as the caller wrote it. */
-function checkArguments(args: OutgoingTask["args"], kwargs: OutgoingTask["kwargs"]): void {
+export function checkArguments(args: OutgoingTask["args"], kwargs: OutgoingTask["kwargs"], serializer: SerializerName): void {
+  if (!BUILT_IN.has(serializer)) return;
   encodeJson(args, { instances: "refuse", where: "args" });
   encodeJson(kwargs, { instances: "refuse", where: "kwargs" });
 }
