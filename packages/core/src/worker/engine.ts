@@ -60,8 +60,8 @@ const LOANS_PER_SLOT = 2;
 /** Giving the lease back must not hold up an exit when the broker is away: it runs out by itself. */
 const RELEASE_DEADLINE_MS = 500;
 const VISIBILITY_TIMEOUT_MS = 3_600_000;
-/** Revocations come by the control channel; this finds what it lost. Without it, it is all there is. */
-const REVOCATIONS_REFRESH_MS = 60_000;
+/** Revocations come by the control channel, and a channel that broke tells so; this is in case it did not. Without it, it is all there is. */
+const REVOCATIONS_REFRESH_MS = 300_000;
 const REVOCATIONS_REFRESH_UNHEARD_MS = 5000;
 
 export class Engine {

@@ -35,8 +35,12 @@ export class RedisBroadcast implements Broadcast {
       subscribed: (names: readonly string[]) => this.#onSubscribed(names),
     };
     this.#replies = new ReplyQueues(context);
-    this.#subscriber = new Subscriber("patterns", events, context.clock, (onOpen) =>
-      context.newLink("listen to broadcasts", { onOpen, eager: true }),
+    this.#subscriber = new Subscriber(
+      "patterns",
+      events,
+      context.clock,
+      (onOpen) => context.newLink("listen to broadcasts", { onOpen, eager: true }),
+      { sibling: () => context.commands.current },
     );
   }
 
