@@ -55,7 +55,7 @@ async function work(app: Lovage, worker: RecordingWorker, total: number): Promis
   let left = total - processed;
   const broker = await app.broker();
   while (left > 0) {
-    const [queue] = await broker.depth(["celery"]);
+    const [queue] = await broker.depth(["celery"]).catch(() => []); // this connection is cut off as well
     if ((queue?.ready ?? 0) > BACKLOG) {
       await wait(20);
       continue;

@@ -120,7 +120,8 @@ export class Server {
   /** The consumer will not ask again: nothing is lent to it any more, and what it has not heard of goes back. */
   async endConsuming(at: Broker, owner: string, epoch: number, heard: number): Promise<void> {
     const session = this.#session(owner);
-    session.epoch = Math.max(session.epoch, epoch);
+    if (epoch < session.epoch) return; // it was long on its way, and the worker consumes again
+    session.epoch = epoch;
     session.poll?.abort();
     const unheard = session.open.filter(({ number }) => number > heard).flatMap(({ deliveries }) => deliveries);
     session.open = [];

@@ -206,6 +206,22 @@ class Simulation {
     if (!this.#isEnding) world.schedule(this.#chance.between(10, 500), undefined, () => this.#birth(slot));
   }
 
+  /** For a while it takes nothing. */
+  #quiet({ process, worker }: Member): void {
+    const world = this.#world;
+    const since = world.now;
+    const run = (what: "quiet" | "resume"): void =>
+      void world.current.run(process.main, () => {
+        world.note(`is told to ${what === "quiet" ? "be quiet" : "resume"}`);
+        return worker[what]();
+      });
+    run("quiet");
+    world.schedule(GIVEN_BACK_WITHIN_MS, undefined, () => {
+      if (worker.status().state === "quiet") this.#checkGivenBack(process, since);
+    });
+    world.schedule(this.#chance.between(10, 3 * this.#times.leaseMs), process.main, () => run("resume"));
+  }
+
   #isEnding = false;
 
   /** What a stopping worker has not started must not wait for what it has: it is back in its queues at once. */
@@ -293,7 +309,12 @@ class Simulation {
     if (member === undefined) return;
     const { process } = member;
     const { leaseMs } = this.#times;
-    const all = { deaths: ["kill"], network: ["cut", "outage", "jump"], stops: ["freeze", "stop", "block"], calm: ["jump"] } as const;
+    const all = {
+      deaths: ["kill"],
+      network: ["cut", "outage", "jump"],
+      stops: ["freeze", "stop", "block", "quiet"],
+      calm: ["jump"],
+    } as const;
     const kinds = this.#profile === "everything" ? [...all.deaths, ...all.network, ...all.stops] : all[this.#profile];
     switch (chance.pick<string>(kinds)) {
       case "kill":
@@ -311,6 +332,8 @@ class Simulation {
         return process.stop(chance.between(10, 3 * leaseMs), "main");
       case "jump":
         return process.jump(chance.pick([-1, 1]) * chance.between(1, 20_000));
+      case "quiet":
+        return this.#quiet(member);
       case "stop":
         if (!process.isStopping) this.#endings.push(this.#stop(slot, member, chance.one(4) ? "cold" : "warm"));
         else if (chance.one(2)) void this.#world.current.run(process.main, () => member.worker.stop());

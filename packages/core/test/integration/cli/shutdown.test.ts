@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Lovage } from "lovage";
 import { expect, test } from "vitest";
 import { countZombies } from "../../../src/cli/first-process.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -98,6 +99,18 @@ test.skipIf(onWindows)("a warm stop ends in time although the broker is away", a
   const tookMs = performance.now() - stoppedAt;
   redis.resume();
   expect(tookMs).toBeLessThan(1000 + 2000 + 2000 + 3000); // grace, signals, what is given up on the broker's side; a busy machine
+});
+
+test("a worker that was told to shut down by remote control is not started again, and the command ends", async () => {
+  await using project = new Project();
+  await using redis = await RedisServer.start();
+  await using app = new Lovage("operator", { brokerUrl: redis.url, env: false, configFile: false });
+  const worker = await project.worker("-b", redis.url, "--result-backend", redis.url, "-n", "till@shop");
+  await app.control.shutdown({ destination: ["till@shop"] });
+  expect(await worker.finished).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining("worker process 1 was told to stop, and is not started again"),
+  });
 });
 
 // --- the first process of a container ------------------------------------------------------------------------------------------
