@@ -178,7 +178,9 @@ export class HealthPortError extends LovageError {
   readonly port: number;
 
   constructor(host: string, port: number, problem: string) {
-    super(`health cannot be served on ${host}:${port}: ${problem}. Choose another port (worker_health_port, --health-port)`);
+    super(
+      `health cannot be served on ${host}:${port}: ${problem}. See worker_health_port and worker_health_host (--health-port, --health-host)`,
+    );
     this.host = host;
     this.port = port;
   }

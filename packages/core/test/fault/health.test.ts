@@ -172,3 +172,21 @@ test("a worker says why it is not ready before its broker can be reached, and wh
   await stopping;
   expect(await probe(port, "/livez")).toBeUndefined();
 });
+
+test("a worker that stops while its broker is away tells so to the end, and leaves nothing behind", async () => {
+  await using redis = await RedisServer.start();
+  const port = await freePort();
+  await using app = new Lovage("late", { brokerUrl: redis.url, env: false, configFile: false, workerHealthPort: port });
+  let seen: Probed | undefined;
+  app.onWorkerStop(async () => {
+    // By now the guard's connection has been given up, and its thread with it.
+    seen = await eventually("the last words", () => probe(port, "/readyz"), 5000);
+  });
+  const worker = new Worker(app, { concurrency: 1 });
+  await worker.start();
+  await redis.kill();
+  await eventually("it has noticed", async () => (await statusOf(port, "/readyz")) === 503);
+  await worker.stop("cold");
+  expect(seen).toMatchObject({ status: 503 });
+  expect(await probe(port, "/readyz")).toBeUndefined();
+});

@@ -25,7 +25,13 @@ export async function serveHealth(
   pages: Readonly<Record<string, () => Page | Promise<Page>>>,
 ): Promise<HealthServer> {
   const server = createServer(
-    { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, keepAliveTimeout: REQUEST_MS, maxHeaderSize: 8192 },
+    {
+      requestTimeout: REQUEST_MS,
+      headersTimeout: REQUEST_MS,
+      connectionsCheckingInterval: REQUEST_MS,
+      keepAliveTimeout: REQUEST_MS,
+      maxHeaderSize: 8192,
+    },
     (request, response) => void answer(request, response, pages),
   );
   server.maxConnections = MAX_CONNECTIONS;
