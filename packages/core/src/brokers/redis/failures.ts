@@ -1,12 +1,13 @@
 /** The store's errors in the words of a broker. */
 import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisClosedError, RedisGaveUpError, RedisGoneError, RedisRefusedError } from "../../stores/redis/errors.ts";
-import { BrokerRefusedError, BrokerUnavailableError } from "../errors.ts";
+import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerUnavailableError } from "../errors.ts";
 import type { RedisContext } from "./context.ts";
 
 export function brokerError(location: string, error: unknown): unknown {
   if (error instanceof RedisGaveUpError) return new BrokerUnavailableError(location, error, { gaveUp: true });
   if (error instanceof RedisGoneError || error instanceof RedisClosedError) return new BrokerUnavailableError(location, error);
+  if (error instanceof RedisAnswerError && error.word === "OOM") return new BrokerOutOfMemoryError(location, [], error);
   if (error instanceof RedisAnswerError)
     return new BrokerRefusedError(location, error.message, { transient: error.transient, cause: error });
   if (error instanceof RedisRefusedError) return new BrokerRefusedError(location, error.message, { cause: error });

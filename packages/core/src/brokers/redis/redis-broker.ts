@@ -126,7 +126,11 @@ export class RedisBroker implements Broker {
         cause ??= error;
       }
       const isFull = cause instanceof RedisAnswerError && cause.word === "OOM";
-      throw new PublishError(this.location, fates, isFull ? await this.#outOfMemory(routes, cause) : this.#publishCause(cause, signal));
+      throw new PublishError(
+        this.location,
+        fates,
+        isFull ? await this.#outOfMemory(this.#queuesOf(routes), cause) : this.#publishCause(cause, signal),
+      );
     });
   }
 
@@ -184,7 +188,12 @@ export class RedisBroker implements Broker {
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {
     const declare = async (connection: RedisConnection): Promise<void> => await this.#router.declare(connection, queues);
-    await askingAgain(this.#context, declare, BIND_WAIT * this.#publishTimeoutMs);
+    try {
+      await askingAgain(this.#context, declare, BIND_WAIT * this.#publishTimeoutMs);
+    } catch (error) {
+      if (!(error instanceof BrokerOutOfMemoryError)) throw error;
+      throw await this.#outOfMemory(new Set(queues.map(({ name }) => name)), error.cause);
+    }
   }
 
   async depth(queues: readonly string[]): Promise<readonly QueueDepth[]> {
@@ -286,14 +295,14 @@ export class RedisBroker implements Broker {
     );
   }
 
-  async #outOfMemory(routes: readonly Route[], cause: unknown): Promise<BrokerOutOfMemoryError> {
+  #queuesOf(routes: readonly Route[]): ReadonlySet<string> {
     const { prefix, separator } = this.#context.shard;
-    const queues = new Set<string>();
-    for (const route of routes) {
-      if (route.kind !== "lists" || queues.size >= DEPTHS_MAX) continue;
-      for (const list of route.lists) queues.add(list.slice(prefix.length).split(separator, 1)[0] as string);
-    }
-    const depths = await this.depth([...queues]).catch(() => []); // it is the refusal that counts
+    const lists = routes.flatMap((route) => (route.kind === "lists" ? route.lists : []));
+    return new Set(lists.map((list) => list.slice(prefix.length).split(separator, 1)[0] as string));
+  }
+
+  async #outOfMemory(queues: ReadonlySet<string>, cause: unknown): Promise<BrokerOutOfMemoryError> {
+    const depths = await this.depth([...queues].slice(0, DEPTHS_MAX)).catch(() => []); // it is the refusal that counts
     return new BrokerOutOfMemoryError(this.location, depths, cause);
   }
 
