@@ -138,6 +138,29 @@ test.each(CASES.filter((_, i) => isSoak || SHORT.has(i)))(
   },
 );
 
+test("a worker whose slots are all busy computing is green all the while", async () => {
+  await using redis = await RedisServer.start();
+  const port = await freePort();
+  const tasks = isSoak ? 6000 : 300;
+  await using workers = new RecordingWorkers({ broker: redis.url, concurrency: 64, settings: { workerHealthPort: port } });
+  await using app = new Lovage("prober", { brokerUrl: redis.url, env: false, configFile: false });
+  await workers.start();
+  await app.remote<[index: number, ms: number], number>("test.block").map(Array.from({ length: tasks }, (_, i) => [i, 20]));
+  const probes: Probed[] = [];
+  while (workers.lines().length < tasks) {
+    for (const path of ["/livez", "/readyz"]) {
+      const page = await probe(port, path);
+      if (page === undefined) throw new Error("health did not answer");
+      probes.push(page);
+    }
+    await wait(20);
+  }
+  expect(probes.filter(({ status }) => status !== 200)).toEqual([]);
+  const took = probes.map(({ tookMs }) => tookMs).toSorted((a, b) => a - b);
+  // oxlint-disable-next-line no-console -- a figure for whoever reads the run
+  console.log(`${took.length} probes of a busy worker, p99 ${(took[Math.floor((took.length - 1) * 0.99)] as number).toFixed(1)} ms`);
+});
+
 test("a worker says why it is not ready before its broker can be reached, and while it stops", async () => {
   const redisPort = await freePort();
   const port = await freePort();

@@ -102,7 +102,7 @@ test("a port that is taken fails the start, by name, and leaves nothing behind",
 
 test("each process of a worker answers at a port of its own", async () => {
   await using project = new Project();
-  const port = await freePort();
+  const port = await twoPorts();
   const worker = await project.worker("--processes", "2", "--health-port", String(port));
   for (const each of [port, port + 1]) await eventually(`port ${each}`, async () => (await statusOf(each, "/readyz")) === 200, 30_000);
   const names = await Promise.all([port, port + 1].map(async (each) => (await probe(each, "/livez"))?.body));
@@ -110,6 +110,24 @@ test("each process of a worker answers at a port of its own", async () => {
   await worker.end();
   expect(await probe(port, "/livez")).toBeUndefined();
 });
+
+/** The first of two that are free, below those that the system gives to connections. */
+async function twoPorts(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    try {
+      for (const each of [port, port + 1]) {
+        const server = createServer().listen(each, "127.0.0.1");
+        await once(server, "listening");
+        server.close();
+        await once(server, "close");
+      }
+      return port;
+    } catch {
+      // taken: another pair
+    }
+  }
+}
 
 /** This thread is the one that is blocked. */
 async function fetchInThread(port: number): Promise<number> {
