@@ -48,3 +48,16 @@ test("a worker that is told to stop while Redis is away ends in time all the sam
   await worker.end("SIGTERM");
   expect(performance.now() - from).toBeLessThan(6000);
 });
+
+test.each([
+  ["tries as often as it may", { brokerConnectionMaxRetries: 3, brokerConnectionRetryInterval: 0.1 }],
+  ["may not try again", { brokerConnectionRetry: false }],
+])("a worker that %s ends when its Redis stays away, so that its supervisor knows", async (_how, limits) => {
+  await using redis = await RedisServer.start();
+  await using workers = new RecordingWorkers({ broker: redis.url, settings: { ...settings, ...limits, shutdownGrace: 1 } });
+  const worker = await workers.start();
+  await redis.kill();
+  await worker.gone;
+  expect(worker.process.exitCode).not.toBe(0);
+  expect(workers.log.join("\n")).toMatch(/cannot go on: cannot reach the broker/);
+});
