@@ -40,6 +40,11 @@ export class Fifo<Item> {
     return taken;
   }
 
+  /** First to last. Not to be changed meanwhile. */
+  *[Symbol.iterator](): IterableIterator<Item> {
+    for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as Item;
+  }
+
   /** Takes everything out, first to last. */
   clear(): Item[] {
     const items = this.#items.slice(this.#head) as Item[];

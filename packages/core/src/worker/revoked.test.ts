@@ -22,6 +22,18 @@ test("a mark is forgotten after its time, and makes room when another is added",
   expect(revoked.isPartial).toBe(false);
 });
 
+test("of two times that were told for a mark the longer one holds", async () => {
+  const clock = new FakeClock();
+  const revoked = new RevokedTasks(clock, { max: 10 });
+  revoked.add(taskMark("a"), 5000);
+  revoked.add(taskMark("a"), 1000);
+  await clock.advance(4000);
+  expect(revoked.has(task("a"))).toBe(true);
+  revoked.add(taskMark("a"), 5000);
+  await clock.advance(4000);
+  expect(revoked.has(task("a"))).toBe(true);
+});
+
 test("beyond the bound the oldest make room, and that is known until their time would have been over", async () => {
   const clock = new FakeClock();
   const revoked = new RevokedTasks(clock, { max: 2 });
@@ -42,4 +54,17 @@ test("a task is revoked by any value of any of its stamps, a text not being the 
   expect(revoked.has(task("x", { batch: "7" }))).toBe(false);
   expect(revoked.has(task("x", { owner: "acme", odd: { tenant: "acme" }, none: null }))).toBe(false);
   expect(revoked.has(task("acme"))).toBe(false);
+});
+
+test("many revokes leave no more than there is room for, and a mark that is told again and again takes no more room", () => {
+  const revoked = new RevokedTasks(new FakeClock(), { max: 2000 });
+  for (let i = 0; i < 50_000; i++) revoked.add(taskMark(String(i)), 1000);
+  expect(revoked.size).toBe(2000);
+  expect(revoked.has(task("49999"))).toBe(true);
+  expect(revoked.has(task("47999"))).toBe(false);
+  for (let i = 0; i < 50_000; i++) revoked.add(taskMark("again"), 1000);
+  expect(revoked.size).toBe(2000);
+  const marks = [...revoked.marks()];
+  expect(marks).toHaveLength(2000);
+  expect(marks.at(-1)).toBe(taskMark("again"));
 });

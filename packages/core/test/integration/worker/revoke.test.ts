@@ -86,7 +86,8 @@ test("a queue for answers that a crash left behind is removed by who opens the n
   {
     await using _ = await broker.broadcast?.openReplies(exchange, "me");
     expect(await hand.exists(`crashed.${exchange}`)).toBe(0);
-    expect((await hand.smembers(`_kombu.binding.${exchange}`)).map((each) => each.split(separator)[0]).toSorted()).toEqual(["me", "py"]);
+    const bound = await hand.smembers(`_kombu.binding.${exchange}`);
+    expect(new Set(bound.map((each) => each.split(separator)[0]))).toEqual(new Set(["me", "py"]));
     expect(await hand.zcard("lovage:reply-queues")).toBe(2);
   }
   expect(await hand.smembers(`_kombu.binding.${exchange}`)).toHaveLength(1);
