@@ -40,7 +40,7 @@ const READ_ROWS = `
         coalesce(octet_length(r.envelope), 0) + pg_column_size(r.args) + pg_column_size(r.kwargs) + pg_column_size(r.options) AS bytes
       FROM lovage_outbox r
       WHERE r.lane = l.lane AND (r.key IS NULL OR r.seq <= $2)
-      ORDER BY r.seq LIMIT $3
+      ORDER BY r.lane, r.seq LIMIT $3
     ) o
   ) fitting WHERE bytes_before < $4 ORDER BY seq`;
 
