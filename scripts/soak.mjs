@@ -12,5 +12,15 @@ const python = await ensurePython();
 
 const env = { ...process.env, LOVAGE_SOAK: "1", ...(python && { LOVAGE_TEST_PYTHON: python }) };
 const vitest = join(root, "node_modules/vitest/vitest.mjs");
-const args = ["run", "--project", "fault", "--project", "simulation", "--no-file-parallelism", ...process.argv.slice(2)];
+const args = [
+  "run",
+  "--project",
+  "fault",
+  "--project",
+  "simulation",
+  "--project",
+  "interop",
+  "--no-file-parallelism",
+  ...process.argv.slice(2),
+];
 process.exit(await run(process.execPath, [vitest, ...args], { env }));

@@ -38,7 +38,7 @@ export class Process {
   isStopping = false;
   /** Until when a lease may be lost for a reason, given that a fault began it. */
   lastFaultAt = Number.NEGATIVE_INFINITY;
-  /** Until when it was cut off, or one of its threads stood still. */
+  /** Until when it was cut off, lost a request or an answer, or one of its threads stood still. */
   lastTroubleAt = Number.NEGATIVE_INFINITY;
   /** How wrong it may be about the broker's time. */
   clockErrorMs = Number.POSITIVE_INFINITY;
@@ -145,11 +145,13 @@ export class Process {
     const thread = world.current.getStore() ?? this.main;
     return new Promise<T>((resolve, reject) => {
       if (this.isDead) return;
-      const lose = (sent: boolean, afterMs: number): void =>
-        void world.schedule(afterMs, thread, () => {
+      const lose = (sent: boolean, afterMs: number): void => {
+        this.lastTroubleAt = Math.max(this.lastTroubleAt, world.now + afterMs);
+        world.schedule(afterMs, thread, () => {
           world.note(`${what}: ${sent ? "answer lost" : "not sent"}`);
           reject(new LinkLost(sent));
         });
+      };
       const answer = (settle: () => void): void => {
         if (this.#once(this.#faults.loss)) return lose(true, chance.between(0, this.#slowLossMs));
         if (this.isCut) return this.#throughCut((isLost) => (isLost ? lose(true, chance.between(0, 300)) : answer(settle)));

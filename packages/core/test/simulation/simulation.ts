@@ -185,8 +185,10 @@ class Simulation {
     const { graceMs } = this.#times;
     const overdue = (): void => {
       const { lastTroubleAt } = process;
-      if (lastTroubleAt > world.now - patienceMs) deadline = world.schedule(lastTroubleAt + patienceMs - world.now, undefined, overdue);
-      else if (!process.isDead) this.fail(new Error(`${process.label} does not stop: ${JSON.stringify(worker.status())}`));
+      if (process.isDead) return;
+      const leftMs = lastTroubleAt + patienceMs - world.now;
+      if (leftMs > 1) deadline = world.schedule(leftMs, undefined, overdue);
+      else this.fail(new Error(`${process.label} does not stop: ${JSON.stringify(worker.status())}`));
     };
     const patienceMs = graceMs + 2000 + 1000 + 300 + 500 + 20_000;
     let deadline = world.schedule(patienceMs, undefined, overdue);
@@ -226,7 +228,7 @@ class Simulation {
 
   /** What a stopping worker has not started must not wait for what it has: it is back in its queues at once. */
   #checkGivenBack(process: Process, since: number): void {
-    if (process.isDead || process.lastTroubleAt >= since - 2 * GIVEN_BACK_WITHIN_MS || this.#faults.loss > 0) return;
+    if (process.isDead || process.lastTroubleAt >= since - 2 * GIVEN_BACK_WITHIN_MS) return;
     const kept = this.#server.store.all.find(
       ({ where, owner, isStarted, lentAt }) => where === "onLoan" && owner === process.owner && !isStarted && lentAt < since,
     );

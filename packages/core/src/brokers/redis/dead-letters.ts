@@ -19,7 +19,7 @@ const scanScript = loadScript("scan-dead");
 const expireScript = loadScript("expire-dead");
 
 /** Letters that one script looks at: a few milliseconds of Redis's time. */
-const SCAN = 2000;
+const SCAN = 1000;
 /** A millisecond or two; more go next time. */
 const EXPIRED_AT_ONCE = 500;
 
