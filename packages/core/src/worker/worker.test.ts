@@ -787,6 +787,46 @@ test("a task that was revoked while no worker was there does not run, and its re
   await stop(successor);
 });
 
+test("a task that is revoked while its early ack is on the way does not run", async () => {
+  const { app, clock, broker, worker, stop } = room();
+  let ran = 0;
+  const early = app.task("shop.early", { acksLate: false }, () => void (ran += 1));
+  const running = await worker();
+  const memory = await broker();
+  const settle = memory.settle.bind(memory);
+  memory.settle = async (...words) => {
+    running.revoke("t1");
+    return await settle(...words);
+  };
+  await early.applyAsync([], null, { taskId: "t1" });
+  await clock.advance(100);
+  expect(ran).toBe(0);
+  expect(await document(app, "t1")).toMatchObject({ status: "REVOKED", result: { exc_message: ["revoked"] } });
+  expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
+  await stop(running);
+});
+
+test("a revoked task that asks for a retry is not run again", async () => {
+  const { app, clock, worker, stop } = room();
+  let runs = 0;
+  const stubborn = app.task({
+    name: "shop.stubborn",
+    async run(ctx) {
+      runs += 1;
+      await sleep(app.clock, 1000);
+      ctx.retry({ countdown: 1 });
+    },
+  });
+  const running = await worker();
+  const sent = await stubborn.delay();
+  await clock.advance(500);
+  await app.revoke([sent.id]);
+  await clock.advance(10_000);
+  expect(runs).toBe(1);
+  expect(await document(app, sent.id)).toMatchObject({ status: "REVOKED" });
+  await stop(running);
+});
+
 test("a worker that has room for few revoked tasks asks the broker for the others", async () => {
   const { app, clock, worker, stop } = room({ workerRevokesMax: 3 });
   const { slow } = tasksForRevoking(app);
