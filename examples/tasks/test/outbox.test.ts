@@ -11,7 +11,7 @@ import { Worker } from "lovage/worker";
 import type * as Example from "../outbox.ts";
 import type * as Libraries from "../outbox-libraries.ts";
 import { PostgresServer } from "../../../packages/core/test/support/postgres-server.ts";
-import { python } from "../../../packages/core/test/support/python.ts";
+import { python, pythonHas } from "../../../packages/core/test/support/python.ts";
 import { RedisServer } from "../../../packages/core/test/support/redis-server.ts";
 
 const run = promisify(execFile);
@@ -91,7 +91,7 @@ with psycopg.connect(sys.argv[1]) as connection:
     connection.rollback()
 `;
 
-test.skipIf(python === undefined)("a program in Python writes into the same outbox", async () => {
+test.skipIf(!pythonHas("psycopg"))("a program in Python writes into the same outbox", async () => {
   const { stdout } = await run(python as string, ["-B", "-c", program, server.url], { cwd: `${folder}../celery`, timeout: 60_000 });
   expect(await lovage("relay", "--once")).toBe("1 row published\n");
   await using worker = new Worker(example.app);

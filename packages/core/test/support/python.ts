@@ -1,5 +1,5 @@
 /** Live Python Celery at the other end: a producer that takes commands, and ordinary Celery workers. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -7,6 +7,11 @@ import * as zlib from "node:zlib";
 
 /** Undefined where there is no Python with Celery: the tests are then skipped by name, except in CI, where that fails. */
 export const python: string | undefined = process.env.LOVAGE_TEST_PYTHON;
+
+/** Debian's own Python has Celery and not every module that a test needs: such tests are skipped by name. */
+export function pythonHas(module: string): boolean {
+  return python !== undefined && spawnSync(python, ["-c", `import ${module}`], { stdio: "ignore" }).status === 0;
+}
 
 if (python === undefined && process.env.CI === "true") throw new Error("CI needs a Python with Celery: LOVAGE_TEST_PYTHON is not set");
 

@@ -1,7 +1,10 @@
 /** What only PostgreSQL has: transactions that run beside each other. */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Outbox } from "../../../src/outbox/outbox.ts";
+import { pgClients } from "../../../src/outbox/postgres/client.ts";
+import { PostgresStore } from "../../../src/outbox/postgres/postgres-store.ts";
 import { OutboxRelay } from "../../../src/outbox/relay.ts";
+import { systemClock } from "../../../src/shared/clock.ts";
 import { connectPg, postgresOutbox } from "../../support/outboxes.ts";
 import { PostgresServer } from "../../support/postgres-server.ts";
 
@@ -149,6 +152,19 @@ test("a relay whose connection is cut in a claim leaves its rows to the others a
   expect((await home.sent()).map(({ id }) => id)).toEqual(["task-1"]);
   if (claim.kind === "claim") await claim.settle({ published: [claim.rows[0]?.seq ?? 0], aside: [], refused: [] }); // it does no harm
   await admin.end();
+});
+
+test("a claim that stands still is ended by the server, and its rows are another's", async () => {
+  await using home = await postgresOutbox(server);
+  const transaction = await home.begin();
+  await new Outbox(home.app).enqueue(transaction.executor, call(1), { key: "k" });
+  await transaction.commit();
+  await using frozen = new PostgresStore({ location: home.url, newClient: pgClients(home.url), clock: systemClock, claimMs: 300 });
+  expect((await frozen.claim({ rows: 10, bytes: 1e6 })).kind).toBe("claim");
+  const other = new OutboxRelay(home.app, home.store);
+  expect(await other.round()).toBe("idle");
+  await vi.waitFor(async () => expect(await other.round()).toBe("more"), 20_000);
+  expect((await home.sent()).map(({ id }) => id)).toEqual(["task-1"]);
 });
 
 test("a database that is away is waited out", async () => {
