@@ -5,6 +5,7 @@
 import type { Lovage } from "../app/app.ts";
 import { AsyncResult } from "../app/async-result.ts";
 import type { TaskCall } from "../app/call-options.ts";
+import { CallError } from "../app/errors.ts";
 import { encodeEnvelope } from "../protocol/envelope.ts";
 import type { Executor } from "./executor.ts";
 
@@ -39,19 +40,44 @@ export class Outbox {
     calls: readonly TaskCall<Result>[],
     options: EnqueueOptions = {},
   ): Promise<AsyncResult<Result>[]> {
-    const rows = calls.map((call) => {
+    const rows = this.#rowsOf(calls, options);
+    for (const { sql, params } of insertsOf(into, rows)) await into.execute(sql, params);
+    return rows.map(({ taskId }) => new AsyncResult<Result>(this.#app, taskId));
+  }
+
+  /**
+   * For transactions that are functions without `await`, such as those of `better-sqlite3`: what goes wrong is thrown at once, and so
+   * rolls back. @throws as `enqueue`; CallError when the executor is not one of SQLite
+   */
+  enqueueSync<Result>(into: Executor, call: TaskCall<Result>, options: EnqueueOptions = {}): AsyncResult<Result> {
+    if (into.dialect !== "sqlite")
+      throw new CallError(call.name, "enqueueSync needs a database that answers at once, as SQLite does: use enqueue");
+    const rows = this.#rowsOf([call], options);
+    for (const { sql, params } of insertsOf(into, rows)) into.execute(sql, params);
+    return new AsyncResult<Result>(this.#app, rows[0]?.taskId as string); // one for the call
+  }
+
+  #rowsOf(calls: readonly TaskCall[], { key = null }: { readonly key?: string | null }): readonly Row[] {
+    return calls.map((call) => {
       const { outgoing, taskId } = this.#app.calls.prepare(call);
       const envelope = encodeEnvelope(outgoing.message, outgoing, taskId); // the broker that publishes it gives it a delivery tag of its own
-      return { taskId, params: [taskId, options.key ?? null, call.name, envelope] };
+      return { taskId, params: [taskId, key, call.name, envelope] };
     });
-    for (let at = 0; at < rows.length; at += ROWS) {
-      const part = rows.slice(at, at + ROWS);
-      await into.execute(
-        insertText(into.dialect, part.length),
-        part.flatMap(({ params }) => params),
-      );
-    }
-    return rows.map(({ taskId }) => new AsyncResult<Result>(this.#app, taskId));
+  }
+}
+
+interface Row {
+  readonly taskId: string;
+  readonly params: readonly (string | null)[];
+}
+
+function* insertsOf(
+  into: Executor,
+  rows: readonly Row[],
+): Generator<{ readonly sql: string; readonly params: readonly (string | null)[] }> {
+  for (let at = 0; at < rows.length; at += ROWS) {
+    const part = rows.slice(at, at + ROWS);
+    yield { sql: insertText(into.dialect, part.length), params: part.flatMap(({ params }) => params) };
   }
 }
 

@@ -172,3 +172,15 @@ describe.each([
     if (least.kind === "claim") await least.release();
   });
 });
+
+test("SQLite: enqueueSync writes and throws at once; other databases are refused", async () => {
+  await using home = await sqliteOutbox();
+  const outbox = new Outbox(home.app);
+  const transaction = await home.begin();
+  const sent = outbox.enqueueSync(transaction.executor, { name: "t", args: [1] }, { key: "k" });
+  expect(() => outbox.enqueueSync(transaction.executor, { name: "t", args: [new Map()] })).toThrow("args[0]: a Map");
+  expect(() => outbox.enqueueSync({ dialect: "postgres", execute: () => undefined }, { name: "t", args: [] })).toThrow("use enqueue");
+  await transaction.commit();
+  await new OutboxRelay(home.app, home.store).drain();
+  expect((await home.sent()).map(({ id }) => id)).toEqual([sent.id]);
+});
