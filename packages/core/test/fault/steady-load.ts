@@ -11,8 +11,8 @@ export interface LoadSettings {
   readonly workers: number;
   /** Of both producer and workers. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** Where the producer publishes, if not where the workers consume. */
-  readonly producerBroker?: string;
+  /** Eight calls every so many ms. Default 50: a third of what two workers can do. */
+  readonly everyMs?: number;
 }
 
 export interface Tally {
@@ -30,7 +30,6 @@ export interface Tally {
 
 const TASK_MS = 20;
 const CONCURRENCY = 5;
-/** Calls every so often: a third of what two workers can do. */
 const BATCH = 8;
 const EVERY_MS = 50;
 
@@ -38,16 +37,18 @@ export class SteadyLoad implements AsyncDisposable {
   readonly workers: RecordingWorkers;
   readonly #appSettings: LovageOptions;
   readonly #app: Lovage;
+  readonly #everyMs: number;
   readonly #fates = new Map<string, "held" | "refused" | "unknown">();
   readonly #underWay = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   #publishing: Promise<void> = Promise.resolve();
   #next = 0;
 
-  private constructor({ broker, settings, producerBroker }: LoadSettings) {
+  private constructor({ broker, settings, everyMs }: LoadSettings) {
+    this.#everyMs = everyMs ?? EVERY_MS;
     this.workers = new RecordingWorkers({ broker, concurrency: CONCURRENCY, settings: settings ?? {} });
     this.#appSettings = {
-      brokerUrl: producerBroker ?? broker,
+      brokerUrl: broker,
       resultBackend: "disabled://",
       env: false,
       configFile: false,
@@ -176,7 +177,7 @@ export class SteadyLoad implements AsyncDisposable {
         const call: Promise<void> = this.#call(TASK_MS).finally(() => this.#underWay.delete(call));
         this.#underWay.add(call);
       }
-      await wait(EVERY_MS);
+      await wait(this.#everyMs);
     }
   }
 

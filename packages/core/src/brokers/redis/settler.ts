@@ -31,6 +31,8 @@ const BATCH = 256;
 const BATCH_BYTES = 4 * 1024 * 1024;
 const RETRY_PAUSE_MS = 500;
 const NO_REPLICAS_MS = 2000;
+/** Waiting for replicas holds up reserving on the same connection: one that is there answers in a millisecond or two. */
+const REPLICAS_WAIT_MS = 100;
 
 /** A settlement with all that was looked up for it. */
 interface Prepared {
@@ -158,12 +160,12 @@ export class Settler {
     const { clock, logger } = this.#context;
     if (clock.monotonic() < this.#lookForReplicasAt) return;
     try {
-      await replicated(connection, replicas);
+      await replicated(connection, { count: replicas.count, waitMs: Math.min(replicas.waitMs, REPLICAS_WAIT_MS) });
       this.#lookForReplicasAt = 0;
     } catch (error) {
       if (!(error instanceof RedisAnswerError)) throw error;
       if (this.#lookForReplicasAt === 0) logger.warn({ err: error }, `settled, but not replicated: ${error.message}`);
-      this.#lookForReplicasAt = clock.monotonic() + NO_REPLICAS_MS; // looking holds up all that comes after it on the connection
+      this.#lookForReplicasAt = clock.monotonic() + NO_REPLICAS_MS;
     }
   }
 
