@@ -11,6 +11,7 @@ import { sleep } from "../../shared/clock.ts";
 import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { deadIndexKey, deadKey, dueKey, parkedKey } from "../../stores/redis/keys.ts";
+import type { ResultWrite } from "../../results/result-backend.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { ReplicaOptions } from "../../stores/redis/options.ts";
 import { replicated } from "../../stores/redis/replicas.ts";
@@ -188,9 +189,9 @@ export class Settler {
     isRepetition: boolean,
     results: SharedRedis | undefined,
   ): Promise<readonly boolean[]> {
-    // What goes to the front is pushed last to first, so that what was lent first is taken first.
-    const order = batch.toSorted((a, b) => rank(a) - rank(b) || b.delivery.number - a.delivery.number);
-    const { keys, args } = this.#encode(session, order, isRepetition, results);
+    const kinds = sortOut(batch);
+    const order = [...kinds.plain, ...kinds.usual, ...kinds.others];
+    const { keys, args } = this.#encode(session, kinds, isRepetition, results);
     const there = readFlags(await connection.script(settleScript, keys, args), order.length);
     const byDelivery = new Map(order.map(({ delivery }, i) => [delivery, there[i] as boolean]));
     return batch.map(({ delivery }) => byDelivery.get(delivery) as boolean);
@@ -198,7 +199,7 @@ export class Settler {
 
   #encode(
     session: WorkerSession,
-    batch: readonly Prepared[],
+    { plain, usual, others, livesMs }: Kinds,
     isRepetition: boolean,
     results: SharedRedis | undefined,
   ): { keys: string[]; args: (string | number | Uint8Array)[] } {
@@ -207,11 +208,9 @@ export class Settler {
     const parked = new Map<string, number>();
     const dead = new Map<string, number>();
     const index = (map: Map<string, number>, name: string): void => void (map.has(name) || map.set(name, map.size));
-    let plain = 0;
-    let resultCount = 0;
-    for (const { delivery, settlement, follows } of batch) {
+    let resultCount = usual.length;
+    for (const { delivery, settlement, follows } of others) {
       const end = endOf(settlement);
-      if (isPlain(settlement)) plain += 1;
       if (end.kind === "requeue" || end.kind === "putBack") index(lists, delivery.list);
       else if (end.kind === "park") index(parked, delivery.queue);
       else if (end.kind === "deadLetter") index(dead, delivery.queue);
@@ -234,11 +233,13 @@ export class Settler {
       parked.size,
       dead.size,
       capsArgument(deadLetterCaps),
-      plain,
+      plain.length,
+      usual.length,
+      secondsOf(livesMs),
     ];
-    for (const { delivery, settlement } of batch) if (isPlain(settlement)) args.push(nameOf(delivery));
-    for (const { delivery, settlement, follows } of batch) {
-      if (isPlain(settlement)) continue;
+    for (const { delivery } of plain) args.push(nameOf(delivery));
+    for (const { delivery, settlement } of usual) args.push(nameOf(delivery), onlyResult(settlement).document);
+    for (const { delivery, settlement, follows } of others) {
       args.push(nameOf(delivery));
       this.#encodeEnd(args, delivery, settlement, (map, name, stride = 1) =>
         map === "lists"
@@ -250,7 +251,7 @@ export class Settler {
       args.push(settlement.results?.length ?? 0);
       for (const { taskId, expiresMs, document } of settlement.results ?? []) {
         keys.push((results as SharedRedis).keyOf(taskId)); // a caller that gives results gives their backend
-        args.push(result++, expiresMs === undefined ? 0 : Math.max(1, Math.ceil(expiresMs / 1000)), document);
+        args.push(result++, secondsOf(expiresMs), document);
       }
       let messages = 0;
       for (const { route } of follows) messages += route.kind === "lists" ? route.lists.length : 1;
@@ -260,6 +261,7 @@ export class Settler {
         else if (route.kind === "channel") args.push(0, route.channel, envelope);
       }
     }
+    for (const { settlement } of usual) keys.push((results as SharedRedis).keyOf(onlyResult(settlement).taskId));
     return { keys, args };
   }
 
@@ -308,8 +310,33 @@ const endOf = ({ delivery, end }: Settlement): LoanEnd => (delivery instanceof R
 /** Nothing follows from it: the common case, and the cheapest for Redis. */
 const isPlain = (settlement: Settlement): boolean =>
   endOf(settlement).kind === "ack" && !settlement.results?.length && !settlement.publish?.length;
-/** `settle.lua` takes the plain ones first. */
-const rank = ({ settlement }: Prepared): number => (isPlain(settlement) ? 0 : 1);
+/** Nothing follows from it but one result, which lives as long as the others of the call: the common case with results. */
+const isUsual = ({ settlement, follows }: Prepared, livesMs: number | undefined): boolean =>
+  endOf(settlement).kind === "ack" &&
+  follows.length === 0 &&
+  settlement.results?.length === 1 &&
+  onlyResult(settlement).expiresMs === livesMs;
+const onlyResult = ({ results }: Settlement): ResultWrite => (results as readonly [ResultWrite])[0];
+const secondsOf = (expiresMs: number | undefined): number => (expiresMs === undefined ? 0 : Math.max(1, Math.ceil(expiresMs / 1000)));
+
+/** Settlements in the order in which `settle.lua` takes them. */
+interface Kinds {
+  readonly plain: readonly Prepared[];
+  readonly usual: readonly Prepared[];
+  /** What goes to the front is pushed last to first, so that what was lent first is taken first. */
+  readonly others: readonly Prepared[];
+  readonly livesMs: number | undefined;
+}
+
+function sortOut(batch: readonly Prepared[]): Kinds {
+  const livesMs = batch.find(({ settlement }) => settlement.results?.length === 1)?.settlement.results?.[0]?.expiresMs;
+  const plain: Prepared[] = [];
+  const usual: Prepared[] = [];
+  const others: Prepared[] = [];
+  for (const each of batch) (isPlain(each.settlement) ? plain : isUsual(each, livesMs) ? usual : others).push(each);
+  others.sort((a, b) => b.delivery.number - a.delivery.number);
+  return { plain, usual, others, livesMs };
+}
 
 function batches(prepared: readonly Prepared[]): readonly (readonly Prepared[])[] {
   const all: Prepared[][] = [];

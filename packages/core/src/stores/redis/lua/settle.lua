@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- settle.lua: end loans of one worker, each together with the results and messages that follow from it.
 -- KEYS[1] loans of the worker  KEYS[2] queues with parked messages  KEYS[3 ..] lists that are pushed to, sorted sets of parked messages,
--- pairs of dead letters and their index, and results, in this order
+-- pairs of dead letters and their index, results, and results of ARGV[10], in this order
 -- ARGV[1] epoch  ARGV[2] '1' when this may be a repetition  ARGV[3] database of the loans  ARGV[4] of the results, '' when the same
 -- ARGV[5] lists  ARGV[6] sets of parked  ARGV[7] pairs of dead  ARGV[8] caps of dead letters: how many, bytes, age in ms  ARGV[9] loans that are just acknowledged
--- ARGV[10..] those loans; then for each other loan:
+-- ARGV[10] loans that are acknowledged with one result, the usual case, which is told in few words  ARGV[11] seconds that those results live, or 0
+-- ARGV[12..] the loans of ARGV[9]; loan and document for each of ARGV[10]; then for each other loan:
 --   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
 --     | k parked due queue envelope, '' as it was (kept aside) | d dead id record (dead letter); then
 --   number of results, for each: key, seconds to live or 0, document; number of messages, for each: list envelope, or 0 channel envelope
@@ -14,12 +15,14 @@
 -- Invariant: results and messages are written only for a loan that is there, and removing it is the last write. Whoever takes loans away
 -- (sweep, release) removes @epoch first: while it is the caller's, all of the caller's loans are there.
 -- Results as Celery's: SUCCESS is never overwritten, SETEX and PUBLISH (celery/backends/redis.py, _set; base.py, _store_result).
+-- SET with GET tells in one call what was there, and that is nothing but for a task that runs again.
 local loans, due, repeated, home, away = KEYS[1], KEYS[2], ARGV[2] == '1', ARGV[3], ARGV[4]
 local lists, parked, dead, plain = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9])
+local usual, usual_seconds = tonumber(ARGV[10]), ARGV[11]
 local trusted = not repeated and redis.call('HGET', loans, '@epoch') == ARGV[1]
 
 -- What can raise is done before the first write.
-if #ARGV > 9 + plain then
+if #ARGV > 11 + plain then
   local at = 3
   for i = at, at + lists - 1 do redis.call('LLEN', KEYS[i]) end
   at = at + lists
@@ -46,10 +49,24 @@ local function is_there(loan)
   return there
 end
 
-for i = 10, 9 + plain do is_there(ARGV[i]) end
+for i = 12, 11 + plain do is_there(ARGV[i]) end
+local is_usual = {}
+for i = 1, usual do is_usual[i] = is_there(ARGV[10 + plain + 2 * i]) end
+
+local function store(key, seconds, document)
+  local before
+  if seconds == '0' then before = redis.pcall('SET', key, document, 'GET') else before = redis.pcall('SET', key, document, 'EX', seconds, 'GET') end
+  if type(before) == 'table' then -- not a text: Celery's SETEX would replace it
+    if seconds == '0' then redis.call('SET', key, document) else redis.call('SETEX', key, seconds, document) end
+  elseif before and string.find(string.sub(before, 1, 32), 'status[^%w]+SUCCESS[^%w]') then
+    redis.call('SET', key, before, 'KEEPTTL')
+    return
+  end
+  redis.pcall('PUBLISH', key, document)
+end
 
 local ENDS = { a = 0, f = 2, b = 2, r = 1, k = 4, d = 3 }
-local records, at = {}, 10 + plain
+local records, at = {}, 12 + plain + 2 * usual
 while at <= #ARGV do
   local finish = at + 2 + ENDS[ARGV[at + 1]]
   local results = tonumber(ARGV[finish])
@@ -61,14 +78,12 @@ while at <= #ARGV do
 end
 
 if away ~= '' then redis.call('SELECT', away) end
+for i = 1, usual do
+  if is_usual[i] then store(KEYS[#KEYS - usual + i], usual_seconds, ARGV[11 + plain + 2 * i]) end
+end
 for _, record in ipairs(records) do
   for i = record[2], record[2] + 3 * record[3] - 1, 3 do
-    local key, seconds, document = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
-    local head = redis.pcall('GETRANGE', key, 0, 31)
-    if type(head) ~= 'string' or not string.find(head, 'status[^%w]+SUCCESS[^%w]') then
-      if seconds == '0' then redis.call('SET', key, document) else redis.call('SETEX', key, seconds, document) end
-      redis.pcall('PUBLISH', key, document)
-    end
+    store(KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])
   end
 end
 if away ~= '' then redis.call('SELECT', home) end
