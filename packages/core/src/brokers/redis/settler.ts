@@ -5,27 +5,25 @@
  * never lost, means that the first sending was executed: its answer is "settled".
  */
 import { encodeEnvelope } from "../../protocol/envelope.ts";
-import { replaceMessage } from "../../protocol/replace-message.ts";
 import { newId } from "../../shared/ids.ts";
 import { sleep } from "../../shared/clock.ts";
 import type { Answer, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
-import { deadIndexKey, deadKey, dueKey, parkedKey } from "../../stores/redis/keys.ts";
-import type { ResultWrite } from "../../results/result-backend.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { ReplicaOptions } from "../../stores/redis/options.ts";
 import { replicated } from "../../stores/redis/replicas.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
-import type { LoanEnd, Outgoing, SettleAnswer, Settlement } from "../broker.ts";
+import type { Outgoing, SettleAnswer, Settlement } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
-import { capsArgument } from "./dead-letters.ts";
-import { RedisDelivery, redelivered } from "./delivery.ts";
+import { RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
-import { withLosses } from "./losses.ts";
 import type { Route, Router } from "./routing.ts";
 import type { WorkerSession } from "./session.ts";
+import { type Prepared, settleCall } from "./settle-call.ts";
 
 const settleScript = loadScript("settle");
+const ALL_WERE_THERE = 1;
+const NOTHING: readonly never[] = [];
 
 /** One call's settlements: below Lua's limit of values on its stack, and short enough to let others in between. */
 const BATCH = 256;
@@ -34,14 +32,6 @@ const RETRY_PAUSE_MS = 500;
 const NO_REPLICAS_MS = 2000;
 /** Waiting for replicas holds up reserving on the same connection: one that is there answers in a millisecond or two. */
 const REPLICAS_WAIT_MS = 100;
-
-/** A settlement with all that was looked up for it. */
-interface Prepared {
-  readonly delivery: RedisDelivery;
-  readonly settlement: Settlement;
-  readonly follows: readonly { readonly route: Route; readonly envelope: string }[];
-  readonly bytes: number;
-}
 
 export class Settler {
   readonly #context: RedisContext;
@@ -97,10 +87,12 @@ export class Settler {
     };
     const prepare = (settlement: Settlement, routes: readonly Route[]): Prepared => {
       const delivery = settlement.delivery as RedisDelivery; // `settle` has looked
-      const follows = (settlement.publish ?? []).map((each, i) => ({
+      const { publish } = settlement;
+      const follow = (each: Outgoing, i: number): Prepared["follows"][number] => ({
         route: this.#orHome(routes[i] ?? (this.#router.known(each) as Route), each, delivery),
         envelope: encodeEnvelope(each.message, { exchange: each.exchange, routingKey: each.routingKey }, newId()),
-      }));
+      });
+      const follows = publish === undefined || publish.length === 0 ? NOTHING : publish.map(follow);
       let bytes = 0;
       for (const { envelope } of follows) bytes += envelope.length;
       for (const { document } of settlement.results ?? []) bytes += document.length;
@@ -141,8 +133,10 @@ export class Settler {
         const still = left.filter(({ delivery }) => session.isOutstanding(delivery)); // attaching may have told otherwise
         const there = await this.#execute(session, connection, still, isRepetition, results);
         if (replicas) await this.#replicated(connection, replicas);
-        const answers = new Map(still.map(({ delivery }, i) => [delivery, isRepetition || there[i] ? "settled" : "lost"] as const));
         for (const { delivery } of still) session.forget(delivery);
+        const told = there.map((isThere): SettleAnswer => (isRepetition || isThere ? "settled" : "lost"));
+        if (still.length === batch.length) return told;
+        const answers = new Map(still.map(({ delivery }, i) => [delivery, told[i]]));
         return batch.map(({ delivery }) => answers.get(delivery) ?? "lost");
       } catch (error) {
         if (error instanceof RedisGoneError && error.sent) isRepetition = true;
@@ -189,153 +183,13 @@ export class Settler {
     isRepetition: boolean,
     results: SharedRedis | undefined,
   ): Promise<readonly boolean[]> {
-    const kinds = sortOut(batch);
-    const order = [...kinds.plain, ...kinds.usual, ...kinds.others];
-    const { keys, args } = this.#encode(session, kinds, isRepetition, results);
-    const there = readFlags(await connection.script(settleScript, keys, args), order.length);
+    const { keys, args, order } = settleCall(this.#context, session, batch, isRepetition, results);
+    const answer = await connection.script(settleScript, keys, args);
+    if (answer === ALL_WERE_THERE) return batch.map(() => true);
+    const there = readFlags(answer, order.length);
     const byDelivery = new Map(order.map(({ delivery }, i) => [delivery, there[i] as boolean]));
     return batch.map(({ delivery }) => byDelivery.get(delivery) as boolean);
   }
-
-  #encode(
-    session: WorkerSession,
-    { plain, usual, others, livesMs }: Kinds,
-    isRepetition: boolean,
-    results: SharedRedis | undefined,
-  ): { keys: string[]; args: (string | number | Uint8Array)[] } {
-    const { shard, db, deadLetterCaps } = this.#context;
-    const lists = new Map<string, number>();
-    const parked = new Map<string, number>();
-    const dead = new Map<string, number>();
-    const index = (map: Map<string, number>, name: string): void => void (map.has(name) || map.set(name, map.size));
-    let resultCount = usual.length;
-    for (const { delivery, settlement, follows } of others) {
-      const end = endOf(settlement);
-      if (end.kind === "requeue" || end.kind === "putBack") index(lists, delivery.list);
-      else if (end.kind === "park") index(parked, delivery.queue);
-      else if (end.kind === "deadLetter") index(dead, delivery.queue);
-      for (const { route } of follows) if (route.kind === "lists") for (const list of route.lists) index(lists, list);
-      resultCount += settlement.results?.length ?? 0;
-    }
-    const firstParked = 3 + lists.size;
-    const firstDead = firstParked + parked.size;
-    let result = firstDead + 2 * dead.size;
-    const keys = [session.loansKey, dueKey(shard), ...lists.keys()];
-    for (const queue of parked.keys()) keys.push(parkedKey(shard, queue));
-    for (const queue of dead.keys()) keys.push(deadKey(shard, queue), deadIndexKey(shard, queue));
-    const away = results && resultCount > 0 && results.db !== db ? String(results.db) : "";
-    const args: (string | number | Uint8Array)[] = [
-      session.epoch,
-      isRepetition ? "1" : "",
-      db,
-      away,
-      lists.size,
-      parked.size,
-      dead.size,
-      capsArgument(deadLetterCaps),
-      plain.length,
-      usual.length,
-      secondsOf(livesMs),
-    ];
-    for (const { delivery } of plain) args.push(nameOf(delivery));
-    for (const { delivery, settlement } of usual) args.push(nameOf(delivery), onlyResult(settlement).document);
-    for (const { delivery, settlement, follows } of others) {
-      args.push(nameOf(delivery));
-      this.#encodeEnd(args, delivery, settlement, (map, name, stride = 1) =>
-        map === "lists"
-          ? 3 + (lists.get(name) as number)
-          : map === "parked"
-            ? firstParked + (parked.get(name) as number)
-            : firstDead + stride * (dead.get(name) as number),
-      );
-      args.push(settlement.results?.length ?? 0);
-      for (const { taskId, expiresMs, document } of settlement.results ?? []) {
-        keys.push((results as SharedRedis).keyOf(taskId)); // a caller that gives results gives their backend
-        args.push(result++, secondsOf(expiresMs), document);
-      }
-      let messages = 0;
-      for (const { route } of follows) messages += route.kind === "lists" ? route.lists.length : 1;
-      args.push(messages);
-      for (const { route, envelope } of follows) {
-        if (route.kind === "lists") for (const list of route.lists) args.push(3 + (lists.get(list) as number), envelope);
-        else if (route.kind === "channel") args.push(0, route.channel, envelope);
-      }
-    }
-    for (const { settlement } of usual) keys.push((results as SharedRedis).keyOf(onlyResult(settlement).taskId));
-    return { keys, args };
-  }
-
-  #encodeEnd(
-    args: (string | number | Uint8Array)[],
-    delivery: RedisDelivery,
-    settlement: Settlement,
-    at: (map: "lists" | "parked" | "dead", name: string, stride?: number) => number,
-  ): void {
-    const end = endOf(settlement);
-    switch (end.kind) {
-      case "ack":
-        args.push("a");
-        return;
-      case "requeue":
-        args.push(end.to === "front" ? "f" : "b", at("lists", delivery.list), requeuedText(delivery, end.isLoss === true));
-        return;
-      case "putBack":
-        args.push("r", at("lists", delivery.list));
-        return;
-      case "park":
-        args.push("k", at("parked", delivery.queue), Math.round(end.dueAt), delivery.queue, this.#parkedText(delivery, end.message));
-        return;
-      case "deadLetter":
-        args.push("d", at("dead", delivery.queue, 2), end.record.id, JSON.stringify(end.record));
-        return;
-    }
-  }
-
-  /** Empty: as it was. */
-  #parkedText(delivery: RedisDelivery, message: Outgoing["message"] | undefined): string {
-    if (message === undefined) return "";
-    return withLosses(replaceMessage(delivery.raw, message), delivery.losses);
-  }
-}
-
-/** What is no text stays as it was: nothing can be written into it. */
-function requeuedText({ raw, losses }: RedisDelivery, isLoss: boolean): string | Buffer {
-  const text = redelivered(raw);
-  return isLoss && typeof text === "string" ? withLosses(text, losses + 1) : text;
-}
-
-const nameOf = (delivery: RedisDelivery): string => (delivery.isFanout ? "" : delivery.loan);
-/** What came through a channel was for everybody: there is no place to return it to. */
-const endOf = ({ delivery, end }: Settlement): LoanEnd => (delivery instanceof RedisDelivery && delivery.isFanout ? { kind: "ack" } : end);
-/** Nothing follows from it: the common case, and the cheapest for Redis. */
-const isPlain = (settlement: Settlement): boolean =>
-  endOf(settlement).kind === "ack" && !settlement.results?.length && !settlement.publish?.length;
-/** Nothing follows from it but one result, which lives as long as the others of the call: the common case with results. */
-const isUsual = ({ settlement, follows }: Prepared, livesMs: number | undefined): boolean =>
-  endOf(settlement).kind === "ack" &&
-  follows.length === 0 &&
-  settlement.results?.length === 1 &&
-  onlyResult(settlement).expiresMs === livesMs;
-const onlyResult = ({ results }: Settlement): ResultWrite => (results as readonly [ResultWrite])[0];
-const secondsOf = (expiresMs: number | undefined): number => (expiresMs === undefined ? 0 : Math.max(1, Math.ceil(expiresMs / 1000)));
-
-/** Settlements in the order in which `settle.lua` takes them. */
-interface Kinds {
-  readonly plain: readonly Prepared[];
-  readonly usual: readonly Prepared[];
-  /** What goes to the front is pushed last to first, so that what was lent first is taken first. */
-  readonly others: readonly Prepared[];
-  readonly livesMs: number | undefined;
-}
-
-function sortOut(batch: readonly Prepared[]): Kinds {
-  const livesMs = batch.find(({ settlement }) => settlement.results?.length === 1)?.settlement.results?.[0]?.expiresMs;
-  const plain: Prepared[] = [];
-  const usual: Prepared[] = [];
-  const others: Prepared[] = [];
-  for (const each of batch) (isPlain(each.settlement) ? plain : isUsual(each, livesMs) ? usual : others).push(each);
-  others.sort((a, b) => b.delivery.number - a.delivery.number);
-  return { plain, usual, others, livesMs };
 }
 
 function batches(prepared: readonly Prepared[]): readonly (readonly Prepared[])[] {
@@ -355,7 +209,6 @@ function batches(prepared: readonly Prepared[]): readonly (readonly Prepared[])[
 }
 
 function readFlags(answer: Answer, count: number): readonly boolean[] {
-  if (answer === 1) return Array.from({ length: count }, () => true);
   if (!Buffer.isBuffer(answer) || answer.length !== count)
     throw new RedisAnswerError("ERR settle.lua answered for another number of loans");
   return Array.from(answer, (flag) => flag === 0x31);
