@@ -190,7 +190,7 @@ export interface LeaseState {
 }
 
 export interface SweepOptions {
-  /** Messages at this many losses are dead-lettered instead of returned. */
+  /** Messages at this many losses are dead-lettered instead of returned, without a result: the guard gives more than the setting of that name. */
   readonly maxDeliveries: number;
   readonly leaseMs: number;
   /** kombu's `visibility_timeout` for what Python workers abandoned. */
