@@ -98,33 +98,11 @@ export class RedisBroker implements Broker {
   async publish(messages: readonly Outgoing[], options: PublishOptions = {}): Promise<void> {
     if (messages.length === 0) return;
     await this.#withDeadline(options.signal, async (signal) => {
-      const fates: PublishFate[] = messages.map(() => "refused");
-      let routes: readonly Route[] = [];
-      let cause: unknown;
-      try {
-        routes = await this.#routes(messages, signal);
-        const send = async ({ batch, members }: PlannedBatch): Promise<void> => {
-          const told = await this.#publisher.publish(batch, signal);
-          for (const member of members) fates[member] = told.fate;
-          if (told.fate !== "held") cause ??= told.cause;
-        };
-        const sent: Promise<void>[] = [];
-        try {
-          for (const planned of planBatches(messages, routes)) {
-            if (sent.length > 0) await turn(); // Redis works on what is written while the next is made
-            sent.push(send(planned));
-          }
-        } finally {
-          await Promise.all(sent);
-        }
-        const channels = await this.#toChannels(messages, routes, signal);
-        for (const [member, fate] of channels) fates[member] = fate;
-        if (fates.every((fate) => fate === "held")) return;
-        const nowhere = routes.findIndex((route) => route.kind === "nowhere");
-        if (nowhere !== -1) cause ??= this.#unrouted(messages[nowhere] as Outgoing);
-      } catch (error) {
-        cause ??= error;
-      }
+      const [first] = messages as readonly [Outgoing];
+      const route = messages.length === 1 ? this.#router.known(first) : undefined;
+      const { fates, routes, cause } =
+        route?.kind === "lists" ? await this.#sendOne(first, route, signal) : await this.#sendAll(messages, signal);
+      if (fates.every((fate) => fate === "held")) return;
       const isFull = cause instanceof RedisAnswerError && cause.word === "OOM";
       throw new PublishError(
         this.location,
@@ -253,6 +231,44 @@ export class RedisBroker implements Broker {
     return undefined;
   }
 
+  /** The call of a producer that waits for each, without what many need. */
+  async #sendOne({ message, exchange, routingKey }: Outgoing, route: ListsRoute, signal: AbortSignal): Promise<Sent> {
+    const texts = [encodeEnvelope(message, { exchange, routingKey }, newId())];
+    const { fate, cause } = await this.#publisher.publish(new Map(route.lists.map((list) => [list, texts])), signal);
+    return { fates: [fate], routes: [route], cause };
+  }
+
+  /** Never rejects. */
+  async #sendAll(messages: readonly Outgoing[], signal: AbortSignal): Promise<Sent> {
+    const fates: PublishFate[] = messages.map(() => "refused");
+    let routes: readonly Route[] = [];
+    let cause: unknown;
+    try {
+      routes = await this.#routes(messages, signal);
+      const send = async ({ batch, members }: PlannedBatch): Promise<void> => {
+        const told = await this.#publisher.publish(batch, signal);
+        for (const member of members) fates[member] = told.fate;
+        if (told.fate !== "held") cause ??= told.cause;
+      };
+      const sent: Promise<void>[] = [];
+      try {
+        for (const planned of planBatches(messages, routes)) {
+          if (sent.length > 0) await turn(); // Redis works on what is written while the next is made
+          sent.push(send(planned));
+        }
+      } finally {
+        await Promise.all(sent);
+      }
+      const channels = await this.#toChannels(messages, routes, signal);
+      for (const [member, fate] of channels) fates[member] = fate;
+      const nowhere = routes.findIndex((route) => route.kind === "nowhere");
+      if (nowhere !== -1) cause ??= this.#unrouted(messages[nowhere] as Outgoing);
+    } catch (error) {
+      cause ??= error;
+    }
+    return { fates, routes, cause };
+  }
+
   async #routes(messages: readonly Outgoing[], signal: AbortSignal): Promise<readonly Route[]> {
     const known = messages.map((message) => this.#router.known(message));
     if (known.every((route) => route !== undefined)) return known;
@@ -330,6 +346,15 @@ export class RedisBroker implements Broker {
   #listsOf(queue: string): readonly string[] {
     return this.#context.options.prioritySteps.map((step) => listKey(this.#context.shard, queue, step));
   }
+}
+
+type ListsRoute = Extract<Route, { kind: "lists" }>;
+
+/** What became of each message, and why of those that are not held. */
+interface Sent {
+  readonly fates: readonly PublishFate[];
+  readonly routes: readonly Route[];
+  readonly cause: unknown;
 }
 
 interface PlannedBatch {
