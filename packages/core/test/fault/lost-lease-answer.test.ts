@@ -2,6 +2,7 @@
  * A worker that lost its lease hears of it whatever becomes of the answer that says so first, and hears of each loss once: an answer that
  * is lost would else let it run what another worker was given, and a loss that is told twice would cost it what it was lent since.
  */
+import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 
 import type { Broker } from "../../src/brokers/broker.ts";
@@ -73,4 +74,30 @@ test("a second loss is told as well, and a guard that begins anew hears of the l
   expect((await guard.leases?.renew("one", LEASE_MS))?.held).toBe(true);
   await using third = await openBroker(server.url, { leaseMs: LEASE_MS });
   expect((await third.leases?.renew("one", LEASE_MS))?.held).toBe(true); // it was heard of
+});
+
+test("a server that refuses to write for a while (a full disk) costs nobody the lease: the living are given time to say so", async () => {
+  await using server = await RedisServer.start();
+  await using holder = await openBroker(server.url, { leaseMs: LEASE_MS });
+  await using sweeper = await openBroker(server.url, { leaseMs: LEASE_MS });
+  const hand = new Redis(server.port, "127.0.0.1");
+  try {
+    await holder.leases?.renew("one", LEASE_MS);
+    await holder.publish([toQueue("q", { id: "a" })]);
+    const taken = await take(holder, ["q"], 1);
+    await holder.leases?.renew("one", LEASE_MS);
+    const guard = async (): Promise<void> => {
+      await sweeper.leases?.renew("sweeper", LEASE_MS).catch(() => undefined);
+      await sweeper.leases?.sweep(SWEEPING).catch(() => undefined);
+    };
+    await hand.config("SET", "min-replicas-to-write", "1"); // answered like a full disk: reads go on, writes are refused
+    for (const until = performance.now() + 4 * LEASE_MS; performance.now() < until;) await guard();
+    await hand.config("SET", "min-replicas-to-write", "0");
+    for (let i = 0; i < 3; i++) await guard(); // before the holder comes to it
+    expect((await holder.leases?.renew("one", LEASE_MS))?.held).toBe(true);
+    for (let i = 0; i < 3; i++) await guard();
+    expect(await settleAll(holder, taken)).toEqual(["settled"]);
+  } finally {
+    hand.disconnect();
+  }
 });

@@ -4,7 +4,7 @@
  * A lease: none -> in force (renewed) -> run out -> (renewed) in force, or swept -> (grave) forgotten. It is lost only when Redis says so.
  * Renewing also tells what there is to do, so that an idle worker's sweep asks nothing of its own.
  * Invariant: who sweeps has looked at the leases for a whole lease without a break: on one connection to one run of the server, with no
- * stall of the server's or its own, and with no jump of the server's clock. After any of these the living get a whole lease to say that
+ * stall of the server's or its own, with no jump of the server's clock, and with no renewal that failed. After any of these the living get a whole lease to say that
  * they live; without them, a lease that has run out belongs to the dead, and is swept when two looks have shown it.
  */
 import { newId } from "../../shared/ids.ts";
@@ -74,7 +74,7 @@ export class RedisLeases implements Leases {
       const sentAt = clock.now();
       const isRenewed = this.#renewed.has(worker) ? "1" : "";
       const args = [worker, durationMs, isRenewed, this.#heard.get(worker) ?? "", newId(), SWEPT_MARK_MS];
-      const answer = asList(await connection.script(renewScript, keys, args));
+      const answer = asList(await connection.script(renewScript, keys, args).catch((error: unknown) => this.#cannotRenew(error)));
       const answeredAt = clock.now();
       this.#renewed.add(worker);
       const redisNow = asNumber(answer[1]) * 1000 + asNumber(answer[2]) / 1000;
@@ -83,6 +83,13 @@ export class RedisLeases implements Leases {
       if (mark !== "") this.#heard.set(worker, mark);
       return { held: mark === "", clockOffsetMs: redisNow - (sentAt + answeredAt) / 2 };
     });
+  }
+
+  /** Who cannot renew here may find that nobody can, as with a full disk, while leases can still be read: then none has run out for a reason. */
+  #cannotRenew(error: unknown): never {
+    this.#lastLook = undefined;
+    this.#view = undefined;
+    throw error;
   }
 
   async sweep(options: SweepOptions): Promise<SweepReport> {

@@ -28,7 +28,12 @@ export class SqliteLeases implements Leases {
   }
 
   async renew(worker: string, durationMs: number): Promise<LeaseState> {
-    const before = await this.#file.write(() => this.#workers.renew(worker, durationMs), this.#options);
+    const before = await this.#file
+      .write(() => this.#workers.renew(worker, durationMs), this.#options)
+      .catch((error: unknown) => {
+        this.#patientUntil = this.#file.clock.monotonic() + durationMs; // a full disk: nobody could renew, and nobody is dead for it
+        throw error;
+      });
     const held = before === undefined ? !this.#renewed.has(worker) : before.lost === 0;
     this.#renewed.add(worker);
     if (!held) this.#file.bell.ring("ready"); // a consumer that was lent nothing while its lease was lost
