@@ -151,11 +151,18 @@ export class RecordingWorker {
     const earlier = this.#heard.findIndex((said) => said.kind === kind);
     if (earlier >= 0) return this.#heard.splice(earlier, 1)[0] as Extract<Said, { kind: Kind }>;
     const said = await new Promise<Said>((resolve, reject) => {
-      const waiting = { matches: (each: Said) => each.kind === kind, resolve, reject };
+      const waiting = {
+        matches: (each: Said) => each.kind === kind,
+        resolve: (each: Said) => {
+          this.#waiting.delete(waiting);
+          const at = this.#heard.indexOf(each);
+          if (at >= 0) this.#heard.splice(at, 1); // what was said after it is for whoever asks next
+          resolve(each);
+        },
+        reject,
+      };
       this.#waiting.add(waiting);
     });
-    this.#waiting.clear();
-    this.#heard.splice(0);
     return said as Extract<Said, { kind: Kind }>;
   }
 
