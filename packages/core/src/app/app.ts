@@ -4,6 +4,7 @@
  */
 import { join, resolve } from "node:path";
 import type { Broker } from "../brokers/broker.ts";
+import { taskSignature } from "../canvas/signature-data.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
 import { systemClock, systemRandom, type Clock, type Random } from "../shared/clock.ts";
 import { LamportClock } from "../shared/lamport.ts";
@@ -11,7 +12,7 @@ import type { Logger } from "../shared/log.ts";
 import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
 import { AsyncResult } from "./async-result.ts";
 import { Calls } from "./calls.ts";
-import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
+import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
 import { Configuration, type ConfigurationHandover } from "./configuration.ts";
 import type { BackendSpec, BrokerSpec } from "./connect.ts";
 import { Connections } from "./connections.ts";
@@ -20,11 +21,13 @@ import { defaultLogger } from "./default-logger.ts";
 import { FieldCipher } from "./encryption.ts";
 import { discover } from "./discover.ts";
 import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
+import { GroupResult, resultOf } from "./group-result.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
 import { ResultReader } from "./result-reader.ts";
 import { environmentName, type ResolvedSettings, type Settings, type SettingsInput } from "./settings.ts";
+import { Signature } from "./signature.ts";
 import { RemoteTask, type AnyTask, type Task } from "./task.ts";
 import {
   storeDefinition,
@@ -36,6 +39,7 @@ import {
 } from "./task-definition.ts";
 import type { ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
 import { TaskRegistry } from "./task-registry.ts";
+import { toWireOptions } from "./wire-options.ts";
 import { WorkerHooks, type WorkerHook } from "./worker-hooks.ts";
 
 /** Settings, and what is no setting. */
@@ -213,6 +217,19 @@ export class Lovage implements AsyncDisposable {
   /** Remote control of workers, Lovage's and Python's. */
   get control(): Control {
     return (this.#control ??= new Control(this));
+  }
+
+  /** The results of a group that was saved with `save()`, by Python too; undefined when there is none. */
+  async restoreGroup<Values extends readonly unknown[] = readonly unknown[]>(id: string): Promise<GroupResult<Values> | undefined> {
+    const tuple = await this.results.restoreGroup(id);
+    const result = tuple && resultOf(this, tuple);
+    return result instanceof GroupResult ? (result as GroupResult<Values>) : undefined; // what its members return is the caller's declaration
+  }
+
+  /** A signature of a task by name, wherever it runs. */
+  signature<Out = unknown>(name: string, args: readonly unknown[] = [], kwargs: Kwargs = {}, options: CallOptions = {}): Signature<unknown, Out> {
+    checkCallOptions(name, options);
+    return new Signature(this, taskSignature(name, args, kwargs, toWireOptions(options)));
   }
 
   /** Does not let these tasks run. See `control.revoke`. */

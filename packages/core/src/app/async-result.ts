@@ -1,4 +1,5 @@
 /** What a caller holds of a task that it sent: its id, and the way to its outcome. */
+import type { ResultTuple } from "../canvas/result-tuple.ts";
 import { fromWireException } from "../protocol/exception.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
@@ -6,6 +7,7 @@ import { DURATION_ACCEPTED, parseDuration, type Duration } from "../shared/durat
 import type { RevokeOptions } from "./control.ts";
 import { CallError, WaitInsideTaskError } from "./errors.ts";
 import type { Lovage } from "./app.ts";
+import type { GroupResult } from "./group-result.ts";
 import { currentTask } from "./process-wide.ts";
 
 export interface GetOptions {
@@ -33,15 +35,18 @@ export interface ResultSource {
 /** Not a promise, so that `await task.delay()` gives this and not the task's result: call `get()` for that. */
 export class AsyncResult<Result = unknown> {
   readonly id: string;
+  /** What ran before it in its workflow, as far as the caller knows. */
+  readonly parent: AsyncResult | GroupResult | undefined;
   readonly #app: Lovage;
   readonly #source: ResultSource | undefined;
   /** Ready documents do not change any more. */
   #final: ResultDocument | undefined;
 
-  constructor(app: Lovage, id: string, source?: ResultSource) {
+  constructor(app: Lovage, id: string, source?: ResultSource, parent?: AsyncResult | GroupResult) {
     this.#app = app;
     this.id = id;
     this.#source = source;
+    this.parent = parent;
   }
 
   /**
@@ -131,6 +136,11 @@ export class AsyncResult<Result = unknown> {
   /** Does not let the task run; with `terminate`, ends it where it runs. See `app.control.revoke`. */
   async revoke(options: RevokeOptions = {}): Promise<void> {
     await this.#app.control.revoke([this.id], options);
+  }
+
+  /** As on the wire: its id and its ancestors. */
+  asTuple(): ResultTuple {
+    return [[this.id, this.parent?.asTuple() ?? null], null];
   }
 
   toString(): string {

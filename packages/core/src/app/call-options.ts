@@ -10,6 +10,9 @@ import type { SignatureData } from "../protocol/signature.ts";
 
 export type Kwargs = Readonly<Record<string, unknown>>;
 
+/** A signature, or one as plain data. */
+export type Link = SignatureData | { toJSON(): SignatureData };
+
 export interface CallOptions {
   /** Not before this much time has passed. */
   readonly countdown?: Duration;
@@ -40,8 +43,8 @@ export interface CallOptions {
   readonly retryPolicy?: PublishRetryPolicy;
   readonly deliveryMode?: DeliveryMode;
   /** Signatures of tasks to call with the result, or when it failed. */
-  readonly link?: SignatureData | readonly SignatureData[];
-  readonly linkError?: SignatureData | readonly SignatureData[];
+  readonly link?: Link | readonly Link[];
+  readonly linkError?: Link | readonly Link[];
   /** Inside a task: record the call among its children. Default true. */
   readonly addToParent?: boolean;
   readonly replyTo?: string;

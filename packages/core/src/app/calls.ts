@@ -1,5 +1,7 @@
 /** Turns calls of tasks into messages, hands them to the producer, and makes the results that callers hold. */
 import { hostname } from "node:os";
+import { leafIds, type ResultTuple } from "../canvas/result-tuple.ts";
+import { type PlannedCall, unroll } from "../canvas/unroll.ts";
 import { encodeTaskMessage, type OutgoingTask } from "../protocol/task-message.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -7,7 +9,7 @@ import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
 import { newId } from "../shared/ids.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
-import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
+import { checkCallOptions, type CallOptions, type Kwargs, type Link, type TaskCall } from "./call-options.ts";
 import { runEagerly, type EagerResult } from "./eager.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt, sealArguments } from "./encrypted-arguments.ts";
 import { CallError, PayloadTooLargeError } from "./errors.ts";
@@ -18,8 +20,10 @@ import type { RunningTask } from "./running-task.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./setting-values.ts";
 import type { RemoteTask, Task } from "./task.ts";
+import { dataOf } from "./signature.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
+import { toCallOptions } from "./wire-options.ts";
 
 type Handle = Pick<RemoteTask, "name" | "defaults">;
 
@@ -38,6 +42,13 @@ interface Codec {
   readonly compression: string | undefined;
 }
 
+/** What a task hands down to those that follow it. */
+export interface CallParent {
+  readonly id: string;
+  readonly rootId: string;
+  readonly delivery: { readonly priority: number };
+}
+
 const NO_KWARGS: Kwargs = Object.freeze({});
 const NO_OPTIONS: CallOptions = Object.freeze({});
 
@@ -48,7 +59,7 @@ export class Calls {
   readonly #prepared = new Map<string, Prepared>();
   readonly #origin = `gen${process.pid}@${hostname()}`;
   /** Celery's oid: replies to this client go there. */
-  readonly #replyTo = newId();
+  readonly replyTo = newId();
   #routing: RoutingTable | undefined;
   #maxBytes: number | undefined;
 
@@ -110,6 +121,31 @@ export class Calls {
     return this.#producer().sendMany(sendings);
   }
 
+  /** Sends all that begins a workflow. Answers with the result tuple of the whole. */
+  async sendSignature(
+    signature: SignatureData,
+    args: readonly unknown[],
+    kwargs: Kwargs,
+    options: Readonly<Record<string, unknown>>,
+    addToParent = true,
+  ): Promise<ResultTuple> {
+    const plan = unroll(signature, { args, kwargs, options, replyTo: this.replyTo });
+    const running = currentTask();
+    const sendings = this.planned(plan.calls, running);
+    await this.#app.results.beginGroups(plan);
+    await this.#producer().sendMany(sendings);
+    if (running && addToParent && "addChild" in running) for (const id of leafIds(plan.result)) (running as RunningTask).addChild(id);
+    return plan.result;
+  }
+
+  /** The messages of planned calls. `parent`: the task that they follow. */
+  planned(calls: readonly PlannedCall[], parent: CallParent | undefined): readonly Sending[] {
+    return calls.map(({ task, routeAs, args, kwargs, options }) => {
+      const prepared = this.#prepare(routeAs);
+      return this.#encode(task, task === routeAs ? prepared : { ...prepared, options: undefined }, args, kwargs, toCallOptions(options), parent);
+    });
+  }
+
   /** @param isAlways the setting `taskAlwaysEager` asked for it, so `taskEagerPropagates` counts */
   async runEagerly<Result>(
     task: Task,
@@ -153,7 +189,7 @@ export class Calls {
     args: readonly unknown[],
     kwargs: Kwargs,
     options: CallOptions | undefined,
-    running: TaskContext | undefined,
+    running: CallParent | undefined,
   ): Sending {
     const id = options?.taskId ?? newId();
     const now = this.#clock.now();
@@ -170,7 +206,7 @@ export class Calls {
       args: written?.args ?? args,
       kwargs: written?.kwargs ?? kwargs,
       origin: this.#origin,
-      replyTo: this.#replyTo,
+      replyTo: this.replyTo,
       ignoreResult: prepared.ignoreResult,
       rootId: id,
     };
@@ -190,7 +226,7 @@ export class Calls {
     };
   }
 
-  #addParent(task: Mutable<OutgoingTask>, running: TaskContext, options: CallOptions | undefined): void {
+  #addParent(task: Mutable<OutgoingTask>, running: CallParent, options: CallOptions | undefined): void {
     task.parentId = running.id;
     task.rootId = running.rootId;
     if (this.#app.settings.taskInheritParentPriority && options?.priority === undefined) task.priority = running.delivery.priority;
@@ -245,7 +281,12 @@ function addCallOptions(task: Mutable<OutgoingTask>, options: CallOptions, now: 
   if (options.periodicTaskName !== undefined) task.periodicTaskName = options.periodicTaskName;
   const { link, linkError, chord, chain } = options;
   if (link || linkError || chord || chain) {
-    task.embed = { callbacks: listOf(link), errbacks: listOf(linkError), chord: chord ?? null, chain: chain ?? null };
+    task.embed = {
+      callbacks: listOf(link),
+      errbacks: listOf(linkError),
+      chord: chord === undefined ? null : dataOf(chord),
+      chain: chain?.map(dataOf) ?? null,
+    };
   }
 }
 
@@ -259,9 +300,9 @@ function encryptOf(task: string, value: unknown): readonly EncryptedPath[] | und
   }
 }
 
-function listOf(signatures: SignatureData | readonly SignatureData[] | undefined): readonly SignatureData[] | null {
+function listOf(signatures: Link | readonly Link[] | undefined): readonly SignatureData[] | null {
   if (signatures === undefined) return null;
-  return Array.isArray(signatures) ? (signatures as readonly SignatureData[]) : [signatures as SignatureData];
+  return (Array.isArray(signatures) ? (signatures as readonly Link[]) : [signatures as Link]).map(dataOf);
 }
 
 function durationOf(task: string, option: string, value: unknown): number {

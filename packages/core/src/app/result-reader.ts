@@ -1,4 +1,7 @@
 /** Reads and awaits result documents. All reads of one turn of the event loop are one round trip. */
+import type { ResultTuple } from "../canvas/result-tuple.ts";
+import { decodeGroup, encodeGroup } from "../canvas/saved-group.ts";
+import type { Plan } from "../canvas/unroll.ts";
 import { decodeResult, type ResultDocument } from "../protocol/result.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import { isReady } from "../protocol/states.ts";
@@ -110,6 +113,37 @@ export class ResultReader {
 
   async forget(ids: readonly string[]): Promise<void> {
     await (await this.#backend()).forget(ids);
+  }
+
+  /** What must be known of a workflow's groups before their first member is sent. @throws ResultsDisabledError */
+  async beginGroups({ sizes, nested }: Pick<Plan, "sizes" | "nested">): Promise<void> {
+    if (sizes.length === 0 && nested.length === 0) return;
+    const { groups } = await this.#backend();
+    const expiresMs = this.#expiresMs;
+    if (sizes.length > 0) await groups.begin(sizes.map((size) => ({ ...size, expiresMs })));
+    for (const tuple of nested) await groups.save(tuple[0][0], this.#encodeGroup(tuple), expiresMs);
+  }
+
+  async saveGroup(id: string, tuple: ResultTuple): Promise<void> {
+    await (await this.#backend()).groups.save(id, this.#encodeGroup(tuple), this.#expiresMs);
+  }
+
+  /** undefined when it was not saved, or has expired. */
+  async restoreGroup(id: string): Promise<ResultTuple | undefined> {
+    const text = await (await this.#backend()).groups.restore(id);
+    return text === undefined ? undefined : decodeGroup(text, this.#decoding());
+  }
+
+  async forgetGroup(id: string): Promise<void> {
+    await (await this.#backend()).groups.forget([id]);
+  }
+
+  get #expiresMs(): number | undefined {
+    return this.#deps.settings().resultExpiresMs || undefined;
+  }
+
+  #encodeGroup(tuple: ResultTuple): ResultText {
+    return encodeGroup(tuple, this.#decoding().serializer);
   }
 
   decode(text: ResultText): ResultDocument {

@@ -4,6 +4,7 @@ import type { AsyncResult } from "./async-result.ts";
 import { bindInvoke, type Invoke } from "./task-binding.ts";
 import { openArguments } from "./encrypted-arguments.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
+import { type Leading, type Signature, signatureOf, type Trailing } from "./signature.ts";
 import type { EagerResult } from "./eager.ts";
 import type { StoredDefinition } from "./task-definition.ts";
 import type { ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
@@ -39,6 +40,19 @@ export class RemoteTask<Args extends readonly unknown[] = readonly unknown[], Re
   applyAsync(args: LeadingArgs<Args>, kwargs: Kwargs, options?: CallOptions): Promise<AsyncResult<Result>>;
   applyAsync(args: readonly unknown[], kwargs?: Kwargs | null, options?: CallOptions): Promise<AsyncResult<Result>> {
     return this.app.calls.send<Result>(this, args, kwargs ?? undefined, options);
+  }
+
+  /**
+   * A signature: this call, described and not sent. With the last of its arguments only, what comes before it in a chain
+   * is put in front of them.
+   */
+  s<Given extends Trailing<Args>>(...args: Given): Signature<Leading<Args, Given>, Result> {
+    return signatureOf(this.app, this.name, args, this.defaults, false);
+  }
+
+  /** An immutable signature: it takes these arguments and passes over what comes before it. */
+  si(...args: Args): Signature<unknown, Result> {
+    return signatureOf(this.app, this.name, args, this.defaults, true);
   }
 
   /** A call as data, for `app.publishMany([...])`. */
@@ -86,7 +100,7 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   apply(args: Args, kwargs?: Readonly<Record<string, never>> | null, options?: CallOptions): Promise<EagerResult<Result>>;
   apply(args: LeadingArgs<Args>, kwargs: Kwargs, options?: CallOptions): Promise<EagerResult<Result>>;
   apply(args: readonly unknown[], kwargs?: Kwargs | null, options?: CallOptions): Promise<EagerResult<Result>> {
-    return this.app.calls.runEagerly<Result>(this, args, kwargs ?? {}, options ?? {});
+    return this.app.calls.runEagerly<Result>(this as unknown as Task, args, kwargs ?? {}, options ?? {});
   }
 
   /** Its own options, as written where it is defined. */

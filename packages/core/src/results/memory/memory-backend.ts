@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../shared/clock.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
+import { MemoryGroups, MemoryGroupStore } from "./groups.ts";
 import type { MemorySpec } from "./spec.ts";
 
 interface Stored {
@@ -24,12 +25,14 @@ interface CallOptions {
 export class MemoryResults {
   readonly documents = new Map<string, Stored>();
   readonly watchers = new Map<string, Set<(document: ResultText) => void>>();
+  readonly groups = new MemoryGroupStore();
 }
 
 export class MemoryBackend implements ResultBackend {
   readonly kind = "memory";
   readonly location: string;
   readonly sharedStore: object;
+  readonly groups: MemoryGroups;
   readonly #results: MemoryResults;
   readonly #clock: Clock;
   readonly #watches = new Set<Disposable>();
@@ -39,17 +42,20 @@ export class MemoryBackend implements ResultBackend {
     this.sharedStore = results;
     this.#results = results;
     this.#clock = clock;
+    this.groups = new MemoryGroups(results.groups, clock, (write) => this.#store(write));
   }
 
   async store(writes: readonly ResultWrite[], { signal }: CallOptions = {}): Promise<void> {
     signal?.throwIfAborted();
-    for (const { taskId, state, document, expiresMs } of writes) {
-      if (this.#live(taskId)?.state === "SUCCESS") continue;
-      const expiresAt = expiresMs === undefined ? Infinity : this.#clock.now() + expiresMs;
-      this.#results.documents.set(taskId, { state, document, expiresAt });
-      for (const onDocument of this.#results.watchers.get(taskId) ?? []) onDocument(document);
-    }
+    for (const write of writes) this.#store(write);
     this.#expireSome(EXPIRED_PER_WRITE * writes.length);
+  }
+
+  #store({ taskId, state, document, expiresMs }: ResultWrite): void {
+    if (this.#live(taskId)?.state === "SUCCESS") return;
+    const expiresAt = expiresMs === undefined ? Infinity : this.#clock.now() + expiresMs;
+    this.#results.documents.set(taskId, { state, document, expiresAt });
+    for (const onDocument of this.#results.watchers.get(taskId) ?? []) onDocument(document);
   }
 
   async fetch(taskIds: readonly string[], { signal }: CallOptions = {}): Promise<readonly (ResultText | undefined)[]> {

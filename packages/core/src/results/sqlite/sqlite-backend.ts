@@ -6,6 +6,7 @@ import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import { BackendRefusedError, BackendUnavailableError } from "../errors.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
+import { SqliteGroups } from "./groups.ts";
 import { Watches } from "./watches.ts";
 
 /** Deleted in one transaction. */
@@ -19,6 +20,7 @@ export class SqliteBackend implements ResultBackend {
   readonly kind = "sqlite";
   readonly location: string;
   readonly sharedStore: SqliteFile;
+  readonly groups: SqliteGroups;
   readonly #lease: SqliteLease;
   readonly #file: SqliteFile;
   readonly #timeoutMs: number;
@@ -31,6 +33,11 @@ export class SqliteBackend implements ResultBackend {
     this.#file = lease.file;
     this.#timeoutMs = spec.timeoutMs;
     this.#watches = new Watches(lease.file);
+    this.groups = new SqliteGroups(
+      lease.file,
+      (work, signal) => this.#write(work, signal),
+      (work, signal) => this.#read(work, signal),
+    );
   }
 
   async store(writes: readonly ResultWrite[], { signal }: CallOptions = {}): Promise<void> {

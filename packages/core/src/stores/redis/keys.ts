@@ -60,3 +60,7 @@ export const watchersKey = (shard: Shard, lists: string): string => `${shard.pre
 
 /** Key and channel of a result. `prefix` is the backend's own (`resolveResultPrefix`). */
 export const resultKey = (prefix: string, taskId: string): string => `${prefix}celery-task-meta-${taskId}`;
+/** A saved group; with `.j`, `.t` and `.s` behind it the parts of a chord, how many were added to it later, and its size. */
+export const groupKey = (prefix: string, groupId: string): string => `${prefix}celery-taskset-meta-${groupId}`;
+/** String with a TTL: the member whose part completed the group. */
+export const completedKey = (prefix: string, groupId: string): string => `${prefix}lovage:completed:${groupId}`;

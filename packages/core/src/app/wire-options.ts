@@ -1,0 +1,78 @@
+/** Options of a call as signatures hold them: Celery's spelling, seconds and ISO times. Both ways. */
+import { isMap, namesIn } from "../canvas/signature-data.ts";
+import { formatInstant, parseInstant } from "../protocol/instant.ts";
+import type { SignatureData } from "../protocol/signature.ts";
+import { parseDuration } from "../shared/duration.ts";
+import type { CallOptions } from "./call-options.ts";
+
+type Wire = Readonly<Record<string, unknown>>;
+
+/** Names that differ only in spelling. */
+const SPELLINGS: readonly (readonly [keyof CallOptions, string])[] = [
+  ["exchange", "exchange"], ["exchangeType", "exchange_type"], ["routingKey", "routing_key"], ["priority", "priority"],
+  ["serializer", "serializer"], ["compression", "compression"], ["headers", "headers"], ["taskId", "task_id"], ["shadow", "shadow"],
+  ["ignoreResult", "ignore_result"], ["retry", "retry"], ["deliveryMode", "delivery_mode"], ["replyTo", "reply_to"],
+  ["argsrepr", "argsrepr"], ["kwargsrepr", "kwargsrepr"], ["rootId", "root_id"], ["parentId", "parent_id"], ["groupId", "group_id"],
+  ["groupIndex", "group_index"], ["replacedTaskNesting", "replaced_task_nesting"], ["periodicTaskName", "periodic_task_name"],
+  ["chord", "chord"], ["chain", "chain"],
+]; // prettier-ignore
+
+const DURATIONS: readonly (readonly [keyof CallOptions, string])[] = [
+  ["countdown", "countdown"], ["timeLimit", "time_limit"], ["softTimeLimit", "soft_time_limit"],
+]; // prettier-ignore
+
+export function toWireOptions(options: CallOptions): Record<string, unknown> {
+  const wire: Record<string, unknown> = {};
+  for (const [ours, theirs] of SPELLINGS) if (options[ours] !== undefined) wire[theirs] = plain(options[ours]);
+  for (const [ours, theirs] of DURATIONS) if (options[ours] !== undefined) wire[theirs] = seconds(options[ours]);
+  const { queue, eta, expires, link, linkError, stamps } = options;
+  if (queue !== undefined) wire.queue = typeof queue === "string" ? queue : queue.name;
+  if (eta !== undefined) wire.eta = formatInstant(eta.getTime()).text;
+  if (expires !== undefined) wire.expires = expires instanceof Date ? formatInstant(expires.getTime()).text : seconds(expires);
+  if (link !== undefined) wire.link = plain(listOf(link));
+  if (linkError !== undefined) wire.link_error = plain(listOf(linkError));
+  if (stamps !== undefined) Object.assign(wire, stamps, { stamped_headers: options.stampedHeaders ?? Object.keys(stamps) });
+  return wire;
+}
+
+/** What no program of ours wrote may be of any kind: what does not fit is left out. @throws ProtocolError for a time that is none */
+export function toCallOptions(wire: Wire): CallOptions {
+  const options: Record<string, unknown> = {};
+  for (const [ours, theirs] of SPELLINGS) if (wire[theirs] !== undefined && wire[theirs] !== null) options[ours] = wire[theirs];
+  for (const [ours, theirs] of DURATIONS) if (typeof wire[theirs] === "number") options[ours] = wire[theirs];
+  if (typeof wire.queue === "string") options.queue = wire.queue;
+  const eta = instantIn(wire.eta, "options.eta");
+  if (eta !== undefined) {
+    options.eta = eta;
+    delete options.countdown;
+  }
+  const expires = typeof wire.expires === "number" ? wire.expires : instantIn(wire.expires, "options.expires");
+  if (expires !== undefined) options.expires = expires;
+  for (const [ours, theirs] of [["link", "link"], ["linkError", "link_error"]] as const) {
+    const links = wire[theirs];
+    if (isMap(links) || (Array.isArray(links) && links.length > 0)) options[ours] = links;
+  }
+  const names = namesIn(wire.stamped_headers).filter((name) => Object.hasOwn(wire, name));
+  if (names.length > 0) Object.assign(options, { stampedHeaders: names, stamps: Object.fromEntries(names.map((name) => [name, wire[name]])) });
+  return options as CallOptions; // each was looked at, but for what the encoder checks
+}
+
+function instantIn(value: unknown, where: string): Date | undefined {
+  if (value instanceof Date) return value;
+  return typeof value === "string" ? new Date(parseInstant(value, where).at) : undefined;
+}
+
+function seconds(value: unknown): number | unknown {
+  const ms = parseDuration(value);
+  return ms === undefined ? value : ms / 1000; // one that is none is refused where the call is made
+}
+
+function listOf<T>(value: T | readonly T[]): readonly T[] {
+  return Array.isArray(value) ? (value as readonly T[]) : [value as T];
+}
+
+/** Signatures that are held as objects become what they are on the wire. */
+export function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  return isMap(value) && typeof value.toJSON === "function" ? (value.toJSON as () => SignatureData)() : value;
+}
