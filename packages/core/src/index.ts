@@ -9,6 +9,10 @@ export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest } from "./app
 export type { DeadLetterOptions } from "./app/dead-letter-policy.ts";
 export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/task-options.ts";
 export { Task, RemoteTask } from "./app/task.ts";
+export { Signature } from "./app/signature.ts";
+export { chain, chord, chunks, group, map, starmap, type AnyPart, type Part } from "./app/compose.ts";
+export { GroupResult, ResultSet, type AnyResult, type CompletedResult } from "./app/group-result.ts";
+export type { SignatureData } from "./protocol/signature.ts";
 export { sharedTask, SharedTask } from "./app/shared-task.ts";
 export { currentApp, currentTask } from "./app/process-wide.ts";
 export { taskLogger } from "./app/task-logger.ts";

@@ -450,7 +450,7 @@ test("revoke() asks all workers by Celery's remote control", async () => {
 
 test("the health check is there without any definition", async () => {
   await using app = memoryApp();
-  expect(app.tasks.names()).toEqual(["lovage.healthcheck"]);
+  expect(app.tasks.names()).toContain("lovage.healthcheck");
   const result = await (app.tasks.get("lovage.healthcheck") as AnyTask).apply([]);
   expect(await result.get()).toBe("ok");
 });

@@ -227,7 +227,12 @@ export class Lovage implements AsyncDisposable {
   }
 
   /** A signature of a task by name, wherever it runs. */
-  signature<Out = unknown>(name: string, args: readonly unknown[] = [], kwargs: Kwargs = {}, options: CallOptions = {}): Signature<unknown, Out> {
+  signature<Out = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    kwargs: Kwargs = {},
+    options: CallOptions = {},
+  ): Signature<unknown, Out> {
     checkCallOptions(name, options);
     return new Signature(this, taskSignature(name, args, kwargs, toWireOptions(options)));
   }

@@ -142,7 +142,14 @@ export class Calls {
   planned(calls: readonly PlannedCall[], parent: CallParent | undefined): readonly Sending[] {
     return calls.map(({ task, routeAs, args, kwargs, options }) => {
       const prepared = this.#prepare(routeAs);
-      return this.#encode(task, task === routeAs ? prepared : { ...prepared, options: undefined }, args, kwargs, toCallOptions(options), parent);
+      return this.#encode(
+        task,
+        task === routeAs ? prepared : { ...prepared, options: undefined },
+        args,
+        kwargs,
+        toCallOptions(options),
+        parent,
+      );
     });
   }
 
@@ -177,7 +184,7 @@ export class Calls {
         : { serializer: settings.taskSerializer, compression: settings.taskCompression ?? undefined },
       // null leaves it to the worker: a bool from a caller who does not know the task would override the task's own choice (celery-protocol.md 1.1)
       ignoreResult: options ? options.ignoreResult : null,
-      ownTask: own,
+      ownTask: own as unknown as Task | undefined,
     };
     this.#prepared.set(name, prepared);
     return prepared;

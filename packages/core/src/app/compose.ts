@@ -84,7 +84,10 @@ export function map<Item, Out>(task: Part<[Item], Out, false>, items: readonly I
 }
 
 /** As `map`, with each item's elements as the arguments. */
-export function starmap<Items extends readonly unknown[], Out>(task: Part<Items, Out, false>, items: readonly Items[]): Signature<unknown, Out[]> {
+export function starmap<Items extends readonly unknown[], Out>(
+  task: Part<Items, Out, false>,
+  items: readonly Items[],
+): Signature<unknown, Out[]> {
   return new Signature(task.app, mapSignature("starmap", task.toJSON(), items));
 }
 
@@ -94,7 +97,8 @@ export function chunks<Items extends readonly unknown[], Out>(
   items: readonly Items[],
   size: number,
 ): Signature<unknown, Out[][], true> {
-  if (!Number.isInteger(size) || size < 1) throw new CallError(task.toJSON().task, `the size of chunks is ${size}: it takes a whole number above 0`);
+  if (!Number.isInteger(size) || size < 1)
+    throw new CallError(task.toJSON().task, `the size of chunks is ${size}: it takes a whole number above 0`);
   return new Signature(task.app, chunksSignature(task.toJSON(), items, size));
 }
 

@@ -63,7 +63,7 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends boolean = fa
 
   /** Sends it. Resolves once the broker holds its first messages. @throws PublishFailedError, PublishTimeoutError, ProtocolError */
   delay(...args: In extends readonly unknown[] ? In : []): Promise<HandleOf<Out, IsGroup>> {
-    return this.applyAsync(args as readonly unknown[]);
+    return this.applyAsync(args);
   }
 
   /** Sends it with further arguments, which go in front of its own, and options, which win over its own. */
@@ -97,7 +97,8 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends boolean = fa
 
   /** Called with its result, once it has succeeded: of a chain that of its last step, of a chord that of its body. */
   link(...callbacks: readonly Linkable<Out>[]): Signature<In, Out, IsGroup> {
-    if (shapeOf(this.data).kind === "group") throw new CallError(this.task, "a group has no one result to call anything with: make it the header of a chord");
+    if (shapeOf(this.data).kind === "group")
+      throw new CallError(this.task, "a group has no one result to call anything with: make it the header of a chord");
     return this.#with(onSuccess(this.data, callbacks.map(dataOf)));
   }
 
@@ -154,7 +155,9 @@ export type Trailing<Args extends readonly unknown[]> = Args extends readonly [u
 
 /** What is still to come in front of them. */
 export type Leading<Args extends readonly unknown[], Given extends readonly unknown[]> = number extends Args["length"]
-  ? unknown
+  ? [Args[number]] extends [never]
+    ? never
+    : unknown
   : Required<Args> extends infer All extends readonly unknown[]
     ? DropLast<All, Given>
     : never;

@@ -48,13 +48,17 @@ export function toCallOptions(wire: Wire): CallOptions {
   }
   const expires = typeof wire.expires === "number" ? wire.expires : instantIn(wire.expires, "options.expires");
   if (expires !== undefined) options.expires = expires;
-  for (const [ours, theirs] of [["link", "link"], ["linkError", "link_error"]] as const) {
+  for (const [ours, theirs] of [
+    ["link", "link"],
+    ["linkError", "link_error"],
+  ] as const) {
     const links = wire[theirs];
     if (isMap(links) || (Array.isArray(links) && links.length > 0)) options[ours] = links;
   }
   const names = namesIn(wire.stamped_headers).filter((name) => Object.hasOwn(wire, name));
-  if (names.length > 0) Object.assign(options, { stampedHeaders: names, stamps: Object.fromEntries(names.map((name) => [name, wire[name]])) });
-  return options as CallOptions; // each was looked at, but for what the encoder checks
+  if (names.length > 0)
+    Object.assign(options, { stampedHeaders: names, stamps: Object.fromEntries(names.map((name) => [name, wire[name]])) });
+  return options; // each was looked at, but for what the encoder checks
 }
 
 function instantIn(value: unknown, where: string): Date | undefined {
@@ -62,7 +66,7 @@ function instantIn(value: unknown, where: string): Date | undefined {
   return typeof value === "string" ? new Date(parseInstant(value, where).at) : undefined;
 }
 
-function seconds(value: unknown): number | unknown {
+function seconds(value: unknown): unknown {
   const ms = parseDuration(value);
   return ms === undefined ? value : ms / 1000; // one that is none is refused where the call is made
 }

@@ -28,7 +28,8 @@ export function decodePart(
   const { contentType, contentEncoding } = serializerFor(options.serializer);
   const body = typeof part === "string" ? Buffer.from(part, "utf8") : part;
   const list = decodeBody({ body, contentType, contentEncoding }, options);
-  if (!Array.isArray(list) || typeof list[1] !== "string" || typeof list[2] !== "string") throw new ProtocolError("malformed", "part", "not a part of a group");
+  if (!Array.isArray(list) || typeof list[1] !== "string" || typeof list[2] !== "string")
+    throw new ProtocolError("malformed", "part", "not a part of a group");
   const [, taskId, state, value] = list as [unknown, string, string, unknown];
   const failed = EXCEPTION_STATES.has(state);
   return { taskId, state, result: failed ? undefined : value, error: failed ? readWireException(value) : undefined };

@@ -55,7 +55,9 @@ function freezeChain(signature: SignatureData, steps: readonly SignatureData[], 
     frozen.push(each.signature);
     result = after(each.result, result);
   }
-  const options = Object.fromEntries(Object.entries(signature.options).filter(([name]) => name !== "link" && name !== "link_error" && name !== "task_id"));
+  const options = Object.fromEntries(
+    Object.entries(signature.options).filter(([name]) => name !== "link" && name !== "link_error" && name !== "task_id"),
+  );
   return { signature: { ...signature, kwargs: { tasks: frozen }, options }, result: result ?? [[newId(), null], []] };
 }
 
@@ -72,7 +74,10 @@ function freezeGroup(signature: SignatureData, members: readonly SignatureData[]
   const frozen = flatMembers(members).map((member, i) => freeze(member, { group_id: id, group_index: i, chord, reply_to }));
   const options = { ...signature.options, task_id: id };
   return {
-    signature: groupSignature(frozen.map((each) => each.signature), options),
+    signature: groupSignature(
+      frozen.map((each) => each.signature),
+      options,
+    ),
     result: [[id, null], frozen.map((each) => each.result)],
   };
 }
@@ -89,9 +94,17 @@ function freezeChord(signature: SignatureData, header: SignatureData, body: Sign
   const members = shape.kind === "group" ? flatMembers(shape.members) : [header];
   const frozenMembers = members.map((member) => freeze(member, { reply_to }));
   const ended = freeze(body, { ...place, task_id: place.task_id ?? (own === id ? undefined : own) });
-  const frozenHeader = { ...header, kwargs: { tasks: frozenMembers.map((each) => each.signature) }, options: { ...header.options, task_id: id } };
+  const frozenHeader = {
+    ...header,
+    kwargs: { tasks: frozenMembers.map((each) => each.signature) },
+    options: { ...header.options, task_id: id },
+  };
   return {
-    signature: { ...signature, kwargs: { ...signature.kwargs, header: frozenHeader, body: ended.signature }, options: { ...signature.options, task_id: id } },
+    signature: {
+      ...signature,
+      kwargs: { ...signature.kwargs, header: frozenHeader, body: ended.signature },
+      options: { ...signature.options, task_id: id },
+    },
     result: after(ended.result, [[id, null], frozenMembers.map((each) => each.result)]),
   };
 }

@@ -40,7 +40,12 @@ export function chordSignature(header: SignatureData, body: SignatureData, optio
 }
 
 /** `celery.map` calls the task with each item, `celery.starmap` with each item's elements. */
-export function mapSignature(kind: "map" | "starmap", task: SignatureData, it: readonly unknown[], options: SignatureOptions = {}): SignatureData {
+export function mapSignature(
+  kind: "map" | "starmap",
+  task: SignatureData,
+  it: readonly unknown[],
+  options: SignatureOptions = {},
+): SignatureData {
   return { task: `celery.${kind}`, args: [], kwargs: { task, it }, options, subtask_type: `x${kind}`, immutable: true };
 }
 
@@ -80,7 +85,8 @@ export function shapeOf(signature: SignatureData): SignatureShape {
 function membersOfChunks({ task, it, n }: Kwargs): readonly SignatureData[] {
   const inner = readSignature(task, "chunks.task");
   const items = listIn(it, "chunks.it");
-  if (typeof n !== "number" || !Number.isInteger(n) || n < 1) throw new ProtocolError("malformed", "chunks.n", "not a whole number above 0");
+  if (typeof n !== "number" || !Number.isInteger(n) || n < 1)
+    throw new ProtocolError("malformed", "chunks.n", "not a whole number above 0");
   const members: SignatureData[] = [];
   for (let from = 0; from < items.length; from += n) members.push(mapSignature("starmap", inner, items.slice(from, from + n)));
   return members;
@@ -106,7 +112,12 @@ function listIn(value: unknown, where: string): readonly unknown[] {
 const LASTING: ReadonlySet<string> = new Set(["group_id", "stamped_headers"]);
 
 /** The signature as it is called: arguments go in front unless it is immutable, options win over its own; null ones are not given. */
-export function merged(signature: SignatureData, args: readonly unknown[], kwargs: Kwargs = NO_KWARGS, options: SignatureOptions = {}): SignatureData {
+export function merged(
+  signature: SignatureData,
+  args: readonly unknown[],
+  kwargs: Kwargs = NO_KWARGS,
+  options: SignatureOptions = {},
+): SignatureData {
   const { immutable } = signature;
   return {
     ...signature,

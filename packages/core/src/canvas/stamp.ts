@@ -25,7 +25,8 @@ export function stamped(signature: SignatureData, stamps: Stamps, visit?: StampV
 
 function withStampedLinks(signature: SignatureData, again: (each: SignatureData) => SignatureData): SignatureData {
   const options: Record<string, unknown> = { ...signature.options };
-  for (const name of ["link", "link_error"] as const) if (options[name] !== undefined) options[name] = linksIn(signature.options, name).map(again);
+  for (const name of ["link", "link_error"] as const)
+    if (options[name] !== undefined) options[name] = linksIn(signature.options, name).map(again);
   if (options.chord !== undefined && options.chord !== null) options.chord = again(readSignature(options.chord, "options.chord"));
   return { ...signature, options };
 }

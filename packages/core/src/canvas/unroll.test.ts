@@ -2,7 +2,15 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { SignatureData } from "../protocol/signature.ts";
-import { chainSignature, chordSignature, chunksSignature, groupSignature, mapSignature, taskSignature, withLinks } from "./signature-data.ts";
+import {
+  chainSignature,
+  chordSignature,
+  chunksSignature,
+  groupSignature,
+  mapSignature,
+  taskSignature,
+  withLinks,
+} from "./signature-data.ts";
 import { stamped } from "./stamp.ts";
 import { type PlannedCall, unroll } from "./unroll.ts";
 
@@ -37,9 +45,10 @@ interface Sent {
 
 function recorded(name: string): Sent[] {
   const { messages } = JSON.parse(readFileSync(new URL(`${name}.json`, folder), "utf8"));
-  return messages.map(({ envelope: { headers }, body: [args, kwargs, embed] }: never) => {
-    const { task, group, group_index } = headers as Sent;
-    return { task, args, kwargs, embed: embed as Sent["embed"], group, group_index };
+  return (messages as { envelope: { headers: Sent }; body: [unknown, unknown, Sent["embed"]] }[]).map(({ envelope: { headers }, body }) => {
+    const { task, group, group_index } = headers;
+    const [args, kwargs, embed] = body;
+    return { task, args, kwargs, embed, group, group_index };
   });
 }
 
@@ -60,7 +69,9 @@ function numbered(messages: readonly Sent[]): unknown {
     const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
     const within = inHeader || key === "header";
     const dropped = (name: string, each: unknown): boolean => each === null || (within && ["chord", "group_index"].includes(name));
-    return Object.fromEntries(entries.filter(([name, each]) => !dropped(name, each)).map(([name, each]) => [name, walk(each, name, within)]));
+    return Object.fromEntries(
+      entries.filter(([name, each]) => !dropped(name, each)).map(([name, each]) => [name, walk(each, name, within)]),
+    );
   };
   return walk(messages, "", false);
 }

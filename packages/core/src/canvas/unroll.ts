@@ -7,7 +7,17 @@ import type { SignatureData } from "../protocol/signature.ts";
 import { newId } from "../shared/ids.ts";
 import { freeze } from "./freeze.ts";
 import type { ResultTuple } from "./result-tuple.ts";
-import { groupSignature, linksIn, merged, mergedOptions, readSignature, shapeOf, type SignatureOptions, textIn, without } from "./signature-data.ts";
+import {
+  groupSignature,
+  linksIn,
+  merged,
+  mergedOptions,
+  readSignature,
+  shapeOf,
+  type SignatureOptions,
+  textIn,
+  without,
+} from "./signature-data.ts";
 import { flatMembers, onError, onSuccess, runningSteps, sizeOf } from "./steps.ts";
 
 /** One message to be sent. `options` hold all that is not an argument, in Celery's spelling, `task_id` always. */
@@ -96,7 +106,11 @@ function applyChain(signature: SignatureData, written: readonly SignatureData[],
   }
   const rest = steps.slice(1).map((step, i) => freeze(step, { ...(i === steps.length - 2 ? place : {}), reply_to: replyTo }));
   const remaining = [...outer, ...rest.map((each) => each.signature).toReversed()];
-  const begun = apply(merged(first, args, without(kwargs, "tasks"), { ...without(options, ...OF_THE_WHOLE), chain: remaining }), draft, replyTo);
+  const begun = apply(
+    merged(first, args, without(kwargs, "tasks"), { ...without(options, ...OF_THE_WHOLE), chain: remaining }),
+    draft,
+    replyTo,
+  );
   return rest.reduce((parent, each) => parented(each.result, parent), begun);
 }
 
@@ -115,7 +129,11 @@ function applyGroup(signature: SignatureData, written: readonly SignatureData[],
   const errbacks = linksIn(options, "link_error");
   const chord = options.chord === undefined ? {} : { chord: options.chord };
   const members = flatMembers(written).map((member, i) =>
-    apply(merged(onError(member, errbacks), args, without(kwargs, "tasks"), { ...common, ...chord, group_id: id, group_index: i }), draft, replyTo),
+    apply(
+      merged(onError(member, errbacks), args, without(kwargs, "tasks"), { ...common, ...chord, group_id: id, group_index: i }),
+      draft,
+      replyTo,
+    ),
   );
   return [[id, null], members];
 }
@@ -151,7 +169,11 @@ function applyChordOf(
   const common = { ...without(header.options, ...OF_THE_WHOLE), ...without(options, ...OF_THE_WHOLE, "stamped_headers") };
   const errbacks = linksIn(header.options, "link_error");
   const results = members.map((member, i) =>
-    apply(merged(onError(member, errbacks), args, undefined, { ...common, group_id: groupId, group_index: i, chord: body.signature }), draft, replyTo),
+    apply(
+      merged(onError(member, errbacks), args, undefined, { ...common, group_id: groupId, group_index: i, chord: body.signature }),
+      draft,
+      replyTo,
+    ),
   );
   const head: ResultTuple = [[groupId, null], results];
   if (results.some(([, children]) => children !== null)) draft.nested.push(head);
@@ -159,7 +181,9 @@ function applyChordOf(
 }
 
 function placeIn(options: SignatureOptions): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(PLACE.filter((name) => options[name] !== undefined && options[name] !== null).map((name) => [name, options[name]]));
+  return Object.fromEntries(
+    PLACE.filter((name) => options[name] !== undefined && options[name] !== null).map((name) => [name, options[name]]),
+  );
 }
 
 function placeOf(options: SignatureOptions): SignatureOptions {

@@ -83,7 +83,7 @@ function asMap(document: ResultDocument, value: unknown, date: string | null): R
 }
 
 /** An outcome must be stored whatever was thrown: what cannot be written is told by its repr, as Celery does. */
-function writableArgs(error: WireException): WireException {
+export function writableArgs(error: WireException): WireException {
   return { ...error, args: error.args.map(writable) };
 }
 

@@ -14,6 +14,7 @@ import type { ResultBackend } from "../results/result-backend.ts";
 import { sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { Chords } from "./chords.ts";
 import { Consumer } from "./consumer.ts";
 import { type CreditLimits, LoanCredit } from "./credit.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -28,6 +29,7 @@ import type { Request } from "./request.ts";
 import { Settler } from "./settle.ts";
 import type { SettlementRules } from "./settlement.ts";
 import { StateWriter } from "./state-writer.ts";
+import type { WorkflowRules } from "./workflow.ts";
 import type { Termination } from "./termination.ts";
 
 export interface EngineSetup {
@@ -86,7 +88,13 @@ export class Engine {
     const { app, broker, backend, pool, logger, worker, owner } = setup;
     const { settings, clock, random } = app;
     const deadLetter = settings.taskDeadLetter ?? readDeadLetterPolicy(undefined);
+    const workflows: WorkflowRules = {
+      resultSerializer: settings.resultSerializer,
+      resultExpiresMs: settings.resultExpiresMs || undefined,
+      encodeCalls: (calls, parent) => app.calls.planned(calls, parent).map(({ outgoing }) => outgoing),
+    };
     const rules: SettlementRules = {
+      workflows,
       worker,
       keepsResults: backend !== undefined,
       keepsDeadLetters: broker.deadLetters !== undefined,
@@ -104,7 +112,9 @@ export class Engine {
       failed: (error) => this.#onFailure?.(error),
     });
     this.#credit = new LoanCredit(this.#creditLimits());
-    this.#settler = new Settler({ broker, backend, clock, random, logger });
+    const accept = contentTypesFor(settings.resultAcceptContent ?? settings.acceptContent);
+    const chords = backend && new Chords({ backend, rules: workflows, accept, brokerNow });
+    this.#settler = new Settler({ broker, backend, chords, clock, random, logger });
     this.revocations = new KnownRevocations({
       store: broker.revocations,
       clock,

@@ -73,7 +73,6 @@ export class Intake {
   /** Ready, but its task's rate limit says not yet. It keeps its loan, so that no more are taken than may wait, and needs no slot. */
   readonly #throttled: DueHeap<Request>;
   readonly #rates = new RateLimiter();
-  readonly #warnedOfWorkflow = new Set<string>();
   /** Only where the broker cannot park: what is to be settled later, when it is due. */
   readonly #held: DueHeap<Settlement>;
   readonly #loan: SettlementOwner;
@@ -210,8 +209,7 @@ export class Intake {
   /** Its arguments are decoded now: what is parked or waits for long is not kept in memory twice. */
   #admit(request: Request): void {
     try {
-      const { callbacks, errbacks, chain, chord } = request.received.body().embed;
-      if (chord !== null || callbacks?.length || errbacks?.length || chain?.length) this.#warnOfWorkflow(request);
+      request.received.body();
     } catch (error) {
       return this.#refuseBody(request, error);
     }
@@ -231,15 +229,6 @@ export class Intake {
       dispatcher.add(request);
     }
     dispatcher.pump();
-  }
-
-  #warnOfWorkflow({ received: { task, id } }: Request): void {
-    if (this.#warnedOfWorkflow.has(task)) return;
-    this.#warnedOfWorkflow.add(task);
-    this.#deps.logger.warn(
-      { task, taskId: id },
-      `${task}[${id}] is part of a workflow (callbacks, a chain or a chord): this version runs the task itself and not what follows from it`,
-    );
   }
 
   /** Ends what waits here and is revoked. Returns it. */

@@ -12,6 +12,9 @@ import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText, LovageError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { backoffMs } from "./backoff.ts";
+import type { Chords } from "./chords.ts";
+import type { PlannedSettlement } from "./settlement.ts";
+import type { WorkflowStep } from "./workflow.ts";
 
 /** "abandoned": the worker stopped before an answer came; the loan, if it still is one, ends with the lease. */
 export type SettlementAnswer = "settled" | "lost" | "abandoned";
@@ -33,6 +36,8 @@ export interface LoanlessSettlement {
 export interface SettlerDeps {
   readonly broker: Broker;
   readonly backend: ResultBackend | undefined;
+  /** undefined without a result backend: there is nowhere to count then. */
+  readonly chords?: Chords | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -67,9 +72,43 @@ export class Settler {
     this.#isOneStep = deps.backend !== undefined && deps.broker.settlesWith(deps.backend);
   }
 
-  add(settlement: Settlement | LoanlessSettlement, owner: SettlementOwner): void {
+  add(settlement: PlannedSettlement, owner: SettlementOwner): void {
+    const { workflow } = settlement;
+    if (workflow !== undefined) {
+      void this.#advance(settlement, workflow, owner);
+      return;
+    }
     this.#queue.push({ settlement, owner });
     this.#planFlush();
+  }
+
+  /** Groups are counted before the loan ends; what follows from that is published together with its end. */
+  async #advance({ workflow: _, ...settlement }: PlannedSettlement, workflow: WorkflowStep, owner: SettlementOwner): Promise<void> {
+    const { chords, logger } = this.#deps;
+    this.#underWay += 1;
+    try {
+      const { publish, results, ended } = chords
+        ? await this.#persist("count the parts of a chord", () => chords.advance(workflow, this.#abort.signal))
+        : { ...workflow, ended: [] };
+      const whole = {
+        ...settlement,
+        publish: [...(settlement.publish ?? []), ...publish],
+        results: [...(settlement.results ?? []), ...results],
+      };
+      const settled = (answer: SettlementAnswer): void => {
+        if (answer === "settled" && ended.length > 0)
+          chords?.end(ended).catch((error: unknown) => logger.debug({ err: error }, "the counts of a chord stay until they expire"));
+        owner.settled(answer);
+      };
+      this.#queue.push({ settlement: whole, owner: { settled } });
+    } catch (error) {
+      if (!this.#abort.signal.aborted) logger.error({ err: error }, `a settlement failed: ${errorText(error)}`);
+      owner.settled("abandoned");
+    } finally {
+      this.#underWay -= 1;
+      if (this.#queue.length > 0) this.#planFlush();
+      else if (this.#underWay === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    }
   }
 
   /** Resolves when all that was added is settled. */

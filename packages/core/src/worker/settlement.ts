@@ -12,14 +12,15 @@ import type { DeadLetterReason, DeadLetterRecord, Delivery, LoanEnd, Outgoing, S
 import { NotRegistered, Reject, TaskRevokedError, TimeLimitExceeded, WorkerLostError } from "../protocol/celery-errors.ts";
 import { toWireException, type WireException } from "../protocol/exception.ts";
 import { formatInstant } from "../protocol/instant.ts";
-import { encodeResult, type ResultDocument } from "../protocol/result.ts";
-import { encodeTaskMessage, type MessageCodec, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
+import { encodeResult, writableArgs as writableError, type ResultDocument } from "../protocol/result.ts";
+import { type Embed, encodeTaskMessage, type MessageCodec, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
 import type { ResultWrite } from "../results/result-backend.ts";
 import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
 import type { Outcome } from "./outcome.ts";
 import type { LoanlessSettlement } from "./settle.ts";
 import { knownAgain } from "./unknown-task.ts";
+import { planWorkflow, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
 /** A run that has ended, or one that will not begin. */
 export interface EndedRun {
@@ -49,6 +50,8 @@ export interface SettlementRules {
   readonly maxDeliveries: number;
   /** The policy of a queue, for tasks that have none of their own and for messages whose task is not known here. */
   deadLetterOf(queue: string): DeadLetterPolicy;
+  /** undefined: nothing follows from a task. */
+  readonly workflows?: WorkflowRules | undefined;
 }
 
 const ACK: LoanEnd = { kind: "ack" };
@@ -63,7 +66,68 @@ const STACK_MAX = 4000;
  * `now`: ms since 1970, by the broker's clock.
  * @throws ProtocolError when a value cannot be written: the outcome is a failure then.
  */
-export function planSettlement(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): Settlement | LoanlessSettlement {
+export function planSettlement(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): PlannedSettlement {
+  const workflow = planNext(outcome, run, rules, now);
+  if (workflow === undefined) return planAlone(outcome, run, rules, now);
+  const children = [...run.children, ...workflow.children];
+  const alone = planAlone(outcome, { ...factsOfRun(run), children }, rules, now);
+  // A member's result is stored in the step that registers its part.
+  const [own] = alone.results ?? NOTHING;
+  if (own === undefined || !workflow.parts.some(({ taskId }) => taskId === run.received.id)) return { ...alone, workflow };
+  const parts = workflow.parts.map((part) => (part.taskId === run.received.id ? { ...part, result: own } : part));
+  return { ...alone, results: NOTHING, workflow: { ...stepOf(workflow), parts } };
+}
+
+/** With what depends on the task. */
+export type PlannedSettlement = (Settlement | LoanlessSettlement) & { readonly workflow?: WorkflowStep };
+
+function factsOfRun({ received, delivery, isAcked, options, children }: EndedRun): EndedRun {
+  return { received, delivery, isAcked, options, children };
+}
+
+function stepOf({ publish, results, sizes, nested, parts, children, parent }: WorkflowStep): WorkflowStep {
+  return { publish, results, sizes, nested, parts, children, parent };
+}
+
+/** What the rest of its workflow is told of its end; undefined while it has none, or nothing depends on it. */
+function planNext(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): WorkflowStep | undefined {
+  const { workflows } = rules;
+  if (workflows === undefined) return undefined;
+  const { received } = run;
+  if (outcome.kind === "succeeded")
+    return planWorkflow(received, received.body().embed, { state: "SUCCESS", value: outcome.value }, workflows, now);
+  // Nothing is called with what it did not return, but its chord must not wait for it.
+  if (outcome.kind === "ignored") return planMember(received, workflows, now);
+  const failure = failureOf(outcome, run, rules);
+  if (failure === undefined) return undefined;
+  const state = failure.state === "REVOKED" ? "REVOKED" : "FAILURE";
+  return planFailure(received, state, failure.error, workflows, now);
+}
+
+function planMember(received: ReceivedTask, workflows: WorkflowRules, now: number): WorkflowStep | undefined {
+  const { chord } = received.body().embed;
+  const embed = { callbacks: null, errbacks: null, chain: null, chord };
+  return chord === null ? undefined : planWorkflow(received, embed, { state: "SUCCESS", value: null }, workflows, now);
+}
+
+function planFailure(
+  received: ReceivedTask,
+  state: "FAILURE" | "REVOKED",
+  error: unknown,
+  workflows: WorkflowRules,
+  now: number,
+): WorkflowStep | undefined {
+  let embed: Embed;
+  try {
+    embed = received.body().embed;
+  } catch {
+    return undefined; // who depends on it stands in what cannot be read
+  }
+  return planWorkflow(received, embed, { state, error: writableError(toWireException(error)) }, workflows, now);
+}
+
+/** The settlement of a task on which nothing depends. */
+function planAlone(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): Settlement | LoanlessSettlement {
   const dead = planDeadLetter(outcome, run, rules, now);
   const results = planResult(outcome, run, rules, now, run.isAcked || !rules.keepsDeadLetters ? undefined : dead);
   if (dead !== undefined) {
@@ -224,7 +288,7 @@ export function planRefusal(
   now: number,
   /** Of the task, where it is known. */
   options?: ResolvedTaskOptions,
-): Settlement {
+): PlannedSettlement {
   const record = deadLetterRecord(reason, error, delivery, received, rules.worker, now);
   const isIgnored = received.ignoreResult ?? options?.ignoreResult ?? false;
   const keepsResult = rules.keepsResults && (!isIgnored || options?.storeErrorsEvenIfIgnored === true);
@@ -234,7 +298,9 @@ export function planRefusal(
   const results = keepsResult ? [write("FAILURE", undefined, error, run, rules, now, kept)] : NOTHING;
   const policy = options?.deadLetter ?? rules.deadLetterOf(delivery.queue);
   const publish = told(record, delivery, received, policy, rules, now);
-  return { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
+  const settlement: Settlement = { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
+  const workflow = rules.workflows && planFailure(received, "FAILURE", error, rules.workflows, now);
+  return workflow === undefined ? settlement : { ...settlement, workflow };
 }
 
 /** Where an error was thrown, without its text: that may hold arguments. */

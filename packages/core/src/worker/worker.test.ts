@@ -440,17 +440,6 @@ test("a worker has a queue of its own when that is asked for", async () => {
   await stop(running);
 });
 
-test("what follows from a task in a workflow is not run yet, and that is said once", async () => {
-  const { app, clock, log, worker, stop } = room();
-  const first = app.task("shop.first", () => 1);
-  const running = await worker();
-  const link = { task: "shop.next", args: [], kwargs: {}, options: {}, subtask_type: null, immutable: false };
-  for (let i = 0; i < 2; i++) await first.applyAsync([], null, { link });
-  await clock.advance(0);
-  expect(log.filter((line) => line.includes("part of a workflow"))).toHaveLength(1);
-  await stop(running);
-});
-
 test("an observer that throws disturbs nobody", async () => {
   const { app, clock, log, worker, stop } = room();
   const add = app.task("shop.add", () => 1);

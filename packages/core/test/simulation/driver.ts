@@ -9,7 +9,7 @@ import type {
 import { BrokerUnavailableError, PublishError } from "../../src/brokers/errors.ts";
 import type { MemoryBroker } from "../../src/brokers/memory/memory-broker.ts";
 import { BackendUnavailableError } from "../../src/results/errors.ts";
-import type { ResultBackend, ResultText, ResultWrite } from "../../src/results/result-backend.ts";
+import type { Groups, ResultBackend, ResultText, ResultWrite } from "../../src/results/result-backend.ts";
 import { sleep } from "../../src/shared/clock.ts";
 import type { LoanCredit } from "../../src/worker/credit.ts";
 import { LinkLost, type Process } from "./process.ts";
@@ -239,6 +239,18 @@ export class DriverBackend implements ResultBackend {
   fetch(ids: readonly string[], { signal }: { readonly signal?: AbortSignal } = {}): Promise<readonly (ResultText | undefined)[]> {
     return this.#ask("fetch", signal, (backend) => backend.fetch(ids));
   }
+
+  readonly groups: Groups = {
+    begin: (sizes) => this.#ask("begin groups", undefined, ({ groups }) => groups.begin(sizes)),
+    extend: (id, count, expiresMs) => this.#ask("extend a group", undefined, ({ groups }) => groups.extend(id, count, expiresMs)),
+    addParts: (parts, options) => this.#ask("add parts", options?.signal, ({ groups }) => groups.addParts(parts)),
+    parts: (id) => this.#ask("read parts", undefined, ({ groups }) => groups.parts(id)),
+    reopen: (id) => this.#ask("reopen a group", undefined, ({ groups }) => groups.reopen(id)),
+    end: (ids) => this.#ask("end groups", undefined, ({ groups }) => groups.end(ids)),
+    save: (id, document, expiresMs) => this.#ask("save a group", undefined, ({ groups }) => groups.save(id, document, expiresMs)),
+    restore: (id) => this.#ask("restore a group", undefined, ({ groups }) => groups.restore(id)),
+    forget: (ids) => this.#ask("forget groups", undefined, ({ groups }) => groups.forget(ids)),
+  };
 
   watch(id: string, onDocument: (document: ResultText) => void): Promise<Disposable> {
     return this.#ask("watch", undefined, (backend) => backend.watch(id, onDocument));

@@ -85,6 +85,11 @@ export class PythonPeer implements AsyncDisposable {
     return (await this.#ask({ do: "send", task, args, kwargs, options })) as string;
   }
 
+  /** Composes and sends a workflow. Resolves with the id of the task that ends it. */
+  async canvas(tree: object): Promise<string> {
+    return (await this.#ask({ do: "canvas", tree })) as string;
+  }
+
   async get(id: string, timeout = 30): Promise<PythonAnswer> {
     return (await this.#ask({ do: "get", id, timeout })) as PythonAnswer;
   }

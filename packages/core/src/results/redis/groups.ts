@@ -79,7 +79,10 @@ export class RedisGroups implements Groups {
   }
 
   async end(groupIds: readonly string[]): Promise<void> {
-    const keys = groupIds.flatMap((groupId) => [...["", ".j", ".t", ".s"].map((end) => this.#key(groupId) + end), completedKey(this.#prefix, groupId)]);
+    const keys = groupIds.flatMap((groupId) => [
+      ...["", ".j", ".t", ".s"].map((end) => this.#key(groupId) + end),
+      completedKey(this.#prefix, groupId),
+    ]);
     if (keys.length > 0) await this.#command("UNLINK", keys);
   }
 

@@ -45,7 +45,7 @@ export class SqliteGroups implements Groups {
   #add({ groupId, taskId, index, part, result, expiresMs }: GroupPart): boolean {
     if (result !== undefined) storeResults(this.#file, [result], this.#file.clock.now());
     this.#file.sql("group.touch").run(groupId, this.#expiry(expiresMs));
-    this.#file.sql("group.add").run(groupId, taskId, index ?? null, isSuccess(part, taskId) ? 1 : 0, part);
+    this.#file.sql("group.add").run(groupId, taskId, index ?? Number.MAX_SAFE_INTEGER, isSuccess(part, taskId) ? 1 : 0, part);
     return Number(this.#file.sql("group.complete").run(groupId, taskId).changes) === 1;
   }
 

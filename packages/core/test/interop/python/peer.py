@@ -7,6 +7,7 @@ import json
 import sys
 import uuid
 
+from celery import chain, chord, group
 from celery.result import AsyncResult
 
 from peer_app import app
@@ -55,6 +56,22 @@ def send(command):
     return result.id
 
 
+def signature(tree):
+    """{"chain": [...]}, {"group": [...]}, {"chord": [[...], body]}, or {"task", "args", "queue"}."""
+    if "chain" in tree:
+        return chain(*[signature(each) for each in tree["chain"]])
+    if "group" in tree:
+        return group([signature(each) for each in tree["group"]])
+    if "chord" in tree:
+        header, body = tree["chord"]
+        return chord([signature(each) for each in header], signature(body))
+    return app.signature(tree["task"], args=tree["args"], options={"queue": tree["queue"]})
+
+
+def canvas(command):
+    return signature(command["tree"]).apply_async().id
+
+
 def get(command):
     result = AsyncResult(command["id"], app=app)
     try:
@@ -83,7 +100,7 @@ def inspect(command):
     return getattr(app.control.inspect(timeout=command.get("timeout", 2)), command["name"])()
 
 
-COMMANDS = {"send": send, "get": get, "state": state, "control": control, "inspect": inspect}
+COMMANDS = {"send": send, "canvas": canvas, "get": get, "state": state, "control": control, "inspect": inspect}
 
 for line in sys.stdin:
     command = json.loads(line)

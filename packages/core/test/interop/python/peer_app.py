@@ -31,6 +31,11 @@ def add(x, y):
     return x + y
 
 
+@app.task(name="python.sum")
+def total(numbers):
+    return sum(numbers)
+
+
 @app.task(name="python.echo")
 def echo(value=None, **kwargs):
     return {"value": value, "kwargs": kwargs} if kwargs else value

@@ -11,12 +11,14 @@ CREATE INDEX group_counts_by_expiry ON group_counts (expires) WHERE expires IS N
 
 CREATE TABLE group_parts (
   group_id   TEXT NOT NULL,
-  place      INTEGER,                   -- NULL stands behind all others
+  place      INTEGER NOT NULL,          -- 2^53 - 1 stands behind all others
   task       TEXT NOT NULL,
   is_success INTEGER NOT NULL,
   part       ANY NOT NULL,
   PRIMARY KEY (group_id, task)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX group_parts_in_order ON group_parts (group_id, place, task);
 
 CREATE TABLE saved_groups (
   group_id TEXT PRIMARY KEY,

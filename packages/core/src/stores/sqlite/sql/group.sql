@@ -28,7 +28,7 @@ WHERE group_id = ?1 AND size IS NOT NULL AND coalesce(completed, ?2) = ?2
 SELECT coalesce(size, 0) + added AS expected FROM group_counts WHERE group_id = ?1
 
 -- name: parts
-SELECT part FROM group_parts WHERE group_id = ?1 ORDER BY place IS NULL, place, task
+SELECT part FROM group_parts WHERE group_id = ?1 ORDER BY place, task
 
 -- name: reopen
 UPDATE group_counts SET completed = NULL WHERE group_id = ?1

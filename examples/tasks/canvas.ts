@@ -1,0 +1,42 @@
+// #region tasks
+import { chain, chord, chunks, group } from "lovage";
+import { app } from "./tasks.ts";
+
+export const fetchPrice = app.task("prices.fetch", (shop: string) => shop.length * 10);
+export const addTax = app.task("prices.tax", (price: number, percent: number) => price + (price * percent) / 100);
+export const cheapest = app.task("prices.cheapest", (prices: readonly number[]) => Math.min(...prices));
+export const report = app.task("prices.report", (failedTask: string) => `looked at ${failedTask}`);
+// #endregion
+
+export async function one(): Promise<number> {
+  // #region chain
+  const result = await chain(fetchPrice.s("corner"), addTax.s(20)).delay();
+  const price = await result.get({ timeout: "10s" });
+  // #endregion
+  return price;
+}
+
+export async function several(): Promise<number[]> {
+  // #region group
+  const result = await group(["corner", "market"].map((shop) => fetchPrice.s(shop))).delay();
+  const prices = await result.get({ timeout: "10s" });
+  // #endregion
+  return [...prices];
+}
+
+export async function best(): Promise<number> {
+  // #region chord
+  const offers = ["corner", "market", "mall"].map((shop) => chain(fetchPrice.s(shop), addTax.s(20)));
+  const result = await chord(offers, cheapest.s().onError(report.s())).delay();
+  const price = await result.get({ timeout: "10s" });
+  // #endregion
+  return price;
+}
+
+export async function inChunks(): Promise<number[][]> {
+  // #region chunks
+  const result = await chunks(fetchPrice.s(), [["corner"], ["market"], ["mall"]], 2).delay(); // two messages
+  const prices = await result.get({ timeout: "10s" });
+  // #endregion
+  return [...prices];
+}
