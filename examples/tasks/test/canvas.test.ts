@@ -1,0 +1,18 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Worker } from "lovage/worker";
+
+process.env.CELERY_BROKER_URL = "memory://canvas-example";
+process.env.CELERY_RESULT_BACKEND = "memory://canvas-example";
+const { app } = await import("../tasks.ts");
+const { best, inChunks, one, several } = await import("../canvas.ts");
+
+const worker = new Worker(app, { concurrency: 10 });
+beforeAll(() => worker.start());
+afterAll(async () => {
+  await worker.stop();
+  await app.close();
+});
+
+test("every shape gives its result", async () => {
+  expect([await one(), await several(), await best(), await inChunks()]).toEqual([72, [60, 60], 48, [[60, 60], [40]]]);
+});
