@@ -13,7 +13,12 @@ function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
   const batches: (readonly Delivery[])[] = [];
   const stale: (readonly Delivery[])[] = [];
   let consumed = 0;
-  const broker = { location: "fake://", consume: (_: unknown, options: ConsumeOptions) => (sessions[consumed++] ?? waitForEnd)(options) };
+  const credits: number[] = [];
+  const consume = (_: unknown, options: ConsumeOptions): ReturnType<Session> => {
+    credits.push(options.credit.free());
+    return (sessions[consumed++] ?? waitForEnd)(options);
+  };
+  const broker = { location: "fake://", consume };
   const credit = new LoanCredit({ busy: 10, held: 20 });
   const consumer = new Consumer({
     broker: broker as unknown as Broker,
@@ -27,7 +32,7 @@ function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
     onBatch: (batch) => batches.push(batch),
     onStaleBatch: (batch) => stale.push(batch),
   });
-  return { clock, consumer, batches, stale, credit, sessionsBegun: () => consumed };
+  return { clock, consumer, batches, stale, credit, sessionsBegun: () => consumed, credits };
 }
 
 // oxlint-disable-next-line require-yield -- a session in which nothing arrives
@@ -131,7 +136,7 @@ test("after it started over, what the broker lent before is not taken for this w
 test("while it is paused nothing is asked for, and what arrives late is given back", async () => {
   const late = { loan: "late" } as unknown as Delivery;
   let answer: (() => void) | undefined;
-  const { clock, consumer, batches, stale, sessionsBegun } = consumerOf([
+  const { clock, consumer, batches, stale, sessionsBegun, credits } = consumerOf([
     async function* ({ events }) {
       events?.connected?.();
       await new Promise<void>((resolve) => (answer = resolve));
@@ -150,11 +155,13 @@ test("while it is paused nothing is asked for, and what arrives late is given ba
   await paused;
   expect({ batches, stale }).toEqual({ batches: [], stale: [[late]] });
   await clock.advance(60_000);
-  expect(sessionsBegun()).toBe(1);
+  expect(sessionsBegun()).toBe(2); // one more looks for what the first may have left behind, and takes nothing
+  expect(credits.at(-1)).toBe(0);
   expect(consumer.isConsuming).toBe(false);
   consumer.resume();
   await consumer.whenConsuming();
-  expect(sessionsBegun()).toBe(2);
+  expect(sessionsBegun()).toBe(3);
+  expect(credits.at(-1)).toBe(10);
   await consumer.pause();
   stop.abort();
   await run;

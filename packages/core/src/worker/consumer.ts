@@ -130,10 +130,26 @@ export class Consumer {
     this.#isConnected = false;
     this.#lastAnswerAt = undefined; // after the pause only a new answer is believed
     pause.reach();
-    const end = (): void => pause.end();
-    signal.addEventListener("abort", end, { once: true });
-    await pause.ended;
-    signal.removeEventListener("abort", end);
+    await this.#giveBackRest(AbortSignal.any([signal, pause.over]));
+    if (!signal.aborted && !pause.over.aborted) await aborted(AbortSignal.any([signal, pause.over]));
+  }
+
+  /** The consumer may have ended while the broker was away, and have left loans behind: one more looks for them, and takes nothing. */
+  async #giveBackRest(signal: AbortSignal): Promise<void> {
+    const { broker, queues, owner, clock, random } = this.#setup;
+    const credit: Credit = { free: () => 0, whenFree: (until) => aborted(until).then(() => Promise.reject(until.reason as Error)) };
+    for (let failures = 0; !signal.aborted; failures++) {
+      const answered = new AbortController();
+      const until = AbortSignal.any([signal, answered.signal]);
+      const events: ConsumerEvents = { alive: () => answered.abort(new Error("the broker has answered")) };
+      try {
+        for await (const batch of broker.consume(queues, { worker: owner, credit, signal: until, events })) this.#setup.onStaleBatch(batch);
+        if (answered.signal.aborted) return;
+      } catch {
+        if (until.aborted) return;
+      }
+      await sleep(clock, backoffMs(failures, RESTART, random), signal).catch(() => undefined);
+    }
   }
 
   readonly #events: Required<ConsumerEvents> = {
@@ -166,8 +182,22 @@ export class Consumer {
 }
 
 class Pause {
+  readonly #over = new AbortController();
   reach!: () => void;
-  end!: () => void;
   readonly reached = new Promise<void>((resolve) => (this.reach = resolve));
-  readonly ended = new Promise<void>((resolve) => (this.end = resolve));
+
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  end(): void {
+    this.#over.abort(new Error("consuming goes on"));
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }

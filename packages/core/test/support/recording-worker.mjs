@@ -97,6 +97,8 @@ process.once("disconnect", () => void worker.stop("cold"));
 process.on("message", (message) => {
   if (message === "status") process.send?.({ kind: "status", status: worker.status() });
   if (message === "memory") void sayMemory();
+  if (message === "quiet") void worker.quiet();
+  if (message === "resume") void worker.resume();
 });
 await worker.start();
 process.send?.({ kind: "ready" });

@@ -56,6 +56,8 @@ export class Consumer {
   #reservedSinceReconcile = false;
   #heartbeat: Timer | undefined;
   #failure: unknown;
+  /** It has ended, and could not give back what it had; an answer that is still on its way may bring more. */
+  #isOver = false;
   #freeWait: Promise<void> | undefined;
   #ring: () => void = () => undefined;
   #bell = new Promise<void>((resolve) => (this.#ring = resolve));
@@ -163,6 +165,7 @@ export class Consumer {
       const request = { want, order: this.#lists.next(), inboxes, maxBytes, claim, begin };
       const { deliveries, count, emptied, full } = await this.#session.reserve(request, this.#options.signal);
       this.#ready.push(...deliveries);
+      if (this.#isOver) this.#abandonReady();
       if (inboxes.length > 0) this.#waiter.taken(count < want ? emptied : new Set(inboxes.map(({ source }) => source.list)));
       this.#reservedSinceReconcile ||= count > 0;
       this.#isWaiting = count < want && !full;
@@ -278,6 +281,7 @@ export class Consumer {
     const { clock, commands, logger } = this.#context;
     const tooLong = new AbortController();
     const timer = clock.timer(GIVE_BACK_MS, () => tooLong.abort(new Error("Redis did not take it back in time")));
+    let left: RedisDelivery[] = [];
     try {
       await Promise.all([this.#waiter.close(commands.current), this.#watch?.close(commands.current)]);
       await abortable(Promise.all(this.#reserves), tooLong.signal);
@@ -285,15 +289,25 @@ export class Consumer {
         { want: 0, order: { lists: [], groups: [] }, inboxes: this.#waiter.inboxes, maxBytes: MAX_BATCH_BYTES },
         tooLong.signal,
       );
+      await this.#session.reconcile(tooLong.signal); // also what an earlier consumer could not give back
       this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));
-      if (this.#ready.length > 0) await this.#giveBack(this.#ready.splice(0), tooLong.signal);
+      left = this.#ready.splice(0);
+      if (left.length > 0) await this.#giveBack(left, tooLong.signal);
     } catch (error) {
+      this.#ready.push(...left);
       logger.warn(
         { err: error, worker: this.#session.worker, loans: this.#ready.length },
-        "could not give back what was not started: it returns when the lease ends",
+        "could not give back what was not started: it returns when this worker consumes again, or when its lease ends",
       );
+      this.#isOver = true;
+      this.#abandonReady();
     } finally {
       timer.cancel();
     }
+  }
+
+  /** A later consumer of this worker finds them as loans that nobody knows. */
+  #abandonReady(): void {
+    for (const delivery of this.#ready.splice(0)) this.#session.forget(delivery);
   }
 }
