@@ -222,6 +222,11 @@ test("Retry-After puts the attempt off, never brings it forward, up to the cap o
   expect(decideAutomaticRetry(told(10), first, celery, () => 0)?.delayMs).toBe(2000); // Celery knows nothing of it
 });
 
+test("a delay of nothing stays nothing, however often it is doubled", () => {
+  const backoff = { kind: "exponential", baseMs: 0, maxMs: 1000, jitter: "full" } as const;
+  expect(backoffDelayMs(backoff, 2000, () => 0.5)).toBe(0);
+});
+
 test("Celery's names mean what they mean in Celery", () => {
   const base = (retryBackoff: boolean | number) => curve({ autoretryFor: [Error], retryBackoff }).baseMs;
   expect([base(true), base(5), base(2.7), base(0.5)]).toEqual([1000, 5000, 2000, 1000]);

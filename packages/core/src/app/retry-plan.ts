@@ -127,7 +127,7 @@ export function backoffRangeMs(backoff: ResolvedCurve, retries: number, lastMs =
 
 function grownMs({ kind, baseMs }: ResolvedCurve, retries: number): number {
   if (kind === "linear") return baseMs * (retries + 1);
-  return kind === "exponential" ? baseMs * 2 ** retries : baseMs;
+  return kind === "exponential" ? baseMs * 2 ** Math.min(retries, 1000) : baseMs; // 0 times Infinity would be no number
 }
 
 /** Tasks that fail together come back together. */
