@@ -27,7 +27,7 @@ import type { Pool } from "./pool/pool.ts";
 import { KnownRevocations } from "./revocations.ts";
 import type { Request } from "./request.ts";
 import { Settler } from "./settle.ts";
-import type { SettlementRules } from "./settlement.ts";
+import type { SettlementRules } from "./ended-run.ts";
 import { StateWriter } from "./state-writer.ts";
 import type { WorkflowRules } from "./workflow.ts";
 import type { Termination } from "./termination.ts";

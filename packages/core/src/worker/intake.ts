@@ -19,7 +19,9 @@ import { RateLimiter } from "./rate-limit.ts";
 import { Request } from "./request.ts";
 import type { KnownRevocations } from "./revocations.ts";
 import type { SettlementOwner, Settler } from "./settle.ts";
-import { deadLetterRecord, planRefusal, type SettlementRules } from "./settlement.ts";
+import { deadLetterRecord } from "./dead-letter-plan.ts";
+import type { SettlementRules } from "./ended-run.ts";
+import { planRefusal } from "./settlement.ts";
 import { planUnknownTask } from "./unknown-task.ts";
 
 export interface IntakeDeps {

@@ -16,7 +16,7 @@ import type { PoolJob } from "./pool/pool.ts";
 import type { RosterMember } from "../shared/roster.ts";
 import { RunFacts, type RunHome } from "./run-facts.ts";
 import type { SettlementAnswer, SettlementOwner } from "./settle.ts";
-import type { EndedRun } from "./settlement.ts";
+import type { EndedRun } from "./ended-run.ts";
 
 /** Where requests live: told what becomes of them. */
 export interface RequestHome extends RunHome {

@@ -8,7 +8,8 @@ import { contentTypesFor } from "../protocol/serializers.ts";
 import { encodeTaskMessage, type OutgoingTask, readTaskMessage } from "../protocol/task-message.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import type { Outcome } from "./outcome.ts";
-import { type EndedRun, planSettlement, type SettlementRules } from "./settlement.ts";
+import type { EndedRun, SettlementRules } from "./ended-run.ts";
+import { planSettlement } from "./settlement.ts";
 
 const NOW = Date.UTC(2026, 0, 2);
 const OPTIONS = memoryApp().task("shop.add", () => 0).options;

@@ -5,62 +5,26 @@
  * Invariant: an outcome that is not final (retry, requeue) publishes or requeues in the same settlement that ends the
  * loan; one that is final ends it with its result.
  */
-import type { DeadLetterPolicy } from "../app/dead-letter-policy.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { RetryPlan } from "../app/task-signals.ts";
-import type { DeadLetterReason, DeadLetterRecord, Delivery, LoanEnd, Outgoing, Settlement } from "../brokers/broker.ts";
-import { NotRegistered, Reject, TaskRevokedError, TimeLimitExceeded, WorkerLostError } from "../protocol/celery-errors.ts";
-import { toWireException, type WireException } from "../protocol/exception.ts";
+import type { Delivery, LoanEnd, Outgoing, Settlement } from "../brokers/broker.ts";
+import { toWireException } from "../protocol/exception.ts";
 import { formatInstant } from "../protocol/instant.ts";
-import { encodeResult, writableArgs as writableError, type ResultDocument } from "../protocol/result.ts";
-import { type Embed, encodeTaskMessage, type MessageCodec, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
-import type { ResultWrite } from "../results/result-backend.ts";
-import { errorText } from "../shared/errors.ts";
-import { newId } from "../shared/ids.ts";
+import { writableArgs as writableError } from "../protocol/result.ts";
+import { type Embed, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
 import type { Outcome } from "./outcome.ts";
 import type { LoanlessSettlement } from "./settle.ts";
 import { knownAgain } from "./unknown-task.ts";
+import { planDeadLetter, deadLetterRecord, told } from "./dead-letter-plan.ts";
+import { type EndedRun, policyOf, type SettlementRules } from "./ended-run.ts";
+import { failureOf, planResult, writeResult } from "./result-plan.ts";
 import { planWorkflow, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
-
-/** A run that has ended, or one that will not begin. */
-export interface EndedRun {
-  readonly received: ReceivedTask;
-  readonly delivery: Delivery;
-  /** Acknowledged before it ran: there is no loan to end. */
-  readonly isAcked: boolean;
-  readonly options: ResolvedTaskOptions;
-  /** Result tuples of the tasks that it sent. */
-  readonly children: readonly unknown[];
-}
-
-/** What is the same for all tasks of a worker. */
-export interface SettlementRules {
-  /** `celery@host`. */
-  readonly worker: string;
-  /** False without a result backend. */
-  readonly keepsResults: boolean;
-  /** False where the broker has no place for them: such messages are acknowledged. */
-  readonly keepsDeadLetters: boolean;
-  readonly resultSerializer: string;
-  readonly resultExtended: boolean;
-  /** For tasks that say nothing else; undefined keeps results for ever. */
-  readonly resultExpiresMs: number | undefined;
-  readonly codec: MessageCodec;
-  /** At so many losses a message is dead-lettered. */
-  readonly maxDeliveries: number;
-  /** The policy of a queue, for tasks that have none of their own and for messages whose task is not known here. */
-  deadLetterOf(queue: string): DeadLetterPolicy;
-  /** undefined: nothing follows from a task. */
-  readonly workflows?: WorkflowRules | undefined;
-}
 
 const ACK: LoanEnd = { kind: "ack" };
 const TO_BACK: LoanEnd = { kind: "requeue", to: "back" };
 const TO_FRONT: LoanEnd = { kind: "requeue", to: "front" };
 const LOST: LoanEnd = { kind: "requeue", to: "front", isLoss: true };
 const NOTHING: readonly never[] = [];
-/** Characters of a stack that a dead letter keeps. */
-const STACK_MAX = 4000;
 
 /**
  * `now`: ms since 1970, by the broker's clock.
@@ -164,120 +128,6 @@ function endOfLoan(outcome: Outcome, run: EndedRun): LoanEnd {
   }
 }
 
-/** It has been lost as often as a message may be, this time included: it kills what runs it. */
-function isPoison({ delivery }: EndedRun, { maxDeliveries }: SettlementRules): boolean {
-  return delivery.losses + 1 >= maxDeliveries;
-}
-
-// --- dead letters --------------------------------------------------------------------------------------------------
-
-/** The task's own, else its queue's. */
-function policyOf({ options, delivery }: Pick<EndedRun, "options" | "delivery">, rules: SettlementRules): DeadLetterPolicy {
-  return options.deadLetter ?? rules.deadLetterOf(delivery.queue);
-}
-
-/** The record of a message that is to be kept, by the task's policy; undefined when it is not. */
-function planDeadLetter(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): DeadLetterRecord | undefined {
-  const cause = deadCause(outcome, run, rules);
-  if (cause === undefined || !policyOf(run, rules).on.has(cause.reason)) return undefined;
-  const record = deadLetterRecord(cause.reason, cause.error, run.delivery, run.received, rules.worker, now);
-  return cause.reason === "poison" ? { ...record, losses: run.delivery.losses + 1 } : record;
-}
-
-interface DeadCause {
-  readonly reason: DeadLetterReason;
-  readonly error: unknown;
-}
-
-/** Why its message will not be run any more, as far as that may make it a dead letter. */
-function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): DeadCause | undefined {
-  const { options, isAcked } = run;
-  switch (outcome.kind) {
-    case "failed":
-      return failedFor(outcome.error, run, options.acksOnFailure, rules);
-    case "timedOut":
-      return isAcked || options.acksOnTimeout ? failedFor(new TimeLimitExceeded(outcome.limitMs / 1000), run, true, rules) : undefined;
-    case "rejected":
-      return outcome.requeue && !isAcked ? undefined : { reason: "rejected", error: outcome.reason };
-    case "childLost":
-      if (isAcked || !options.rejectOnWorkerLost) return failedFor(outcome.error, run, true, rules);
-      return isPoison(run, rules) ? { reason: "poison", error: outcome.error } : undefined;
-    case "revoked":
-      return outcome.how === "expired" ? { reason: "expired", error: "it expired before it could start" } : undefined;
-    case "succeeded":
-    case "retry":
-    case "snoozed":
-    case "ignored":
-    case "interrupted":
-    case "leaseLost":
-      return undefined;
-  }
-}
-
-/** Where failures are not acknowledged they are rejections, as in Celery, unless the policy asks for them by their own name. */
-function failedFor(error: unknown, run: EndedRun, isAcknowledged: boolean, rules: SettlementRules): DeadCause {
-  const { received } = run;
-  const { maxRetries } = run.options.retry;
-  const reason = received.retries > 0 && maxRetries !== undefined && received.retries >= maxRetries ? "retriesExhausted" : "failed";
-  return { reason: isAcknowledged || policyOf(run, rules).on.has(reason) ? reason : "rejected", error };
-}
-
-/** Set on what is published to a dead-letter queue; where it is there already, nothing is published again. */
-export const DEAD_HEADER = "lovage_dead";
-
-/** What is published to the dead-letter queue of the policy: the message as it was, or a call of the handler task. */
-function told(
-  record: DeadLetterRecord,
-  delivery: Delivery,
-  received: ReceivedTask,
-  { queue, task }: DeadLetterPolicy,
-  rules: SettlementRules,
-  now: number,
-): readonly Outgoing[] {
-  const { message, id, rootId } = received;
-  if (queue === undefined || DEAD_HEADER in message.headers) return NOTHING;
-  const provenance = {
-    id: record.id,
-    task: record.task ?? null,
-    queue: delivery.queue,
-    reason: record.reason,
-    error: record.error,
-    worker: record.worker,
-    at: formatInstant(record.at).text,
-    retries: record.retries,
-    losses: record.losses,
-  };
-  if (task === undefined) {
-    const { redelivered: _, ...headers } = message.headers;
-    return [{ message: { ...message, headers: { ...headers, [DEAD_HEADER]: provenance } }, exchange: "", routingKey: queue }];
-  }
-  if (record.reason === "undecodable") return NOTHING; // its arguments cannot be handed on
-  const { args, kwargs } = received.body();
-  const call = { id: newId(), task, args: [...args, record.error], kwargs, rootId, parentId: id, headers: { [DEAD_HEADER]: provenance } };
-  return [{ message: encodeTaskMessage(call, { ...rules.codec, now }), exchange: "", routingKey: queue }];
-}
-
-export function deadLetterRecord(
-  reason: DeadLetterReason,
-  error: unknown,
-  delivery: Delivery,
-  received: ReceivedTask | undefined,
-  worker: string,
-  now: number,
-): DeadLetterRecord {
-  return {
-    id: received?.id ?? newId(),
-    task: received?.task,
-    reason,
-    error: oneLine(error),
-    ...framesOf(error),
-    worker,
-    at: now,
-    losses: delivery.losses,
-    retries: received?.retries ?? 0,
-  };
-}
-
 /** For a message that must not run: its task is not known, its body cannot be read, or it kills what runs it. Stored as FAILURE. */
 export function planRefusal(
   reason: "unknownTask" | "undecodable" | "poison",
@@ -295,149 +145,13 @@ export function planRefusal(
   const expiresMs = options === undefined ? rules.resultExpiresMs : options.resultExpiresMs;
   const run = { received, children: NOTHING, expiresMs, isReadable: reason !== "undecodable" };
   const kept = rules.keepsDeadLetters ? { queue: delivery.queue, reason } : undefined;
-  const results = keepsResult ? [write("FAILURE", undefined, error, run, rules, now, kept)] : NOTHING;
+  const results = keepsResult ? [writeResult("FAILURE", undefined, error, run, rules, now, kept)] : NOTHING;
   const policy = options?.deadLetter ?? rules.deadLetterOf(delivery.queue);
   const publish = told(record, delivery, received, policy, rules, now);
   const settlement: Settlement = { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
   const workflow = rules.workflows && planFailure(received, "FAILURE", error, rules.workflows, now);
   return workflow === undefined ? settlement : { ...settlement, workflow };
 }
-
-/** Where an error was thrown, without its text: that may hold arguments. */
-function framesOf(error: unknown): { readonly stack?: string } {
-  if (!(error instanceof Error) || isOurVerdict(error) || error.stack === undefined) return {};
-  const frames = error.stack.split("\n").filter((line) => /^\s+at /.test(line));
-  return frames.length === 0 ? {} : { stack: frames.join("\n").slice(0, STACK_MAX) };
-}
-
-/** An error's name and the first line of its text. */
-function oneLine(error: unknown): string {
-  const name = error instanceof Error ? `${error.name}: ` : "";
-  return (name + (errorText(error).split("\n", 1)[0] ?? "")).slice(0, 300);
-}
-
-// --- results -------------------------------------------------------------------------------------------------------
-
-function planResult(
-  outcome: Outcome,
-  run: EndedRun,
-  rules: SettlementRules,
-  now: number,
-  dead: DeadLetterRecord | undefined,
-): readonly ResultWrite[] {
-  if (!rules.keepsResults) return NOTHING;
-  // The message's word counts before the task's; null leaves it to the task (celery-protocol.md 1.1, `ignore_result`).
-  const isIgnored = run.received.ignoreResult ?? run.options.ignoreResult;
-  if (outcome.kind === "succeeded") return isIgnored ? NOTHING : [write("SUCCESS", outcome.value, undefined, factsOf(run), rules, now)];
-  if (outcome.kind === "retry") return isIgnored ? NOTHING : [write("RETRY", null, outcome.plan.error, factsOf(run), rules, now)];
-  // Celery has no word for it; RETRY is what its readers take for "runs again".
-  if (outcome.kind === "snoozed") return isIgnored ? NOTHING : [write("RETRY", null, undefined, factsOf(run), rules, now)];
-  if (isIgnored && !run.options.storeErrorsEvenIfIgnored) return NOTHING;
-  const failure = failureOf(outcome, run, rules);
-  if (failure === undefined) return NOTHING;
-  const kept = dead && { queue: run.delivery.queue, reason: dead.reason };
-  return [write(failure.state, undefined, failure.error, factsOf(run), rules, now, kept)];
-}
-
-/** The error that a final outcome is recorded with; undefined when the message goes back and nothing is final. */
-function failureOf(
-  outcome: Outcome,
-  run: EndedRun,
-  rules: SettlementRules,
-): { readonly state: string; readonly error: unknown } | undefined {
-  switch (outcome.kind) {
-    case "failed":
-      return { state: "FAILURE", error: outcome.error };
-    case "timedOut":
-      return run.isAcked || run.options.acksOnTimeout
-        ? { state: "FAILURE", error: new TimeLimitExceeded(outcome.limitMs / 1000) }
-        : undefined;
-    case "rejected":
-      return outcome.requeue && !run.isAcked ? undefined : { state: "FAILURE", error: new Reject(oneLine(outcome.reason), false) };
-    case "childLost":
-      return run.isAcked || !run.options.rejectOnWorkerLost || isPoison(run, rules)
-        ? { state: "FAILURE", error: new WorkerLostError(oneLine(outcome.error)) }
-        : undefined;
-    case "interrupted":
-      return run.isAcked ? { state: "FAILURE", error: new WorkerLostError("the worker stopped before the task had ended") } : undefined;
-    case "revoked":
-      return { state: "REVOKED", error: new TaskRevokedError(outcome.how) };
-    case "succeeded":
-    case "retry":
-    case "snoozed":
-    case "ignored":
-    case "leaseLost":
-      return undefined;
-  }
-}
-
-/** A state of a task that still runs: STARTED, PROGRESS, a custom one. */
-export function writeOfState(state: string, meta: unknown, run: EndedRun, rules: SettlementRules): ResultWrite {
-  return write(state, meta, undefined, factsOf(run), rules, null);
-}
-
-/** What a document says besides state and value. */
-interface DocumentFacts {
-  readonly received: ReceivedTask;
-  readonly children: readonly unknown[];
-  readonly expiresMs: number | undefined;
-  /** Its arguments can be decoded. */
-  readonly isReadable: boolean;
-}
-
-function factsOf(run: EndedRun): DocumentFacts {
-  return { received: run.received, children: run.children, expiresMs: run.options.resultExpiresMs, isReadable: true };
-}
-
-function write(
-  state: string,
-  value: unknown,
-  error: unknown,
-  run: DocumentFacts,
-  rules: SettlementRules,
-  now: number | null,
-  deadLetter?: ResultDocument["deadLetter"],
-): ResultWrite {
-  const { received } = run;
-  const wire: WireException | undefined = error === undefined ? undefined : toWireException(error);
-  const document: ResultDocument = {
-    taskId: received.id,
-    state,
-    result: value,
-    error: wire,
-    traceback: error === undefined || isOurVerdict(error) ? null : tracebackOf(error),
-    children: state === "RETRY" ? [...run.children, [[received.id, null], null]] : run.children,
-    dateDoneAt: state === "RETRY" ? null : now,
-    parentId: received.parentId,
-    groupId: received.group,
-    deadLetter,
-    ...(rules.resultExtended ? { extended: extendedFacts(run, rules), stamps: received.stamps } : {}),
-  };
-  return { taskId: received.id, state, document: encodeResult(document, { serializer: rules.resultSerializer }), expiresMs: run.expiresMs };
-}
-
-/** Begins as Python's do, so that monitors show it as one. */
-function tracebackOf(error: unknown): string | null {
-  return error instanceof Error && error.stack !== undefined ? `Traceback (most recent call last):\n${error.stack}` : null;
-}
-
-/** Worker-side verdicts have no stack that would tell a user anything. */
-function isOurVerdict(error: unknown): boolean {
-  return (
-    error instanceof TaskRevokedError ||
-    error instanceof TimeLimitExceeded ||
-    error instanceof NotRegistered ||
-    error instanceof WorkerLostError
-  );
-}
-
-function extendedFacts(run: DocumentFacts, rules: SettlementRules): NonNullable<ResultDocument["extended"]> {
-  const { received } = run;
-  const { args, kwargs } = run.isReadable ? received.body() : { args: [], kwargs: {} };
-  return { name: received.task, args, kwargs, worker: rules.worker, retries: received.retries, queue: received.info.routingKey };
-}
-
-// --- retries -------------------------------------------------------------------------------------------------------
 
 function planFollowUp(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): readonly Outgoing[] {
   if (outcome.kind === "retry") return [planRetry(outcome.plan, run, rules, now)];
