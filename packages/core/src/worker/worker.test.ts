@@ -10,7 +10,8 @@ import type { LogFields, Logger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import { WorkerStoppedError } from "./outcome.ts";
-import { Worker, type WorkerOptions } from "./worker.ts";
+import type { WorkerOptions } from "./worker-options.ts";
+import { Worker } from "./worker.ts";
 
 interface Room {
   readonly app: Lovage;

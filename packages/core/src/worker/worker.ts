@@ -17,7 +17,7 @@ import { errorText, LovageError } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
 import { backoffMs } from "./backoff.ts";
-import { Autoscale, type AutoscaleRange } from "./autoscale.ts";
+import { Autoscale } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
 import type { ControlAgent } from "./control/agent.ts";
 import { isControlled, makeAgent } from "./control/make-agent.ts";
@@ -26,61 +26,14 @@ import { Health, type HealthOptions } from "./health/health.ts";
 import type { VitalSigns } from "./health/sampler.ts";
 import { isStopping, isWaiting, type LifeEvent, nextState, type StopHow, type WorkerState } from "./life.ts";
 import { nodeName } from "./node-name.ts";
-import type { TaskObserver } from "./observer.ts";
 import { isPoolChild } from "./pool/child-marker.ts";
 import { makePool, makePrimaryPool, type PoolSetup } from "./pool/make-pool.ts";
 import type { Pool } from "./pool/pool.ts";
 import { TaskLog } from "./task-log.ts";
+import { consumedQueues } from "./consumed-queues.ts";
 import { readTermination, type Termination } from "./termination.ts";
-
-export interface WorkerOptions {
-  /** Node name, as Celery's `-n`: `name@host`, with %h (host), %n (name) and %d (domain). Default `celery@%h`. */
-  readonly name?: string;
-  /** Default: `taskQueues`, else the default queue. */
-  readonly queues?: readonly string[];
-  /** Not these of the declared ones. */
-  readonly excludeQueues?: readonly string[];
-  /** Tasks at once. Default: the setting `workerConcurrency`, else 100 in the async pool and one a core in the others. */
-  readonly concurrency?: number;
-  /** Slots between these two numbers, as the load asks for. Takes the place of `concurrency`. */
-  readonly autoscale?: AutoscaleRange;
-  /**
-   * The module that makes the app: threads and processes of a pool load it to find the tasks. A path, or a `file:` URL.
-   * Default: the module that called `new Lovage()`.
-   */
-  readonly appModule?: string | URL;
-  /** Which of its exports is the app. Default: the one with the app's name. */
-  readonly appExport?: string;
-  /** Discards what is ready in the queues before it starts. */
-  readonly purge?: boolean;
-  /** Answers `/livez`, `/readyz` and `/metrics` there. Default: the setting `workerHealthPort`, which is none. 0 takes any free port. */
-  readonly healthPort?: number;
-  /** Default: the app's. */
-  readonly logger?: Logger;
-  /** Starts quiet: takes nothing until `resume`. */
-  readonly quiet?: boolean;
-  /** Hear of every task's life. */
-  readonly observers?: readonly TaskObserver[];
-  /** Hears of every change of its state. Must not throw. */
-  readonly onState?: (state: WorkerState) => void;
-}
-
-export interface WorkerStatus {
-  readonly state: WorkerState;
-  /** A message published now would be taken, as far as the broker's answers show. */
-  readonly consuming: boolean;
-  readonly slots: number;
-  /** Bodies that run. */
-  readonly running: number;
-  /** Messages here that wait for a slot. */
-  readonly waiting: number;
-  /** Messages here that wait for their ETA. */
-  readonly scheduled: number;
-  /** Messages on loan, without those that wait for their ETA. */
-  readonly onLoan: number;
-  /** Bodies begun since the start. */
-  readonly processed: number;
-}
+import { WorkerInPoolError, WorkerStoppedWhileStarting } from "./errors.ts";
+import type { WorkerOptions, WorkerStatus } from "./worker-options.ts";
 
 /** After the grace, what still runs has this long to heed its signal. */
 const ABORT_GRACE_MS = 2000;
@@ -129,7 +82,7 @@ export class Worker implements AsyncDisposable {
     this.#logger = options.logger ?? app.logger;
     this.name = nodeName(options.name ?? "celery@%h", hostname());
     this.#owner = `${this.name}/${newId().slice(0, 8)}`;
-    this.#queues = chooseQueues(app, options, this.name);
+    this.#queues = consumedQueues(app, options, this.name);
     this.#poolSetup = {
       app,
       worker: this.name,
@@ -451,41 +404,6 @@ export class Worker implements AsyncDisposable {
       this.#logger.error({ err: error }, `a hook failed while the worker stopped: ${errorText(error)}`);
     }
   }
-}
-
-/** `stop()` was called before `start()` had resolved. */
-export class WorkerStoppedWhileStarting extends LovageError {
-  readonly code = "WORKER_STOPPED_WHILE_STARTING";
-
-  constructor() {
-    super("the worker was stopped before it had started");
-  }
-}
-
-/** A thread or process of a pool loads the app's module, and that module starts a worker: without an end, if it were let. */
-export class WorkerInPoolError extends LovageError {
-  readonly code = "WORKER_IN_POOL";
-
-  constructor(app: string) {
-    super(
-      `the module that makes the app ${app} also starts a worker, and the worker's pool loads it again in each thread or process. Put the app and its tasks in a module of their own, and give the worker that one (appModule)`,
-    );
-  }
-}
-
-function chooseQueues(app: Lovage, options: WorkerOptions, worker: string): readonly DeclaredQueue[] {
-  const { routing } = app.calls;
-  const chosen = options.queues ? options.queues.map((name) => routing.queue(name)) : routing.declared;
-  const excluded = new Set(options.excludeQueues);
-  const left = chosen.filter((queue) => !excluded.has(queue.name));
-  if (left.length === 0) throw new ConfigurationError("the worker has no queue to consume from: all are excluded");
-  return app.settings.workerDirect ? [...left, directQueue(worker)] : left;
-}
-
-/** A queue of this worker's own, as Celery names it (celery/utils/nodenames.py, `worker_direct`). */
-function directQueue(worker: string): DeclaredQueue {
-  const name = `${worker}.dq2`;
-  return { name, bindings: [{ name, exchange: "C.dq2", exchangeType: "direct", routingKey: worker }], queueArguments: {} };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

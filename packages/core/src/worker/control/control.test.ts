@@ -8,7 +8,8 @@ import type { Message } from "../../protocol/message.ts";
 import type { LogFields, Logger } from "../../shared/log.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { memoryApp } from "../../testing/memory-app.ts";
-import { Worker, type WorkerOptions } from "../worker.ts";
+import type { WorkerOptions } from "../worker-options.ts";
+import { Worker } from "../worker.ts";
 
 function room(options: LovageOptions = {}) {
   const clock = new FakeClock();

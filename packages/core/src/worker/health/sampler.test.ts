@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { FakeClock } from "../../testing/fake-clock.ts";
-import type { WorkerStatus } from "../worker.ts";
+import type { WorkerStatus } from "../worker-options.ts";
 import { Sampler, type VitalSigns } from "./sampler.ts";
 import { TURN_MS, Vitals } from "./vitals.ts";
 

@@ -5,7 +5,7 @@
 import { performance } from "node:perf_hooks";
 
 import type { Clock, Timer } from "../../shared/clock.ts";
-import type { WorkerStatus } from "../worker.ts";
+import type { WorkerStatus } from "../worker-options.ts";
 import { TURN_MS, type Vitals } from "./vitals.ts";
 
 export interface VitalSigns {

@@ -1,0 +1,54 @@
+/** What a worker is told, and what it tells of itself. */
+import type { Logger } from "../shared/log.ts";
+import type { AutoscaleRange } from "./autoscale.ts";
+import type { WorkerState } from "./life.ts";
+import type { TaskObserver } from "./observer.ts";
+
+export interface WorkerOptions {
+  /** Node name, as Celery's `-n`: `name@host`, with %h (host), %n (name) and %d (domain). Default `celery@%h`. */
+  readonly name?: string;
+  /** Default: `taskQueues`, else the default queue. */
+  readonly queues?: readonly string[];
+  /** Not these of the declared ones. */
+  readonly excludeQueues?: readonly string[];
+  /** Tasks at once. Default: the setting `workerConcurrency`, else 100 in the async pool and one a core in the others. */
+  readonly concurrency?: number;
+  /** Slots between these two numbers, as the load asks for. Takes the place of `concurrency`. */
+  readonly autoscale?: AutoscaleRange;
+  /**
+   * The module that makes the app: threads and processes of a pool load it to find the tasks. A path, or a `file:` URL.
+   * Default: the module that called `new Lovage()`.
+   */
+  readonly appModule?: string | URL;
+  /** Which of its exports is the app. Default: the one with the app's name. */
+  readonly appExport?: string;
+  /** Discards what is ready in the queues before it starts. */
+  readonly purge?: boolean;
+  /** Answers `/livez`, `/readyz` and `/metrics` there. Default: the setting `workerHealthPort`, which is none. 0 takes any free port. */
+  readonly healthPort?: number;
+  /** Default: the app's. */
+  readonly logger?: Logger;
+  /** Starts quiet: takes nothing until `resume`. */
+  readonly quiet?: boolean;
+  /** Hear of every task's life. */
+  readonly observers?: readonly TaskObserver[];
+  /** Hears of every change of its state. Must not throw. */
+  readonly onState?: (state: WorkerState) => void;
+}
+
+export interface WorkerStatus {
+  readonly state: WorkerState;
+  /** A message published now would be taken, as far as the broker's answers show. */
+  readonly consuming: boolean;
+  readonly slots: number;
+  /** Bodies that run. */
+  readonly running: number;
+  /** Messages here that wait for a slot. */
+  readonly waiting: number;
+  /** Messages here that wait for their ETA. */
+  readonly scheduled: number;
+  /** Messages on loan, without those that wait for their ETA. */
+  readonly onLoan: number;
+  /** Bodies begun since the start. */
+  readonly processed: number;
+}
