@@ -44,7 +44,7 @@ function seeded(seed: number): () => number {
 }
 
 describe("a link that keeps breaking", () => {
-  for (const seed of [1, 2, 3]) {
+  for (const seed of process.env.LOVAGE_SOAK === "1" ? [1, 2, 3] : [1]) {
     test(`loses and repeats nothing of 10,000 messages (seed ${seed})`, async () => {
       const random = seeded(seed);
       const passages: readonly Passage[] = ["cut", "cutHalfway", "cutAfter"];
