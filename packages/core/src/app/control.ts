@@ -10,6 +10,7 @@ import type { Broadcast, Replies } from "../brokers/broker.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Timer } from "../shared/clock.ts";
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
+import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
 import type { Lovage } from "./app.ts";
@@ -109,6 +110,18 @@ export class Control {
     );
     const isKept = await this.#keep(marks, options);
     return await this.#send("revoke_by_stamped_headers", { headers, terminate, signal }, answers, isKept);
+  }
+
+  /**
+   * At most so many starts of a task in each worker that hears it, until it stops: `"100/m"`, `"10/s"`, `"1/h"`, or a number
+   * per second; null or 0 for no limit.
+   * @throws CallError for what is no rate
+   */
+  rateLimit(task: string, rate: string | number | null, options: ControlOptions = {}): Promise<readonly NodeReply[]> {
+    if (rate !== null && parseRate(rate) === undefined)
+      throw new CallError(task, `the rate limit of ${task} is ${JSON.stringify(rate)}: it takes ${RATE_ACCEPTED}`);
+    const rateText = typeof rate === "number" && rate > 0 ? `${rate}/s` : rate === 0 ? null : rate;
+    return this.broadcast("rate_limit", { task_name: task, rate_limit: rateText }, options);
   }
 
   /** Asks workers to stop warm, and not to be started again by their supervisor. They do not answer. */

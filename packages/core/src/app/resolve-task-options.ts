@@ -1,5 +1,6 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
+import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
 import { TaskDefinitionError } from "./errors.ts";
@@ -44,7 +45,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     softTimeLimitMs: softTimeLimitMs ?? settings.taskSoftTimeLimitMs ?? undefined,
     ownTimeLimitMs: timeLimitMs,
     ownSoftTimeLimitMs: softTimeLimitMs,
-    ratePerSecond: parseRate(name, options.rateLimit ?? settings.taskDefaultRateLimit),
+    ratePerSecond: rateOption(name, options.rateLimit ?? settings.taskDefaultRateLimit),
     acksLate: options.acksLate ?? settings.taskAcksLate,
     acksOnFailure: options.acksOnFailure ?? settings.taskAcksOnFailure ?? acksBoth,
     acksOnTimeout: options.acksOnTimeout ?? settings.taskAcksOnTimeout ?? acksBoth,
@@ -197,18 +198,12 @@ function durationOption(task: string, option: string, value: unknown): number | 
   return ms;
 }
 
-/** `"100/m"` is 100/60 a second. */
-function parseRate(task: string, rate: string | number | null): number | undefined {
-  if (rate === null || rate === 0 || rate === "0") return undefined;
-  if (typeof rate === "number" && rate > 0) return rate;
-  const match = /^(\d+(?:\.\d+)?)(?:\/([smh]))?$/.exec(String(rate));
-  if (!match)
-    throw new TaskDefinitionError(
-      task,
-      `rateLimit of the task ${task} is ${JSON.stringify(rate)}: it takes a number per second, or a text such as "100/m"`,
-    );
-  const per = match[2] === "h" ? 3600 : match[2] === "m" ? 60 : 1;
-  return Number(match[1]) / per;
+function rateOption(task: string, rate: string | number | null): number | undefined {
+  if (rate === null) return undefined;
+  const perSecond = parseRate(rate);
+  if (perSecond === undefined)
+    throw new TaskDefinitionError(task, `rateLimit of the task ${task} is ${JSON.stringify(rate)}: it takes ${RATE_ACCEPTED}`);
+  return perSecond || undefined;
 }
 
 function firstDefined<T>(...values: readonly (T | undefined)[]): T | undefined {

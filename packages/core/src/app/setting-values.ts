@@ -1,4 +1,5 @@
 /** Kinds of values that only one or two settings have. */
+import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterInput, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { KeyRing } from "./encryption.ts";
@@ -72,9 +73,8 @@ export const deliveryMode = custom<DeliveryMode, 1 | 2>('"persistent" (2) or "tr
 });
 
 export const exchangeType = oneOf("direct", "topic", "fanout");
-export const rate = custom<string | number, string | number>('a number per second, or a text such as "10/s", "100/m" or "5/h"', (value) => {
-  if (typeof value === "number" && value >= 0) return value;
-  if (typeof value === "string" && /^\d+(\.\d+)?(\/[smh])?$/.test(value)) return value;
+export const rate = custom<string | number, string | number>(RATE_ACCEPTED, (value) => {
+  if ((typeof value === "number" || typeof value === "string") && parseRate(value) !== undefined) return value;
   throw new NotAccepted();
 });
 

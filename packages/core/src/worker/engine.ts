@@ -175,6 +175,7 @@ export class Engine {
         etaMax: settings.workerEtaTaskLimit ?? ETA_MAX,
         suspectsMax: pool.slots,
         ignoresRateLimits: settings.workerDisableRateLimits,
+        throttledMax: pool.slots,
       },
       hasSucceeded: backend && settings.workerDeduplicateSuccessfulTasks ? (taskId) => hasSucceeded(app, taskId) : undefined,
       findTask: (name) => app.tasks.get(name),
@@ -275,6 +276,13 @@ export class Engine {
     const running = this.#dispatcher.terminateRunning(isMeant, how);
     if (how.force === "soft") return running;
     return [...running, ...this.#dispatcher.discardWaiting(isMeant), ...this.#intake.discardWaiting(isMeant)];
+  }
+
+  /** Starts of a task per second in this worker; 0 for no limit. False for a task that is not here. */
+  setRate(task: string, perSecond: number): boolean {
+    if (this.#setup.app.tasks.get(task) === undefined) return false;
+    this.#intake.setRate(task, perSecond);
+    return true;
   }
 
   #onRevoked(marks: ReadonlySet<string>): void {

@@ -46,10 +46,11 @@ export class DueHeap<Item> {
     if (dueAt < this.#timerAt) this.#arm();
   }
 
-  /** Takes out all that match, in no order. Looks at each. */
+  /** Takes out all that match, earliest first. Looks at each. */
   takeWhere(matches: (item: Item) => boolean): Item[] {
-    const taken = this.#heap.filter(({ item }) => matches(item)).map(({ item }) => item);
-    if (taken.length === 0) return taken;
+    const found = this.#heap.filter(({ item }) => matches(item));
+    if (found.length === 0) return [];
+    const taken = found.toSorted((a, b) => (before(a, b) ? -1 : 1)).map(({ item }) => item);
     const kept = this.#heap.splice(0).filter(({ item }) => !matches(item));
     this.#heap.push(...kept.toSorted((a, b) => (before(a, b) ? -1 : 1))); // what is in order is a heap
     this.#arm();

@@ -15,13 +15,13 @@ import type { Dispatcher } from "./dispatcher.ts";
 import { DueHeap } from "./eta.ts";
 import type { TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
-import { RateLimiter } from "./rate-limit.ts";
 import { Request } from "./request.ts";
 import type { KnownRevocations } from "./revocations.ts";
 import type { SettlementOwner, Settler } from "./settle.ts";
 import { deadLetterRecord } from "./dead-letter-plan.ts";
 import type { SettlementRules } from "./ended-run.ts";
 import { planRefusal } from "./settlement.ts";
+import { Throttle } from "./throttle.ts";
 import { planUnknownTask } from "./unknown-task.ts";
 
 export interface IntakeDeps {
@@ -58,6 +58,8 @@ export interface IntakeLimits {
   /** Messages that were lost with a worker before and wait here for their turn at most; further ones are parked for a moment, so that other workers take some. */
   readonly suspectsMax: number;
   readonly ignoresRateLimits: boolean;
+  /** Messages that wait in memory for their task's rate at most; what comes beyond is parked. */
+  readonly throttledMax: number;
 }
 
 const SUSPECT_PARKED_MS = 2000;
@@ -72,9 +74,8 @@ const NOTHING: readonly never[] = [];
 export class Intake {
   readonly #deps: IntakeDeps;
   readonly #waiting: DueHeap<Request>;
-  /** Ready, but its task's rate limit says not yet. It keeps its loan, so that no more are taken than may wait, and needs no slot. */
-  readonly #throttled: DueHeap<Request>;
-  readonly #rates = new RateLimiter();
+  /** Ready, but its task's rate limit says not yet. */
+  readonly #throttle: Throttle;
   /** Only where the broker cannot park: what is to be settled later, when it is due. */
   readonly #held: DueHeap<Settlement>;
   readonly #loan: SettlementOwner;
@@ -83,9 +84,17 @@ export class Intake {
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
-    const { clock, credit } = deps;
+    const { clock, credit, limits } = deps;
     this.#waiting = new DueHeap(clock, deps.brokerNow, (due) => this.#resume(due));
-    this.#throttled = new DueHeap(clock, deps.brokerNow, (due) => this.#unthrottle(due));
+    this.#throttle = new Throttle({
+      clock,
+      brokerNow: deps.brokerNow,
+      isOff: limits.ignoresRateLimits,
+      waitMax: limits.throttledMax,
+      start: (requests) => this.#start(requests),
+      waits: () => credit.freeSlot(),
+      park: deps.broker.delayed && ((request, dueAt) => this.park(request, dueAt)),
+    });
     this.#held = new DueHeap(clock, deps.brokerNow, (due) => {
       for (const settlement of due) deps.settler.add(settlement, this.#loan);
     });
@@ -121,7 +130,7 @@ export class Intake {
     this.#stops += 1;
     const requests = this.#waiting.clear();
     for (const _ of requests) credit.wantLoan();
-    dispatcher.putBack([...this.#throttled.clear(), ...requests]);
+    dispatcher.putBack([...this.#throttle.clear(), ...requests]);
     for (const settlement of this.#held.clear())
       settler.add({ ...settlement, end: { kind: "requeue", to: "back" }, publish: NOTHING }, this.#loan);
   }
@@ -215,22 +224,22 @@ export class Intake {
     } catch (error) {
       return this.#refuseBody(request, error);
     }
-    const { ratePerSecond } = request.options;
-    if (ratePerSecond === undefined || this.#deps.limits.ignoresRateLimits) return this.#deps.dispatcher.add(request);
-    const now = this.#deps.brokerNow();
-    const startAt = this.#rates.reserve(request.received.task, ratePerSecond, now);
-    if (startAt <= now) return this.#deps.dispatcher.add(request);
-    this.#deps.credit.freeSlot();
-    this.#throttled.add(startAt, request);
+    if (this.#throttle.pass(request)) this.#deps.dispatcher.add(request);
   }
 
-  #unthrottle(due: readonly Request[]): void {
+  /** They waited for something that needs no slot. */
+  #start(requests: readonly Request[]): void {
     const { credit, dispatcher } = this.#deps;
-    for (const request of due) {
+    for (const request of requests) {
       credit.wantSlot();
       dispatcher.add(request);
     }
     dispatcher.pump();
+  }
+
+  /** Starts of a task per second in this worker from now on; 0 for no limit. */
+  setRate(task: string, perSecond: number): void {
+    this.#throttle.change(task, perSecond);
   }
 
   /** Ends what waits here and is revoked. Returns it. */
@@ -238,7 +247,7 @@ export class Intake {
     const { credit, dispatcher } = this.#deps;
     const waiting = this.#waiting.takeWhere(isRevoked);
     for (const _ of waiting) credit.wantLoan();
-    const requests = [...waiting, ...this.#throttled.takeWhere(isRevoked)];
+    const requests = [...waiting, ...this.#throttle.takeWhere(isRevoked)];
     for (const request of requests) {
       credit.wantSlot();
       dispatcher.endUnrun(request, REVOKED);

@@ -1,6 +1,7 @@
 /** `lovage control`: commands to workers, by the names of `celery control`; `quiet`, `resume` and `ping` besides. */
 import type { Lovage } from "../../app/app.ts";
 import type { ControlOptions, NodeReply } from "../../app/control.ts";
+import { parseRate } from "../../shared/rate.ts";
 import { defineCommand } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -8,7 +9,7 @@ import { flag, text } from "../option-kinds.ts";
 import { reachBroker } from "../reach.ts";
 import { askWorkers, REMOTE_OPTIONS } from "../remote.ts";
 
-const ACTIONS = ["ping", "revoke", "terminate", "revoke_by_stamped_headers", "quiet", "resume", "shutdown"] as const;
+const ACTIONS = ["ping", "revoke", "terminate", "revoke_by_stamped_headers", "rate_limit", "quiet", "resume", "shutdown"] as const;
 
 export const control = defineCommand({
   options: {
@@ -20,7 +21,8 @@ export const control = defineCommand({
     { name: "action", description: ACTIONS.join(", "), required: true, choices: ACTIONS },
     {
       name: "words",
-      description: "ids of tasks; for terminate a signal and then ids, as Celery has it; for revoke_by_stamped_headers key=value",
+      description:
+        "ids of tasks; for terminate a signal and then ids, as Celery has it; for rate_limit a task and a rate; for revoke_by_stamped_headers key=value",
       required: false,
       variadic: true,
     },
@@ -28,6 +30,7 @@ export const control = defineCommand({
   examples: [
     "lovage -A ./src/app.ts control revoke 4f0cbd6e-3b0c-4c6b-9d3f-0c1f6a7f0d9e",
     "lovage -A ./src/app.ts control revoke --terminate 4f0cbd6e-3b0c-4c6b-9d3f-0c1f6a7f0d9e",
+    "lovage -A ./src/app.ts control rate_limit shop.add 100/m",
     "lovage -A ./src/app.ts control quiet -d celery@web-1",
     "lovage -A ./src/app.ts control shutdown --pattern 'celery@web-*'",
   ],
@@ -69,6 +72,15 @@ function plan(action: Exclude<(typeof ACTIONS)[number], "shutdown">, words: read
       const [name = "", ...ids] = words;
       requireSome(action, ids, "a signal and ids of tasks");
       return (app, { signal: _, ...how }) => app.control.terminate(ids, { ...how, signal: name });
+    }
+    case "rate_limit": {
+      const [task, rate, ...rest] = words;
+      if (task === undefined || rate === undefined || rest.length > 0 || parseRate(rate) === undefined)
+        throw new UsageError(
+          "control rate_limit takes a task and a rate",
+          "for example: control rate_limit shop.add 100/m (0 for no limit)",
+        );
+      return (app, how) => app.control.rateLimit(task, rate === "0" ? null : rate, how);
     }
     case "revoke_by_stamped_headers": {
       requireSome(action, words, "stamps as key=value");

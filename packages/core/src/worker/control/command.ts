@@ -18,6 +18,8 @@ export interface ControlledNode {
   /** Stores REVOKED for tasks that have not ended. */
   storeRevoked(ids: readonly string[]): Promise<void>;
   revokedMarks(): Iterable<string>;
+  /** Starts of a task per second in this worker; 0 for no limit. False for a task that is not here. */
+  setRate(task: string, perSecond: number): boolean;
   shutdown(): void;
   quiet(): void;
   resume(): void;

@@ -3,6 +3,7 @@
  * celery-protocol.md 11). `quiet` and `resume` are ours. A command that is not here is answered as Celery answers it.
  */
 import { type Command, NO_ANSWER } from "./command.ts";
+import { rateLimit } from "./rate-command.ts";
 import { revoke, revokeByStampedHeaders, terminate } from "./revoke-commands.ts";
 import { hello, revoked } from "./revoked-commands.ts";
 
@@ -42,6 +43,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     revoked,
     dump_revoked: revoked,
     hello,
+    rate_limit: rateLimit,
     shutdown,
     quiet,
     resume,

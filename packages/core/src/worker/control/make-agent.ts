@@ -50,6 +50,7 @@ function controlled(worker: Worker, engine: Engine, logger: Logger): ControlledN
       }
     },
     revokedMarks: () => engine.revocations.marks(),
+    setRate: (task, perSecond) => engine.setRate(task, perSecond),
     shutdown() {
       if (!isStopping(worker.status().state)) void worker.stop(); // asked twice it would hurry
     },
