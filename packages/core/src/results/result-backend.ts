@@ -2,6 +2,8 @@
  * Keeps outcomes of tasks. All drivers pass test/conformance/result-backend.ts.
  * Documents are opaque here: `protocol/result.ts` makes and reads them.
  */
+import type { Batches } from "./batches.ts";
+
 export interface ResultBackend extends AsyncDisposable {
   readonly kind: string;
   /** Where it is, without credentials. */
@@ -25,6 +27,8 @@ export interface ResultBackend extends AsyncDisposable {
   cleanup?(): Promise<number>;
   /** Counts the parts of groups, and keeps groups by name. */
   readonly groups: Groups;
+  /** Counts the members of batches. */
+  readonly batches?: Batches;
   /** Identifies the store, so that a broker on the same one can settle in one step. Compared by the store's own code. */
   readonly sharedStore?: object;
 }

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { ResultBackend, ResultText, ResultWrite } from "../../src/results/result-backend.ts";
 import { eventually } from "../support/eventually.ts";
+import { batchesConformance } from "./batches.ts";
 
 export interface BackendStand extends AsyncDisposable {
   /** Another backend on the same store. The stand closes it. */
@@ -24,6 +25,7 @@ const stateOf = (document: ResultText | undefined): string | undefined =>
   document === undefined ? undefined : (JSON.parse(String(document)) as { status: string }).status;
 
 export function resultBackendConformance(name: string, openStand: () => Promise<BackendStand>): void {
+  batchesConformance(name, openStand);
   describe(`result backend conformance: ${name}`, () => {
     let stand: BackendStand;
     let backend: ResultBackend;

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../shared/clock.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
+import { MemoryBatches, MemoryBatchStore } from "./batches.ts";
 import { MemoryGroups, MemoryGroupStore } from "./groups.ts";
 import type { MemorySpec } from "./spec.ts";
 
@@ -26,6 +27,7 @@ export class MemoryResults {
   readonly documents = new Map<string, Stored>();
   readonly watchers = new Map<string, Set<(document: ResultText) => void>>();
   readonly groups = new MemoryGroupStore();
+  readonly batches = new MemoryBatchStore();
 }
 
 export class MemoryBackend implements ResultBackend {
@@ -33,6 +35,7 @@ export class MemoryBackend implements ResultBackend {
   readonly location: string;
   readonly sharedStore: object;
   readonly groups: MemoryGroups;
+  readonly batches: MemoryBatches;
   readonly #results: MemoryResults;
   readonly #clock: Clock;
   readonly #watches = new Set<Disposable>();
@@ -43,6 +46,7 @@ export class MemoryBackend implements ResultBackend {
     this.#results = results;
     this.#clock = clock;
     this.groups = new MemoryGroups(results.groups, clock, (write) => this.#store(write));
+    this.batches = new MemoryBatches(results.batches, clock);
   }
 
   async store(writes: readonly ResultWrite[], { signal }: CallOptions = {}): Promise<void> {

@@ -13,6 +13,7 @@ import { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { RedisTarget } from "../../stores/redis/target.ts";
 import { BackendRefusedError, BackendUnavailableError } from "../errors.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
+import { RedisBatches } from "./batches.ts";
 import { RedisGroups } from "./groups.ts";
 import { Watches } from "./watches.ts";
 
@@ -30,6 +31,7 @@ export class RedisBackend implements ResultBackend {
   readonly location: string;
   readonly sharedStore: SharedRedis;
   readonly groups: RedisGroups;
+  readonly batches: RedisBatches;
   readonly #prefix: string;
   readonly #commands: RedisLink;
   readonly #watches: Watches;
@@ -55,6 +57,7 @@ export class RedisBackend implements ResultBackend {
     this.sharedStore = new SharedRedis(target, (taskId) => this.#key(taskId));
     this.#commands = newLink("results");
     this.groups = new RedisGroups(prefix, (signal, act) => this.#persist(signal, act), asDocument);
+    this.batches = new RedisBatches(prefix, (signal, act) => this.#persist(signal, act));
     const read = async (keys: readonly string[]): Promise<readonly (ResultText | undefined)[]> => await this.#read(keys, undefined);
     this.#watches = new Watches(read, this.#clock, (onOpen) => newLink("wait for results", { onOpen, eager: true }));
   }

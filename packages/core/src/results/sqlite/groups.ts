@@ -3,7 +3,7 @@ import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { GroupPart, Groups, GroupSizeWrite, ResultText } from "../result-backend.ts";
 
-type Transaction = <T>(work: () => T, signal?: AbortSignal) => Promise<T>;
+export type Transaction = <T>(work: () => T, signal?: AbortSignal) => Promise<T>;
 
 /** Expired groups that go with each new one: more than one, so that what has piled up melts away. */
 const EXPIRED_PER_GROUP = 2;

@@ -6,7 +6,8 @@ import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import { BackendRefusedError, BackendUnavailableError } from "../errors.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../result-backend.ts";
-import { SqliteGroups } from "./groups.ts";
+import { SqliteBatches } from "./batches.ts";
+import { SqliteGroups, type Transaction } from "./groups.ts";
 import { Watches } from "./watches.ts";
 
 /** Deleted in one transaction. */
@@ -21,6 +22,7 @@ export class SqliteBackend implements ResultBackend {
   readonly location: string;
   readonly sharedStore: SqliteFile;
   readonly groups: SqliteGroups;
+  readonly batches: SqliteBatches;
   readonly #lease: SqliteLease;
   readonly #file: SqliteFile;
   readonly #timeoutMs: number;
@@ -33,11 +35,10 @@ export class SqliteBackend implements ResultBackend {
     this.#file = lease.file;
     this.#timeoutMs = spec.timeoutMs;
     this.#watches = new Watches(lease.file);
-    this.groups = new SqliteGroups(
-      lease.file,
-      (work, signal) => this.#write(work, signal),
-      (work, signal) => this.#read(work, signal),
-    );
+    const write: Transaction = (work, signal) => this.#write(work, signal);
+    const read: Transaction = (work, signal) => this.#read(work, signal);
+    this.groups = new SqliteGroups(lease.file, write, read);
+    this.batches = new SqliteBatches(lease.file, write, read);
   }
 
   async store(writes: readonly ResultWrite[], { signal }: CallOptions = {}): Promise<void> {

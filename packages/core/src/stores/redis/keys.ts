@@ -64,3 +64,16 @@ export const resultKey = (prefix: string, taskId: string): string => `${prefix}c
 export const groupKey = (prefix: string, groupId: string): string => `${prefix}celery-taskset-meta-${groupId}`;
 /** String with a TTL: the member whose part completed the group. */
 export const completedKey = (prefix: string, groupId: string): string => `${prefix}lovage:completed:${groupId}`;
+
+/** Hash with a TTL: what a batch is, its counts, and when what happened to it. Python producers give out places by HINCRBY of `total`. */
+export const batchKey = (prefix: string, id: string): string => `${prefix}lovage:batch:${id}`;
+/** String with a TTL: two bits for each place of a batch. */
+export const batchStatesKey = (prefix: string, id: string): string => `${prefix}lovage:batch-states:${id}`;
+/** Hash with a TTL: reservations of a batch's places, until what was reserved is published and who added it has ended. */
+export const batchAddsKey = (prefix: string, id: string): string => `${prefix}lovage:batch-adds:${id}`;
+/** Hash with a TTL: place -> child batch. */
+export const batchChildrenKey = (prefix: string, id: string): string => `${prefix}lovage:batch-children:${id}`;
+/** Sorted set with the TTL of the batch that lives longest: event and batch -> since when its callback is due, ms. */
+export const batchDueKey = (prefix: string): string => `${prefix}lovage:batches-due`;
+/** Sorted set with the TTL of the batch that lives longest: sealed batch -> when it last heard of a member, ms. */
+export const batchesWaitingKey = (prefix: string): string => `${prefix}lovage:batches-waiting`;
