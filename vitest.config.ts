@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const core = "packages/core";
@@ -5,6 +6,8 @@ const core = "packages/core";
 /** One project for each depth of test; `npm test -- --project unit` runs one of them. */
 export default defineConfig({
   test: {
+    // Most of these tests wait for a server or a process, not for the processor: two files at once also on two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", "./scripts/closing-line-reporter.mjs"],
     projects: [
       { test: { name: "unit", include: [`${core}/src/**/*.test.ts`, "examples/*/src/**/*.test.ts"] } },

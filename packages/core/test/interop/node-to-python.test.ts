@@ -1,7 +1,7 @@
 /** A Lovage producer's tasks on a Python worker, results read by Lovage. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Lovage } from "lovage";
-import { COMPRESSIONS, python, PythonWorker } from "../support/python.ts";
+import { COMPRESSIONS, isCeleryNew, python, pythonCompresses, PythonWorker } from "../support/python.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { nodeApp } from "./node-app.ts";
 
@@ -102,12 +102,13 @@ describe.skipIf(python === undefined)("Lovage producer, Python worker", () => {
     expect(await get("python.echo", [value], { serializer })).toEqual(value);
   });
 
-  test.each(COMPRESSIONS)("compression %s", async (compression) => {
-    const value = "long ".repeat(500);
-    expect(await get("python.echo", [value], { compression })).toBe(value);
-  });
+  for (const compression of COMPRESSIONS)
+    test.skipIf(!pythonCompresses(compression))(`compression ${compression}`, async () => {
+      const value = "long ".repeat(500);
+      expect(await get("python.echo", [value], { compression })).toBe(value);
+    });
 
-  test("typed values arrive as Python's types", async () => {
+  test.skipIf(!isCeleryNew)("typed values arrive as Python's types", async () => {
     const when = new Date("2024-02-29T12:30:45.123Z");
     const answer = (await get("python.typed", [{ when, data: Uint8Array.of(0xff, 0xfe, 0), big: 2n ** 60n + 1n }])) as {
       types: Record<string, string>;

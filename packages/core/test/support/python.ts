@@ -10,7 +10,19 @@ export const python: string | undefined = process.env.LOVAGE_TEST_PYTHON;
 
 /** Debian's own Python has Celery and not every module that a test needs: such tests are skipped by name. */
 export function pythonHas(module: string): boolean {
-  return python !== undefined && spawnSync(python, ["-c", `import ${module}`], { stdio: "ignore" }).status === 0;
+  return pythonHolds(`import ${module}`);
+}
+
+/** Celery 5.2, Debian's, knows neither bytes in json nor revoking by stamps: those tests are skipped by name. */
+export const isCeleryNew: boolean = pythonHolds("import celery; assert celery.VERSION >= (5, 3)");
+
+/** Whether their kombu has the compression: brotli and zstd want a module of their own. */
+export function pythonCompresses(name: string): boolean {
+  return pythonHolds(`from kombu import compression; compression.get_encoder("${name}")`);
+}
+
+function pythonHolds(statement: string): boolean {
+  return python !== undefined && spawnSync(python, ["-c", statement], { stdio: "ignore" }).status === 0;
 }
 
 if (python === undefined && process.env.CI === "true") throw new Error("CI needs a Python with Celery: LOVAGE_TEST_PYTHON is not set");
