@@ -144,6 +144,15 @@ test("after stop nothing is asked any more, also when a renewal was on its way",
   expect(broker.renewals).toBe(renewals);
 });
 
+test("clocks that agree within what an answer can tell are taken to agree, so that no ETA begins a millisecond early", async () => {
+  const { clock, broker, lease, loop } = guard();
+  broker.state = { held: true, clockOffsetMs: 1 }; // both were cut to whole milliseconds
+  loop.start();
+  await clock.advance(5000);
+  expect(lease.clockOffsetMs).toBe(0);
+  await loop.stop();
+});
+
 test("an answer that was long on its way does not spoil what is known of the broker's clock", async () => {
   const { clock, broker, lease, loop } = guard();
   loop.start();

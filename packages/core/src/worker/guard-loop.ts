@@ -30,6 +30,8 @@ const UNPARK_SPREAD_MS = 50;
  * kills workers even so, as they look at it, is buried by the sweep itself after so many more losses: a dead letter without a result.
  */
 const LOSSES_TO_BE_ENDED = 2;
+/** What two clocks that are read in whole milliseconds may differ by while they agree. */
+const CUT_MS = 1;
 const SKEW_WORTH_A_WARNING_MS = 1000;
 
 export interface GuardOptions {
@@ -206,10 +208,15 @@ export class GuardLoop {
     for (const pause of this.#pauses) pause.abort();
   }
 
-  /** An answer that was long on its way is off by up to half of that: what is known already is only put right where it cannot be. */
+  /**
+   * An answer is off by up to half of its way and by the milliseconds that both clocks were cut to: what is known already
+   * is only put right where it cannot be. Clocks that seem a millisecond apart agree: else ETAs would begin early by it.
+   */
   #noteClockOffset(measuredMs: number, tripMs: number): void {
     const known = this.#clockOffsetMs ?? measuredMs;
-    const offsetMs = Math.min(measuredMs + tripMs / 2, Math.max(measuredMs - tripMs / 2, known));
+    const isLikely = Math.abs(measuredMs - known) <= tripMs / 2 + CUT_MS;
+    const nearest = isLikely ? known : Math.min(measuredMs + tripMs / 2, Math.max(measuredMs - tripMs / 2, known));
+    const offsetMs = Math.abs(nearest) <= CUT_MS ? 0 : nearest;
     this.#clockOffsetMs = offsetMs;
     this.#lease.setClockOffset(offsetMs);
     const isFar = Math.abs(offsetMs) > SKEW_WORTH_A_WARNING_MS;
