@@ -1,7 +1,7 @@
 /** A Python producer's tasks on a Lovage worker, results read by Python. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Worker } from "lovage/worker";
-import { COMPRESSIONS, isCeleryNew, python, pythonCompresses, PythonPeer, PythonWorker } from "../support/python.ts";
+import { COMPRESSIONS, isCeleryNew, python, pythonCompresses, PythonPeer } from "../support/python.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { nodeApp } from "./node-app.ts";
 
