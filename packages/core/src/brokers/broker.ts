@@ -6,6 +6,7 @@
  * parked, or dead-lettered). Invariant: whoever crashes, it is in exactly one of them.
  */
 import type { DeliveryInfo, Message } from "../protocol/message.ts";
+import type { GroupPart } from "../results/groups.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 
 export interface Broker extends AsyncDisposable {
@@ -52,6 +53,8 @@ export interface Broker extends AsyncDisposable {
   readonly revocations?: Revocations;
   /** Keeps messages that cannot or must not run any more. */
   readonly deadLetters?: DeadLetters;
+  /** Ends groups together with what follows from that. There where `settlesWith` can be true. */
+  readonly groupEnds?: GroupEnds;
 }
 
 export interface Outgoing {
@@ -124,6 +127,8 @@ export interface Settlement {
   readonly results?: readonly ResultWrite[];
   /** Published together with it: retries, callbacks, the next step of a chain. */
   readonly publish?: readonly Outgoing[];
+  /** Registered together with it, each with its result; only when `settlesWith` said so. */
+  readonly parts?: readonly GroupPart[];
 }
 
 export type LoanEnd =
@@ -149,7 +154,34 @@ export interface SettleOptions {
   /** Where `results` belong; a backend for which `settlesWith` is true. */
   readonly backend?: ResultBackend;
   readonly signal?: AbortSignal;
+  /** Told of settlements of which a part completed its group; not of those whose answer was lost. Must not throw. */
+  readonly completed?: (settlement: Settlement) => void;
 }
+
+export interface GroupEnds {
+  /**
+   * Stores, publishes and registers what follows from a group that is due, and removes the record of that, in one step.
+   * "gone": somebody else has ended it, nothing was done. Waits out a broker's absence; rejects only when `signal` aborts.
+   */
+  finish(end: GroupEnd, options: FinishOptions): Promise<GroupEndAnswer>;
+}
+
+export interface GroupEnd {
+  readonly groupId: string;
+  /** The queue of messages that no queue is bound for. */
+  readonly home: string;
+  readonly results: readonly ResultWrite[];
+  readonly publish: readonly Outgoing[];
+  readonly parts: readonly GroupPart[];
+}
+
+export interface FinishOptions {
+  readonly backend: ResultBackend;
+  readonly signal?: AbortSignal;
+}
+
+/** `completed`: the groups around it that were completed by it. */
+export type GroupEndAnswer = { readonly kind: "gone" } | { readonly kind: "ended"; readonly completed: readonly string[] };
 
 export interface QueueSpec {
   readonly name: string;

@@ -3,6 +3,7 @@
  * Documents are opaque here: `protocol/result.ts` makes and reads them.
  */
 import type { Batches } from "./batches.ts";
+import type { Groups } from "./groups.ts";
 
 export interface ResultBackend extends AsyncDisposable {
   readonly kind: string;
@@ -43,46 +44,3 @@ export interface ResultWrite {
 
 /** JSON is text, msgpack is bytes. */
 export type ResultText = string | Uint8Array;
-
-/**
- * Groups whose members report their parts, in Celery's keys where the store is Celery's (celery-protocol 7.5). A part
- * stays with its member: one that reports again takes its own place, so that nothing is counted twice.
- */
-export interface Groups {
-  /** Says how many parts complete a group; known before its last part can come. */
-  begin(sizes: readonly GroupSizeWrite[]): Promise<void>;
-  /** The group waits for so many more. */
-  extend(groupId: string, count: number, expiresMs: number | undefined): Promise<void>;
-  /**
-   * Stores results of members and registers their parts, each in one step. Answers for each, in order, whether it is the one
-   * that completes its group: the same answer again when the same member reports again, and true for one member alone.
-   */
-  addParts(parts: readonly GroupPart[], options?: { readonly signal?: AbortSignal }): Promise<readonly boolean[]>;
-  /** The parts by place, `[1, id, state, result]` as they were given, and how many the group waits for. */
-  parts(groupId: string): Promise<{ readonly parts: readonly ResultText[]; readonly expected: number }>;
-  /** It was not complete after all: a member of another program counted twice. The next part may complete it. */
-  reopen(groupId: string): Promise<void>;
-  /** What has been counted is of no use any more. */
-  end(groupIds: readonly string[]): Promise<void>;
-  /** A group by its id: a document of `protocol/`. */
-  save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void>;
-  restore(groupId: string): Promise<ResultText | undefined>;
-  forget(groupIds: readonly string[]): Promise<void>;
-}
-
-export interface GroupSizeWrite {
-  readonly groupId: string;
-  readonly size: number;
-  readonly expiresMs: number | undefined;
-}
-
-export interface GroupPart {
-  readonly groupId: string;
-  readonly taskId: string;
-  /** undefined stands behind all others. */
-  readonly index: number | undefined;
-  readonly part: ResultText;
-  /** Stored in the same step; undefined where its result is not kept. */
-  readonly result: ResultWrite | undefined;
-  readonly expiresMs: number | undefined;
-}

@@ -1,106 +1,171 @@
 /**
- * Counts the parts of chords, and finishes the chords that are complete: the body is called with the results, or fails
- * with its header. A member's part is registered before its loan ends, by its place: a crash in between runs it again,
- * and it reports again as the same part. What finishes a chord is published in the settlement of the member that completed
- * it, so that both happen or neither; the loan is the record that something is due.
+ * Ends groups that are complete: the body is called with the results of the header, or fails with it. The part that completes
+ * a group leaves a record that it is due (`results/groups.ts`); here the body is built and published, in one step with the
+ * removal of that record where broker and results are one store, else before it. Whoever completed a group ends it at once;
+ * what a crash left is claimed by some worker's look seconds later.
  */
 import { decodePart, type ChordPart } from "../canvas/chord-part.ts";
 import { type ResultTuple } from "../canvas/result-tuple.ts";
 import { decodeGroup, encodeGroup } from "../canvas/saved-group.ts";
+import { readSignature } from "../canvas/signature-data.ts";
+import type { GroupEndAnswer } from "../brokers/broker.ts";
 import { ChordError } from "../protocol/celery-errors.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { toWireException } from "../protocol/exception.ts";
+import { decodeJson } from "../protocol/json.ts";
 import { pythonRepr } from "../protocol/python-repr.ts";
 import { decodeResult } from "../protocol/result.ts";
+import type { SignatureData } from "../protocol/signature.ts";
+import type { DueGroup } from "../results/groups.ts";
 import type { ResultBackend, ResultText } from "../results/result-backend.ts";
-import { type DuePart, StepDraft, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
+import { sleep } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
+import { FollowUps, type FollowUpDeps, isTransient } from "./follow-ups.ts";
+import { StepDraft, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
-export interface ChordDeps {
+export interface ChordDeps extends FollowUpDeps {
   readonly backend: ResultBackend;
   readonly rules: WorkflowRules;
   readonly accept: ReadonlySet<string>;
+  /** A queue of this worker: for messages that no queue is bound for. */
+  readonly home: string;
   /** ms since 1970, by the broker's clock. */
   brokerNow(): number;
 }
 
-/** What a settlement gets in addition, and the groups that are of no use once it is done. */
-export interface Advanced extends Pick<WorkflowStep, "publish" | "results"> {
-  readonly ended: readonly string[];
-}
+/** How often one looks for what others left, about. */
+const LOOK_EVERY_MS = 1500;
+const CLAIMED_AT_ONCE = 16;
 
 export class Chords {
   readonly #deps: ChordDeps;
+  readonly #abort = new AbortController();
+  readonly #followUps: FollowUps;
+  readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(deps: ChordDeps) {
     this.#deps = deps;
+    this.#followUps = new FollowUps(deps, this.#abort.signal);
   }
 
-  /** May be repeated as a whole: each of its steps is. */
-  async advance(step: WorkflowStep, signal: AbortSignal): Promise<Advanced> {
-    const { groups } = this.#deps.backend;
-    await this.#begin(step);
-    const publish = [...step.publish];
-    const results = [...step.results];
-    const ended: string[] = [];
-    // A chord that fails may be a member of another one, and that of a third.
-    for (let parts = step.parts; parts.length > 0;) {
-      const answers = await groups.addParts(parts, { signal });
-      const next: DuePart[] = [];
-      for (const [i, part] of parts.entries()) {
-        if (answers[i] !== true) continue;
-        const finish = await this.#finishOrGiveUp(part, step);
-        if (finish === undefined) continue;
-        await this.#begin(finish);
-        publish.push(...finish.publish);
-        results.push(...finish.results);
-        next.push(...finish.parts);
-        ended.push(part.groupId);
+  /** Looks for what others left, until it is abandoned. Never rejects. */
+  async watch(): Promise<void> {
+    const { backend, clock, random, logger } = this.#deps;
+    const { signal } = this.#abort;
+    let failures = 0;
+    while (!signal.aborted) {
+      await sleep(clock, LOOK_EVERY_MS * (0.75 + random() / 2), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      try {
+        for (const groupId of await backend.groups.claimDue(CLAIMED_AT_ONCE)) this.finish(groupId);
+        failures = 0;
+      } catch (error) {
+        if (failures++ === 0 && !signal.aborted) logger.warn({ err: error }, `cannot look for chords that are due: ${errorText(error)}`);
       }
-      parts = next;
     }
-    return { publish, results, ended };
   }
 
-  async end(groupIds: readonly string[]): Promise<void> {
-    await this.#deps.backend.groups.end(groupIds);
-  }
-
-  async #begin({ sizes, nested }: Pick<WorkflowStep, "sizes" | "nested">): Promise<void> {
+  /** What must be known of groups before their first member is sent. May be repeated. */
+  async begin({ sizes, nested }: Pick<WorkflowStep, "sizes" | "nested">): Promise<void> {
     const { backend, rules } = this.#deps;
     const expiresMs = rules.resultExpiresMs;
     if (sizes.length > 0) await backend.groups.begin(sizes.map((size) => ({ ...size, expiresMs })));
     for (const tuple of nested) await backend.groups.save(tuple[0][0], encodeGroup(tuple, rules.resultSerializer), expiresMs);
   }
 
-  /** What cannot be read will not be readable later either: the member must not wait for it. */
-  async #finishOrGiveUp(part: DuePart, step: WorkflowStep): Promise<StepDraft | undefined> {
+  /** Ends it if it is due. Goes on in the background; what fails is left to a later look. */
+  finish(groupId: string): void {
+    if (this.#underWay.has(groupId) || this.#abort.signal.aborted) return;
+    const finishing = this.#finish(groupId)
+      .catch((error: unknown) => {
+        if (!this.#abort.signal.aborted)
+          this.#deps.logger.error({ err: error, groupId }, `a chord could not be ended, trying again later: ${errorText(error)}`);
+      })
+      .finally(() => this.#underWay.delete(groupId));
+    this.#underWay.set(groupId, finishing);
+  }
+
+  async whenIdle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay.values());
+  }
+
+  abandon(): void {
+    this.#abort.abort(new Error("the worker has stopped"));
+  }
+
+  async #finish(groupId: string): Promise<void> {
+    const { backend } = this.#deps;
+    const due = await this.#followUps.persist("read what is due", () => backend.groups.due(groupId));
+    if (due === undefined) return;
+    const draft = await this.#followUps.persist("read the parts of a chord", async () => await this.#draftOrFailure(groupId, due));
+    if (draft === undefined) return;
     try {
-      return await this.#finish(part, step);
+      this.#ended(await this.#end(groupId, draft));
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      const draft = new StepDraft({ ...step.parent, id: part.taskId }, this.#deps.rules, this.#deps.brokerNow());
-      draft.failBody(
-        part.chord,
-        toWireException(new ChordError(`the results of group ${part.groupId} cannot be handed on: ${error.message}`)),
-      );
-      return draft;
+      if (isTransient(error)) throw error;
+      this.#ended(await this.#end(groupId, this.#failed(groupId, due, error)));
     }
   }
 
-  /** undefined: not complete after all. */
-  async #finish({ groupId, chord, taskId }: DuePart, { parent }: WorkflowStep): Promise<StepDraft | undefined> {
-    const { backend, rules, brokerNow } = this.#deps;
-    const { parts: texts, expected } = await backend.groups.parts(groupId);
+  #ended(answer: GroupEndAnswer): void {
+    if (answer.kind === "ended") for (const around of answer.completed) this.finish(around);
+  }
+
+  async #end(groupId: string, draft: StepDraft): Promise<GroupEndAnswer> {
+    const { broker, backend, home } = this.#deps;
+    const { signal } = this.#abort;
+    const { publish, results, parts } = draft;
+    await this.#followUps.persist("begin a group", () => this.begin(draft));
+    if (broker.groupEnds && broker.settlesWith(backend))
+      return await broker.groupEnds.finish({ groupId, home, publish, results, parts }, { backend, signal });
+    await this.#followUps.store(results);
+    const completed = await this.#followUps.persist("register parts of groups", () => backend.groups.addParts(parts, { signal }));
+    await this.#followUps.publish(publish.map((outgoing) => ({ outgoing, home })));
+    await this.#followUps.persist("end a group", () => backend.groups.end([groupId]));
+    return { kind: "ended", completed: parts.filter((_, i) => completed[i]).map((part) => part.groupId) };
+  }
+
+  /** What cannot be read will not be readable later either: nobody must wait for it. */
+  async #draftOrFailure(groupId: string, due: DueGroup): Promise<StepDraft | undefined> {
+    try {
+      return await this.#draft(groupId, due);
+    } catch (error) {
+      if (error instanceof Unreadable) return this.#failed(groupId, due, error);
+      throw error;
+    }
+  }
+
+  #failed(groupId: string, due: DueGroup, error: unknown): StepDraft {
+    const draft = this.#empty(due);
+    const text = `the results of group ${groupId} cannot be handed on: ${errorText(error)}`;
+    try {
+      draft.failBody(bodyOf(due), toWireException(new ChordError(text)));
+    } catch (unreadable) {
+      this.#deps.logger.error({ err: unreadable, groupId }, `${text}; and its body cannot be told: ${errorText(unreadable)}`);
+      return this.#empty(due);
+    }
+    return draft;
+  }
+
+  /** undefined: it is not complete after all. @throws Unreadable */
+  async #draft(groupId: string, due: DueGroup): Promise<StepDraft | undefined> {
+    const { groups } = this.#deps.backend;
+    const { parts: texts, expected } = await groups.parts(groupId);
     const byId = new Map<string, ChordPart>();
+    const surplus: ResultText[] = [];
+    const kept = new Map<string, ResultText>();
     for (const text of texts) {
-      const part = decodePart(text, this.#decoding);
-      if (byId.get(part.taskId)?.state !== "SUCCESS") byId.set(part.taskId, part);
+      const part = readable(() => decodePart(text, this.#decoding));
+      const before = kept.get(part.taskId);
+      const stays = byId.get(part.taskId)?.state === "SUCCESS";
+      if (before !== undefined) surplus.push(stays ? text : before);
+      if (stays) continue;
+      byId.set(part.taskId, part);
+      kept.set(part.taskId, text);
     }
-    if (byId.size < expected) {
-      await backend.groups.reopen(groupId);
-      return undefined;
-    }
-    const draft = new StepDraft({ ...parent, id: taskId }, rules, brokerNow());
+    if (byId.size < expected && (await groups.reopen(groupId, surplus))) return undefined;
+    const chord = readable(() => bodyOf(due));
+    const draft = this.#empty(due);
     const failed = [...byId.values()].find((part) => part.error !== undefined);
     if (failed?.error !== undefined) {
       const { type, args } = failed.error;
@@ -108,10 +173,14 @@ export class Chords {
       draft.failBody(chord, toWireException(new ChordError(`Dependency ${failed.taskId} raised ${raised}`)));
       return draft;
     }
-    const saved = await backend.groups.restore(groupId);
+    const saved = await groups.restore(groupId);
     const values = saved === undefined ? [...byId.values()].map((part) => part.result) : await this.#nestedValues(saved);
-    draft.call(chord, [values]);
+    readable(() => draft.call(chord, [values]));
     return draft;
+  }
+
+  #empty({ memberId: id, rootId, priority }: DueGroup): StepDraft {
+    return new StepDraft({ id, rootId, delivery: { priority } }, this.#deps.rules, this.#deps.brokerNow());
   }
 
   /** A header whose members end in groups has lists among its results. */
@@ -119,12 +188,29 @@ export class Chords {
     const value = async ([[id], children]: ResultTuple): Promise<unknown> => {
       if (children !== null) return await Promise.all(children.map(value));
       const [text] = await this.#deps.backend.fetch([id]);
-      return text === undefined ? null : decodeResult(text, this.#decoding).result;
+      return text === undefined ? null : readable(() => decodeResult(text, this.#decoding).result);
     };
-    return await value(decodeGroup(saved, this.#decoding));
+    return await value(readable(() => decodeGroup(saved, this.#decoding)));
   }
 
   get #decoding(): { readonly accept: ReadonlySet<string>; readonly serializer: string } {
     return { accept: this.#deps.accept, serializer: this.#deps.rules.resultSerializer };
   }
+}
+
+/** Something of a group that no waiting makes readable. */
+class Unreadable extends Error {}
+
+function readable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof ProtocolError ? new Unreadable(error.message) : error;
+  }
+}
+
+/** @throws ProtocolError, also when no member could tell it */
+function bodyOf({ body }: DueGroup): SignatureData {
+  if (body === "") throw new ProtocolError("malformed", "chord", "no member that could be read has told the body");
+  return readSignature(decodeJson(body), "chord");
 }

@@ -72,6 +72,7 @@ export class Engine {
   readonly #credit: LoanCredit;
   readonly #lanes: Lanes;
   readonly #settler: Settler;
+  readonly #chords: Chords | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #intake: Intake;
   readonly #guard: Guard;
@@ -113,7 +114,9 @@ export class Engine {
     });
     this.#credit = new LoanCredit(this.#creditLimits());
     const accept = contentTypesFor(settings.resultAcceptContent ?? settings.acceptContent);
-    const chords = backend && new Chords({ backend, rules: workflows, accept, brokerNow });
+    const home = setup.queues[0] ?? settings.taskDefaultQueue;
+    const chords = backend && new Chords({ broker, backend, clock, random, logger, rules: workflows, accept, home, brokerNow });
+    this.#chords = chords;
     this.#settler = new Settler({ broker, backend, chords, clock, random, logger });
     this.revocations = new KnownRevocations({
       store: broker.revocations,
@@ -244,6 +247,7 @@ export class Engine {
     if (signal.aborted) return;
     this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
     await Promise.race([this.#consumer.whenConsuming(), aborted]);
+    void this.#chords?.watch();
   }
 
   /** ms since 1970, by the broker's clock. */

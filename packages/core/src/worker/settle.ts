@@ -6,13 +6,13 @@
  * so a crash in between redelivers and never loses.
  */
 import type { Broker, Outgoing, Settlement } from "../brokers/broker.ts";
-import { PublishError } from "../brokers/errors.ts";
+import type { GroupPart } from "../results/groups.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
-import { type Clock, type Random, sleep } from "../shared/clock.ts";
-import { errorText, LovageError } from "../shared/errors.ts";
+import type { Clock, Random } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
-import { backoffMs } from "./backoff.ts";
 import type { Chords } from "./chords.ts";
+import { FollowUps } from "./follow-ups.ts";
 import type { PlannedSettlement } from "./settlement.ts";
 import type { WorkflowStep } from "./workflow.ts";
 
@@ -31,6 +31,7 @@ export interface LoanlessSettlement {
   readonly queue: string;
   readonly results: readonly ResultWrite[];
   readonly publish: readonly Outgoing[];
+  readonly parts?: readonly GroupPart[];
 }
 
 export interface SettlerDeps {
@@ -45,13 +46,6 @@ export interface SettlerDeps {
 
 /** Batches on the way at once. One alone would leave broker and worker waiting for each other. */
 const BATCHES_UNDER_WAY = 4;
-const RETRY = { baseMs: 100, maxMs: 5000 };
-
-interface FollowUp {
-  readonly outgoing: Outgoing;
-  /** The queue of the task that it follows from. */
-  readonly home: string;
-}
 
 interface Job {
   readonly settlement: Settlement | LoanlessSettlement;
@@ -62,6 +56,7 @@ export class Settler {
   readonly #deps: SettlerDeps;
   readonly #isOneStep: boolean;
   readonly #abort = new AbortController();
+  readonly #followUps: FollowUps;
   #queue: Job[] = [];
   #isFlushPlanned = false;
   #underWay = 0;
@@ -69,6 +64,7 @@ export class Settler {
 
   constructor(deps: SettlerDeps) {
     this.#deps = deps;
+    this.#followUps = new FollowUps(deps, this.#abort.signal);
     this.#isOneStep = deps.backend !== undefined && deps.broker.settlesWith(deps.backend);
   }
 
@@ -82,44 +78,33 @@ export class Settler {
     this.#planFlush();
   }
 
-  /** Groups are counted before the loan ends; what follows from that is published together with its end. */
+  /** The sizes of groups that begin must be known before their first member is there. */
   async #advance({ workflow: _, ...settlement }: PlannedSettlement, workflow: WorkflowStep, owner: SettlementOwner): Promise<void> {
     const { chords, logger } = this.#deps;
     this.#underWay += 1;
     try {
-      const { publish, results, ended } = chords
-        ? await this.#persist("count the parts of a chord", () => chords.advance(workflow, this.#abort.signal))
-        : { ...workflow, ended: [] };
-      const whole = {
-        ...settlement,
-        publish: [...(settlement.publish ?? []), ...publish],
-        results: [...(settlement.results ?? []), ...results],
-      };
-      const settled = (answer: SettlementAnswer): void => {
-        if (answer === "settled" && ended.length > 0)
-          chords?.end(ended).catch((error: unknown) => logger.debug({ err: error }, "the counts of a chord stay until they expire"));
-        owner.settled(answer);
-      };
-      this.#queue.push({ settlement: whole, owner: { settled } });
+      await this.#followUps.persist("begin a group", async () => await chords?.begin(workflow));
+      const publish = [...(settlement.publish ?? []), ...workflow.publish];
+      const results = [...(settlement.results ?? []), ...workflow.results];
+      this.#queue.push({ settlement: { ...settlement, publish, results, ...(chords && { parts: workflow.parts }) }, owner });
     } catch (error) {
       if (!this.#abort.signal.aborted) logger.error({ err: error }, `a settlement failed: ${errorText(error)}`);
       owner.settled("abandoned");
     } finally {
-      this.#underWay -= 1;
-      if (this.#queue.length > 0) this.#planFlush();
-      else if (this.#underWay === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+      this.#ended();
     }
   }
 
   /** Resolves when all that was added is settled. */
-  whenIdle(): Promise<void> {
-    if (this.#queue.length === 0 && this.#underWay === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  async whenIdle(): Promise<void> {
+    if (this.#queue.length > 0 || this.#underWay > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    await this.#deps.chords?.whenIdle();
   }
 
   /** Gives up what is not settled yet. Its owners hear "abandoned". */
   abandon(): void {
     this.#abort.abort(new Error("the worker has stopped"));
+    this.#deps.chords?.abandon();
   }
 
   #planFlush(): void {
@@ -138,10 +123,14 @@ export class Settler {
     try {
       await this.#perform(jobs);
     } finally {
-      this.#underWay -= 1;
-      if (this.#queue.length > 0) this.#planFlush();
-      else if (this.#underWay === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+      this.#ended();
     }
+  }
+
+  #ended(): void {
+    this.#underWay -= 1;
+    if (this.#queue.length > 0) this.#planFlush();
+    else if (this.#underWay === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
   async #perform(jobs: readonly Job[]): Promise<void> {
@@ -175,11 +164,12 @@ export class Settler {
     try {
       if (this.#isOneStep && backend) {
         const settlements = jobs.map((job) => job.settlement);
-        answers = await this.#persist("settle tasks", () => broker.settle(settlements, { backend, signal }));
+        const completed = (settlement: Settlement): void => this.#finish(settlement.parts ?? []);
+        answers = await this.#followUps.persist("settle tasks", () => broker.settle(settlements, { backend, signal, completed }));
       } else {
         await this.#storeAndPublish(jobs);
         const ends = jobs.map(({ settlement: { delivery, end } }) => ({ delivery, end }));
-        answers = await this.#persist("settle tasks", () => broker.settle(ends, { signal }));
+        answers = await this.#followUps.persist("settle tasks", () => broker.settle(ends, { signal }));
       }
     } catch (error) {
       if (!signal.aborted) this.#deps.logger.error({ err: error, tasks: jobs.length }, `settlements failed: ${errorText(error)}`);
@@ -188,67 +178,23 @@ export class Settler {
   }
 
   async #storeAndPublish(jobs: readonly Job[]): Promise<void> {
-    const { broker, backend } = this.#deps;
-    const results = jobs.flatMap(({ settlement }) => settlement.results ?? []);
-    const publish = jobs.flatMap(({ settlement }) => {
-      const home = settlement.delivery === undefined ? settlement.queue : settlement.delivery.queue;
-      return (settlement.publish ?? []).map((outgoing) => ({ outgoing, home }));
-    });
-    if (results.length > 0 && backend) await this.#storeAll(backend, results);
-    if (publish.length > 0) await this.#publishAll(broker, publish);
-  }
-
-  /** What the broker has said that it holds is not sent again; what no queue is bound for goes to the queue of the task that it follows from. */
-  async #publishAll(broker: Broker, follows: readonly FollowUp[]): Promise<void> {
-    let left = follows;
-    await this.#persist("publish follow-ups of tasks", async () => {
-      try {
-        await broker.publish(
-          left.map(({ outgoing }) => outgoing),
-          { signal: this.#abort.signal },
-        );
-      } catch (error) {
-        if (error instanceof PublishError) left = left.filter((_, i) => error.fates[i] !== "held").map((each) => atHome(each, error));
-        throw error;
-      }
-    });
-  }
-
-  /** A result that the backend refuses for good (too large) must not hold up the others for ever: it is left out, and said. */
-  async #storeAll(backend: ResultBackend, results: readonly ResultWrite[]): Promise<void> {
-    await this.#persist("store results", async () => {
-      try {
-        await backend.store(results, { signal: this.#abort.signal });
-      } catch (error) {
-        if (isTransient(error)) throw error;
-        if (results.length > 1) for (const each of results) await this.#storeAll(backend, [each]);
-        else
-          this.#deps.logger.error({ err: error, taskId: results[0]?.taskId }, `the result backend refuses a result: ${errorText(error)}`);
-      }
-    });
-  }
-
-  /** Until it succeeds, or the worker has stopped. */
-  async #persist<T>(what: string, step: () => Promise<T>): Promise<T> {
-    const { clock, random, logger } = this.#deps;
-    for (let failures = 0; ; failures++) {
-      try {
-        return await step();
-      } catch (error) {
-        this.#abort.signal.throwIfAborted();
-        if (failures === 0) logger.warn({ err: error }, `could not ${what}, trying again: ${errorText(error)}`);
-        await sleep(clock, backoffMs(failures, RETRY, random), this.#abort.signal);
-      }
+    const { backend } = this.#deps;
+    const { signal } = this.#abort;
+    await this.#followUps.store(jobs.flatMap(({ settlement }) => settlement.results ?? []));
+    const parts = jobs.flatMap(({ settlement }) => settlement.parts ?? []);
+    if (parts.length > 0 && backend) {
+      const completed = await this.#followUps.persist("register parts of groups", () => backend.groups.addParts(parts, { signal }));
+      this.#finish(parts.filter((_, i) => completed[i]));
     }
+    await this.#followUps.publish(
+      jobs.flatMap(({ settlement }) => {
+        const home = settlement.delivery === undefined ? settlement.queue : settlement.delivery.queue;
+        return (settlement.publish ?? []).map((outgoing) => ({ outgoing, home }));
+      }),
+    );
   }
-}
 
-/** After a refusal that no waiting changes. */
-function atHome({ outgoing, home }: FollowUp, { transient }: PublishError): FollowUp {
-  return { outgoing: transient ? outgoing : { ...outgoing, exchange: "", routingKey: home }, home };
-}
-
-/** Errors that are not ours are taken for passing ones: a broken connection must never cost a result. */
-function isTransient(error: unknown): boolean {
-  return !(error instanceof LovageError) || error.transient;
+  #finish(parts: readonly GroupPart[]): void {
+    for (const { groupId } of parts) this.#deps.chords?.finish(groupId);
+  }
 }

@@ -15,7 +15,8 @@ import { decodeJson, encodeJson } from "../protocol/json.ts";
 import { encodeResult } from "../protocol/result.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed, ReceivedTask } from "../protocol/task-message.ts";
-import type { GroupPart, ResultWrite } from "../results/result-backend.ts";
+import type { GroupPart } from "../results/groups.ts";
+import type { ResultWrite } from "../results/result-backend.ts";
 
 export interface WorkflowRules {
   readonly resultSerializer: string;
@@ -36,15 +37,10 @@ export interface WorkflowStep {
   /** Groups that are begun by what is published. */
   readonly sizes: readonly GroupSize[];
   readonly nested: readonly ResultTuple[];
-  readonly parts: readonly DuePart[];
+  readonly parts: readonly GroupPart[];
   /** What was sent, for the task's own result. */
   readonly children: readonly ResultTuple[];
   readonly parent: CallParent;
-}
-
-/** A part, and the body of its chord. */
-export interface DuePart extends GroupPart {
-  readonly chord: SignatureData;
 }
 
 export function parentOf({ id, rootId, message }: ReceivedTask): CallParent {
@@ -87,7 +83,7 @@ export class StepDraft implements WorkflowStep {
   readonly results: ResultWrite[] = [];
   readonly sizes: GroupSize[] = [];
   readonly nested: ResultTuple[] = [];
-  readonly parts: DuePart[] = [];
+  readonly parts: GroupPart[] = [];
   readonly children: ResultTuple[] = [];
   readonly parent: CallParent;
   readonly #rules: WorkflowRules;
@@ -139,7 +135,9 @@ export class StepDraft implements WorkflowStep {
     const value = "value" in ending ? ending.value : undefined;
     const error = "error" in ending ? ending.error : undefined;
     const part = encodePart({ taskId, state, result: value, error }, resultSerializer);
-    this.parts.push({ groupId, taskId, index, part, result, expiresMs, chord });
+    const body = encodeJson(chord, { where: "chord", undefinedProperties: "drop" });
+    const { rootId, delivery } = this.parent;
+    this.parts.push({ groupId, taskId, index, part, result, expiresMs, rootId, priority: delivery.priority, body });
   }
 
   #write({ id, groupId }: AbandonedTask, { state, error }: Extract<Ending, { error: WireException }>): ResultWrite {

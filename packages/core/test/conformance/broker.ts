@@ -12,6 +12,7 @@ import type { RevocationCapsSpec } from "../../src/brokers/revocation-caps.ts";
 import { encodeEnvelope } from "../../src/protocol/envelope.ts";
 import type { ResultBackend } from "../../src/results/result-backend.ts";
 import { eventually } from "../support/eventually.ts";
+import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import { revocationsConformance } from "./revocations.ts";
 
@@ -83,6 +84,12 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
         const report = await sweeper.leases?.sweep({ ...SWEEPING, maxDeliveries });
         return report?.workers.includes(worker) ? { returned: report.returned, deadLettered: report.deadLettered } : undefined;
       });
+
+    groupSettlementConformance(() => ({
+      broker,
+      openBackend: async () => await (stand.openBackend as () => Promise<ResultBackend>)(),
+      open: () => stand.open(),
+    }));
 
     describe("publish, consume, settle", () => {
       test("what is published is delivered as it was, and gone once it is acknowledged", async () => {

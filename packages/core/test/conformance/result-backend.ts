@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ResultBackend, ResultText, ResultWrite } from "../../src/results/result-backend.ts";
 import { eventually } from "../support/eventually.ts";
 import { batchesConformance } from "./batches.ts";
+import { groupConformance } from "./groups.ts";
 
 export interface BackendStand extends AsyncDisposable {
   /** Another backend on the same store. The stand closes it. */
@@ -174,64 +175,7 @@ export function resultBackendConformance(name: string, openStand: () => Promise<
       });
     });
 
-    describe("groups", () => {
-      const part = (taskId: string, state = "SUCCESS", index?: number, result: unknown = 1) => ({
-        groupId: "g",
-        taskId,
-        index,
-        part: `[1, "${taskId}", "${state}", ${JSON.stringify(result)}]`,
-        result: write(taskId, state, result),
-        expiresMs: 60_000,
-      });
-      const size = (count: number) => ({ groupId: "g", size: count, expiresMs: 60_000 });
-
-      test("the last part completes it, for one member alone and for that one again", async () => {
-        await backend.groups.begin([size(3)]);
-        expect(await backend.groups.addParts([part("b", "SUCCESS", 1), part("a", "SUCCESS", 0)])).toEqual([false, false]);
-        expect(await backend.groups.addParts([part("c", "FAILURE", 2)])).toEqual([true]);
-        expect(await backend.groups.addParts([part("a", "SUCCESS", 0), part("c", "FAILURE", 2)])).toEqual([false, true]);
-        const { parts, expected } = await backend.groups.parts("g");
-        expect(expected).toBe(3);
-        expect(parts.map((text) => (JSON.parse(String(text)) as unknown[])[1])).toEqual(["a", "b", "c"]);
-        expect((await backend.fetch(["a", "b", "c"])).map(stateOf)).toEqual(["SUCCESS", "SUCCESS", "FAILURE"]);
-      });
-
-      test("a member that reports again takes its own place, and its first success stays", async () => {
-        await backend.groups.begin([size(2)]);
-        await backend.groups.addParts([part("a", "FAILURE", 0)]);
-        expect(await backend.groups.addParts([part("a", "SUCCESS", 0, 5)])).toEqual([false]);
-        expect(await backend.groups.addParts([part("a", "SUCCESS", 0, 6), part("a", "FAILURE", 0)])).toEqual([false, false]);
-        expect((await backend.groups.parts("g")).parts.map(String)).toEqual(['[1, "a", "SUCCESS", 5]']);
-      });
-
-      test("parts may come before the size, members without a place stand at the end, and more may be added", async () => {
-        expect(await backend.groups.addParts([part("z"), part("a", "SUCCESS", 0)])).toEqual([false, false]);
-        await backend.groups.begin([size(2)]);
-        await backend.groups.extend("g", 1, 60_000);
-        expect(await backend.groups.addParts([part("b", "SUCCESS", 1)])).toEqual([true]);
-        const { parts, expected } = await backend.groups.parts("g");
-        expect(expected).toBe(3);
-        expect(parts.map((text) => (JSON.parse(String(text)) as unknown[])[1])).toEqual(["a", "b", "z"]);
-      });
-
-      test("reopened, the next report completes it; ended, nothing is left of it", async () => {
-        await backend.groups.begin([size(1)]);
-        expect(await backend.groups.addParts([part("a")])).toEqual([true]);
-        await backend.groups.reopen("g");
-        expect(await backend.groups.addParts([part("b")])).toEqual([true]);
-        await backend.groups.end(["g"]);
-        expect(await backend.groups.parts("g")).toEqual({ parts: [], expected: 0 });
-        expect(await backend.groups.addParts([part("a")])).toEqual([false]);
-      });
-
-      test("a saved group is found by others until it is forgotten", async () => {
-        const other = await stand.open();
-        await backend.groups.save("g", '{"result": []}', 60_000);
-        expect(await other.groups.restore("g")).toBe('{"result": []}');
-        await backend.groups.forget(["g"]);
-        expect(await other.groups.restore("g")).toBeUndefined();
-      });
-    });
+    groupConformance(() => ({ backend, other: () => stand.open() }));
 
     test("a read whose signal has aborted rejects with its reason", async () => {
       const reason = new Error("enough");

@@ -4,12 +4,13 @@
  * numbers, so that sending one again does it once, and what was lent in an answer that was lost is lent again.
  */
 import type {
-  Broker, ConsumeOptions, DelayedQueue, Delivery, Leases, Outgoing, PublishFate, PublishOptions, SettleAnswer, SettleOptions, Settlement,
+  Broker, ConsumeOptions, DelayedQueue, Delivery, GroupEnds, Leases, Outgoing, PublishFate, PublishOptions, SettleAnswer, SettleOptions, Settlement,
 } from "../../src/brokers/broker.ts"; // prettier-ignore
 import { BrokerUnavailableError, PublishError } from "../../src/brokers/errors.ts";
 import type { MemoryBroker } from "../../src/brokers/memory/memory-broker.ts";
 import { BackendUnavailableError } from "../../src/results/errors.ts";
-import type { Groups, ResultBackend, ResultText, ResultWrite } from "../../src/results/result-backend.ts";
+import type { Groups } from "../../src/results/groups.ts";
+import type { ResultBackend, ResultText, ResultWrite } from "../../src/results/result-backend.ts";
 import { sleep } from "../../src/shared/clock.ts";
 import type { LoanCredit } from "../../src/worker/credit.ts";
 import { LinkLost, type Process } from "./process.ts";
@@ -26,6 +27,7 @@ export class Driver implements Broker {
   readonly leases: Leases;
   readonly delayed: DelayedQueue;
   readonly deadLetters;
+  readonly groupEnds: GroupEnds;
   /** The worker's own account of what it may take, to be checked from outside. */
   credit: LoanCredit | undefined;
   readonly #process: Process;
@@ -60,6 +62,22 @@ export class Driver implements Broker {
       sweep: (options) => this.#ask("sweep", () => server.sweep(at, options)),
       release: (worker) => this.#ask("release", () => server.release(at, worker)),
       list: () => this.#ask("list", () => at.leases.list()),
+    };
+    this.groupEnds = {
+      finish: async (end, { signal }) => {
+        for (;;) {
+          signal?.throwIfAborted();
+          try {
+            return await abortable(
+              this.#process.ask(`end ${end.groupId}`, () => at.groupEnds.finish(end, { backend: server.backend })),
+              signal,
+            );
+          } catch (error) {
+            if (!(error instanceof LinkLost)) throw error;
+            await this.#pause(signal);
+          }
+        }
+      },
     };
     this.delayed = {
       unpark: () => this.#ask("unpark", () => at.delayed.unpark()),
@@ -142,13 +160,13 @@ export class Driver implements Broker {
     }
   }
 
-  async settle(settlements: readonly Settlement[], { signal, backend }: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
+  async settle(settlements: readonly Settlement[], { signal, backend, completed }: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
     const answers: SettleAnswer[] = [];
     // A batch may take several steps, and only each settlement is one.
     const size = this.#process.random() < 0.3 ? 1 + Math.floor(this.#process.random() * 4) : Infinity;
     for (let from = 0; from < settlements.length; from += size) {
       const part = settlements.slice(from, from + size);
-      answers.push(...(await this.#settleOne(part, backend !== undefined, signal)));
+      answers.push(...(await this.#settleOne(part, backend !== undefined, completed, signal)));
     }
     return answers;
   }
@@ -156,6 +174,7 @@ export class Driver implements Broker {
   async #settleOne(
     settlements: readonly Settlement[],
     withResults: boolean,
+    completed: SettleOptions["completed"],
     signal: AbortSignal | undefined,
   ): Promise<readonly SettleAnswer[]> {
     const number = `s${++numbers}`;
@@ -164,7 +183,9 @@ export class Driver implements Broker {
       signal?.throwIfAborted();
       try {
         const settling = this.#process.ask(what, () => this.#server.settle(this.#at, number, settlements, withResults));
-        return await abortable(settling, signal);
+        const { answers, completed: those } = await abortable(settling, signal);
+        for (const each of those) completed?.(each);
+        return answers;
       } catch (error) {
         if (!(error instanceof LinkLost)) throw error;
         await this.#pause(signal);
@@ -245,7 +266,9 @@ export class DriverBackend implements ResultBackend {
     extend: (id, count, expiresMs) => this.#ask("extend a group", undefined, ({ groups }) => groups.extend(id, count, expiresMs)),
     addParts: (parts, options) => this.#ask("add parts", options?.signal, ({ groups }) => groups.addParts(parts)),
     parts: (id) => this.#ask("read parts", undefined, ({ groups }) => groups.parts(id)),
-    reopen: (id) => this.#ask("reopen a group", undefined, ({ groups }) => groups.reopen(id)),
+    due: (id) => this.#ask("read what is due", undefined, ({ groups }) => groups.due(id)),
+    claimDue: (limit) => this.#ask("claim what is due", undefined, ({ groups }) => groups.claimDue(limit)),
+    reopen: (id, surplus) => this.#ask("reopen a group", undefined, ({ groups }) => groups.reopen(id, surplus)),
     end: (ids) => this.#ask("end groups", undefined, ({ groups }) => groups.end(ids)),
     save: (id, document, expiresMs) => this.#ask("save a group", undefined, ({ groups }) => groups.save(id, document, expiresMs)),
     restore: (id) => this.#ask("restore a group", undefined, ({ groups }) => groups.restore(id)),

@@ -38,6 +38,12 @@ interface Session {
   poll: AbortController | undefined;
 }
 
+interface Settled {
+  readonly answers: readonly SettleAnswer[];
+  /** Of which a part completed its group. */
+  readonly completed: readonly Settlement[];
+}
+
 export interface Question {
   readonly owner: string;
   readonly epoch: number;
@@ -56,7 +62,7 @@ export class Server {
   readonly #ledger: Ledger;
   readonly #sessions = new Map<string, Session>();
   readonly #published = new Set<string>();
-  readonly #settled = new Map<string, readonly SettleAnswer[]>();
+  readonly #settled = new Map<string, Settled>();
 
   constructor(world: World, ledger: Ledger, mutation?: Mutation) {
     this.#world = world;
@@ -82,16 +88,18 @@ export class Server {
     await at.publish(messages);
   }
 
-  async settle(at: Broker, number: string, settlements: readonly Settlement[], withResults: boolean): Promise<readonly SettleAnswer[]> {
+  async settle(at: Broker, number: string, settlements: readonly Settlement[], withResults: boolean): Promise<Settled> {
     const known = this.#settled.get(number);
     if (known) return known;
+    const completed: Settlement[] = [];
     const messages = settlements.map(({ delivery }) => this.store.tracked(delivery.loan));
-    const answering = at.settle(settlements, withResults ? { backend: this.backend } : {});
+    const answering = at.settle(settlements, withResults ? { backend: this.backend, completed: (each) => void completed.push(each) } : {});
     const gone = this.store.takeGone();
     const answers = await answering;
-    this.#settled.set(number, answers);
+    const settled = { answers, completed: [] };
+    this.#settled.set(number, settled); // who asks again is not told who completed a group
     this.#ledger.settled(settlements, messages, answers, gone);
-    return answers;
+    return { answers, completed };
   }
 
   /** Answers when there is something, when it was long enough, or when the consumer has asked anew. */

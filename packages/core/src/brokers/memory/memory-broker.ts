@@ -9,7 +9,7 @@ import type { Clock, Timer } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, LeaseInfo,
+  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, GroupEnd, GroupEndAnswer, GroupEnds, LeaseInfo,
   Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations,
   SettleAnswer, SettleOptions, Settlement, SubscriptionEvents, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
@@ -43,6 +43,7 @@ export class MemoryBroker implements Broker {
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
+  readonly groupEnds: GroupEnds;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -72,6 +73,7 @@ export class MemoryBroker implements Broker {
       reply: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),
     };
     this.revocations = new MemoryRevocations(store, clock, revocationCaps(spec));
+    this.groupEnds = { finish: async (end, { backend }) => await this.#finish(end, backend) };
     this.deadLetters = new MemoryDeadLetters(store, clock, this.#caps);
   }
 
@@ -119,13 +121,18 @@ export class MemoryBroker implements Broker {
   }
 
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
-    const stored: Promise<void>[] = [];
+    const stored: Promise<unknown>[] = [];
     const toFront: Entry[] = []; // together, so that they keep their order
-    const answers = settlements.map(({ delivery, end, results, publish }): SettleAnswer => {
+    const answers = settlements.map((settlement): SettleAnswer => {
+      const { delivery, end, results, publish, parts } = settlement;
       const entry = this.#store.endLoan(delivery.loan);
       if (entry === undefined) return "lost";
       // A memory backend has stored when `store` returns its promise: nothing can come between.
       if (results !== undefined && options.backend !== undefined) stored.push(options.backend.store(results));
+      if (parts !== undefined && options.backend !== undefined) {
+        const registered = options.backend.groups.addParts(parts);
+        stored.push(registered.then((completed) => completed.includes(true) && options.completed?.(settlement)));
+      }
       for (const outgoing of publish ?? []) this.#putFollowUp(outgoing, delivery.queue);
       switch (end.kind) {
         case "ack":
@@ -152,6 +159,18 @@ export class MemoryBroker implements Broker {
     this.#store.toFront(toFront);
     await Promise.all(stored);
     return answers;
+  }
+
+  /** Whoever removes the record does all the rest. */
+  async #finish({ groupId, home, results, publish, parts }: GroupEnd, backend: ResultBackend): Promise<GroupEndAnswer> {
+    const [wasDue] = await backend.groups.end([groupId]);
+    if (wasDue !== true) return { kind: "gone" };
+    const stored = backend.store(results);
+    const registered = backend.groups.addParts(parts);
+    for (const outgoing of publish) this.#putFollowUp(outgoing, home);
+    await stored;
+    const completed = await registered;
+    return { kind: "ended", completed: parts.filter((_, i) => completed[i]).map(({ groupId: id }) => id) };
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {

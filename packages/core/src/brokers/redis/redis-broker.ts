@@ -20,6 +20,7 @@ import type {
   DeadLetters,
   DelayedQueue,
   Delivery,
+  GroupEnds,
   Leases,
   Outgoing,
   PublishFate,
@@ -40,6 +41,7 @@ import { RedisDeadLetters } from "./dead-letters.ts";
 import { RedisDelayed } from "./delayed.ts";
 import { type QueueList, RedisDelivery } from "./delivery.ts";
 import { asking, askingAgain, brokerError } from "./failures.ts";
+import { RedisGroupEnds } from "./group-ends.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
 import { QueueLists } from "./lists.ts";
@@ -72,6 +74,7 @@ export class RedisBroker implements Broker {
   readonly broadcast: RedisBroadcast;
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
+  readonly groupEnds: GroupEnds;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -88,6 +91,7 @@ export class RedisBroker implements Broker {
     this.#router = new Router(context);
     this.#publisher = new Publisher(context);
     this.#settler = new Settler(context, this.#router);
+    this.groupEnds = new RedisGroupEnds(context, this.#router);
     this.leases = new RedisLeases(context, new KombuSweep(context, this.#router));
     this.delayed = new RedisDelayed(context);
     this.broadcast = new RedisBroadcast(context);
@@ -135,7 +139,7 @@ export class RedisBroker implements Broker {
         session,
         deliveries.map((delivery) => ({ delivery, end: { kind: "putBack" } })),
         undefined,
-        signal,
+        { signal },
       );
     yield* new Consumer(this.#context, session, lists, options, giveBack, hearFanout).run();
   }
@@ -144,7 +148,7 @@ export class RedisBroker implements Broker {
     if (settlements.length === 0) return [];
     const results = this.#resultsOf(settlements, options.backend);
     const [first] = this.#sessions.values();
-    if (this.#sessions.size === 1) return await this.#settler.settle(first as WorkerSession, settlements, results, options.signal);
+    if (this.#sessions.size === 1) return await this.#settler.settle(first as WorkerSession, settlements, results, options);
     const answers: SettleAnswer[] = settlements.map(() => "lost");
     await Promise.all(
       Array.from(this.#sessions.values(), async (session) => {
@@ -156,7 +160,7 @@ export class RedisBroker implements Broker {
           session,
           members.map((i) => settlements[i] as Settlement),
           results,
-          options.signal,
+          options,
         );
         members.forEach((i, at) => (answers[i] = told[at] as SettleAnswer));
       }),

@@ -11,14 +11,16 @@ import type { RedisContext } from "./context.ts";
 import { capsArgument } from "./dead-letters.ts";
 import { RedisDelivery, redelivered } from "./delivery.ts";
 import { withLosses } from "./losses.ts";
-import type { Route } from "./routing.ts";
+import { type Follow, FollowCall } from "./follow-call.ts";
 import type { WorkerSession } from "./session.ts";
+
+const NOTHING: readonly never[] = [];
 
 /** A settlement with all that was looked up for it. */
 export interface Prepared {
   readonly delivery: RedisDelivery;
   readonly settlement: Settlement;
-  readonly follows: readonly { readonly route: Route; readonly envelope: string }[];
+  readonly follows: readonly Follow[];
   readonly bytes: number;
 }
 
@@ -49,16 +51,15 @@ export function settleCall(
     else if (end.kind === "park") index(parked, delivery.queue);
     else if (end.kind === "deadLetter") index(dead, delivery.queue);
     for (const { route } of follows) if (route.kind === "lists") for (const list of route.lists) index(lists, list);
-    resultCount += settlement.results?.length ?? 0;
+    resultCount += (settlement.results?.length ?? 0) + (settlement.parts?.length ?? 0);
   }
   const firstParked = 3 + lists.size;
   const firstDead = firstParked + parked.size;
-  let result = firstDead + 2 * dead.size;
   const keys = [session.loansKey, dueKey(shard), ...lists.keys()];
   for (const queue of parked.keys()) keys.push(parkedKey(shard, queue));
   for (const queue of dead.keys()) keys.push(deadKey(shard, queue), deadIndexKey(shard, queue));
   const away = results && resultCount > 0 && results.db !== db ? String(results.db) : "";
-  const args: (string | number | Uint8Array)[] = [
+  const args: Argument[] = [
     session.epoch,
     isRepetition ? "1" : "",
     db,
@@ -73,6 +74,7 @@ export function settleCall(
   ];
   for (const { delivery } of plain) args.push(nameOf(delivery));
   for (const { delivery, settlement } of usual) args.push(nameOf(delivery), onlyResult(settlement).document);
+  const call = new FollowCall(keys, args, results);
   for (const { delivery, settlement, follows } of others) {
     args.push(nameOf(delivery));
     encodeEnd(args, delivery, settlement, (map, name, stride = 1) =>
@@ -82,25 +84,17 @@ export function settleCall(
           ? firstParked + (parked.get(name) as number)
           : firstDead + stride * (dead.get(name) as number),
     );
-    args.push(settlement.results?.length ?? 0);
-    for (const { taskId, expiresMs, document } of settlement.results ?? []) {
-      keys.push((results as SharedRedis).keyOf(taskId)); // a caller that gives results gives their backend
-      args.push(result++, secondsOf(expiresMs), document);
-    }
-    let messages = 0;
-    for (const { route } of follows) messages += route.kind === "lists" ? route.lists.length : 1;
-    args.push(messages);
-    for (const { route, envelope } of follows) {
-      if (route.kind === "lists") for (const list of route.lists) args.push(3 + (lists.get(list) as number), envelope);
-      else if (route.kind === "channel") args.push(0, route.channel, envelope);
-    }
+    const { results: writes = NOTHING, parts = NOTHING } = settlement;
+    call.addResults(writes, parts);
+    call.addParts(parts);
+    call.addMessages(follows, (list) => 3 + (lists.get(list) as number));
   }
   for (const { settlement } of usual) keys.push((results as SharedRedis).keyOf(onlyResult(settlement).taskId));
   return { keys, args, order: [...plain, ...usual, ...others] };
 }
 
 function encodeEnd(
-  args: (string | number | Uint8Array)[],
+  args: Argument[],
   delivery: RedisDelivery,
   settlement: Settlement,
   at: (map: "lists" | "parked" | "dead", name: string, stride?: number) => number,
@@ -142,11 +136,12 @@ const nameOf = (delivery: RedisDelivery): string => (delivery.isFanout ? "" : de
 const endOf = ({ delivery, end }: Settlement): LoanEnd => (delivery instanceof RedisDelivery && delivery.isFanout ? { kind: "ack" } : end);
 /** Nothing follows from it: the common case, and the cheapest for Redis. */
 const isPlain = (settlement: Settlement): boolean =>
-  endOf(settlement).kind === "ack" && !settlement.results?.length && !settlement.publish?.length;
+  endOf(settlement).kind === "ack" && !settlement.results?.length && !settlement.publish?.length && !settlement.parts?.length;
 /** Nothing follows from it but one result, which lives as long as the others of the call: the common case with results. */
 const isUsual = ({ settlement, follows }: Prepared, livesMs: number | undefined): boolean =>
   endOf(settlement).kind === "ack" &&
   follows.length === 0 &&
+  !settlement.parts?.length &&
   settlement.results?.length === 1 &&
   onlyResult(settlement).expiresMs === livesMs;
 const onlyResult = ({ results }: Settlement): ResultWrite => (results as readonly [ResultWrite])[0];

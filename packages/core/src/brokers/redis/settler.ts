@@ -13,7 +13,7 @@ import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { ReplicaOptions } from "../../stores/redis/options.ts";
 import { replicated } from "../../stores/redis/replicas.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
-import type { Outgoing, SettleAnswer, Settlement } from "../broker.ts";
+import type { Outgoing, SettleAnswer, Settlement, SettleOptions } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
@@ -23,6 +23,9 @@ import { type Prepared, settleCall } from "./settle-call.ts";
 
 const settleScript = loadScript("settle");
 const ALL_WERE_THERE = 1;
+/** "0" and "2" of its answer. */
+const NOT_THERE = 0x30;
+const HAS_COMPLETED = 0x32;
 const NOTHING: readonly never[] = [];
 
 /** One call's settlements: below Lua's limit of values on its stack, and short enough to let others in between. */
@@ -32,6 +35,13 @@ const RETRY_PAUSE_MS = 500;
 const NO_REPLICAS_MS = 2000;
 /** Waiting for replicas holds up reserving on the same connection: one that is there answers in a millisecond or two. */
 const REPLICAS_WAIT_MS = 100;
+
+/** What is the same for all of a call's batches. */
+interface Sending {
+  readonly results: SharedRedis | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly completed: SettleOptions["completed"];
+}
 
 export class Settler {
   readonly #context: RedisContext;
@@ -49,7 +59,7 @@ export class Settler {
     session: WorkerSession,
     settlements: readonly Settlement[],
     results: SharedRedis | undefined,
-    signal?: AbortSignal,
+    { signal, completed }: Pick<SettleOptions, "signal" | "completed"> = {},
   ): Promise<readonly SettleAnswer[]> {
     const answers: SettleAnswer[] = settlements.map(() => "lost");
     const positions = new Map<RedisDelivery, number>();
@@ -63,7 +73,7 @@ export class Settler {
     );
     await Promise.all(
       batches(prepared).map(async (batch) => {
-        const told = await this.#send(session, batch, results, signal);
+        const told = await this.#send(session, batch, { results, signal, completed });
         batch.forEach(({ delivery }, i) => (answers[positions.get(delivery) as number] = told[i] as SettleAnswer));
       }),
     );
@@ -96,6 +106,7 @@ export class Settler {
       let bytes = 0;
       for (const { envelope } of follows) bytes += envelope.length;
       for (const { document } of settlement.results ?? []) bytes += document.length;
+      for (const { part, result, body } of settlement.parts ?? []) bytes += part.length + (result?.document.length ?? 0) + body.length;
       if (settlement.end.kind !== "ack") bytes += delivery.raw.length;
       return { delivery, settlement, follows, bytes };
     };
@@ -113,12 +124,8 @@ export class Settler {
     return { kind: "lists", lists: [delivery.list] };
   }
 
-  async #send(
-    session: WorkerSession,
-    batch: readonly Prepared[],
-    results: SharedRedis | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<readonly SettleAnswer[]> {
+  async #send(session: WorkerSession, batch: readonly Prepared[], how: Sending): Promise<readonly SettleAnswer[]> {
+    const { signal } = how;
     const { commands, replicas } = this.#context;
     let isRepetition = false;
     for (;;) {
@@ -131,7 +138,7 @@ export class Settler {
           connection = await session.connection(signal);
         }
         const still = left.filter(({ delivery }) => session.isOutstanding(delivery)); // attaching may have told otherwise
-        const there = await this.#execute(session, connection, still, isRepetition, results);
+        const there = await this.#execute(session, connection, still, isRepetition, how);
         if (replicas) await this.#replicated(connection, replicas);
         for (const { delivery } of still) session.forget(delivery);
         const told = there.map((isThere): SettleAnswer => (isRepetition || isThere ? "settled" : "lost"));
@@ -143,7 +150,7 @@ export class Settler {
         if (error instanceof RedisAnswerError && !error.transient) {
           if (batch.length === 1) throw brokerError(this.#context.location, error);
           const halves = [batch.slice(0, batch.length >> 1), batch.slice(batch.length >> 1)];
-          return (await Promise.all(halves.map(async (half) => await this.#send(session, half, results, signal)))).flat();
+          return (await Promise.all(halves.map(async (half) => await this.#send(session, half, how)))).flat();
         }
         await this.#waitOut(error, session, signal);
       }
@@ -181,13 +188,14 @@ export class Settler {
     connection: RedisConnection,
     batch: readonly Prepared[],
     isRepetition: boolean,
-    results: SharedRedis | undefined,
+    { results, completed }: Sending,
   ): Promise<readonly boolean[]> {
     const { keys, args, order } = settleCall(this.#context, session, batch, isRepetition, results);
     const answer = await connection.script(settleScript, keys, args);
     if (answer === ALL_WERE_THERE) return batch.map(() => true);
-    const there = readFlags(answer, order.length);
-    const byDelivery = new Map(order.map(({ delivery }, i) => [delivery, there[i] as boolean]));
+    const flags = readFlags(answer, order.length);
+    const byDelivery = new Map(order.map(({ delivery }, i) => [delivery, flags[i] !== NOT_THERE]));
+    order.forEach(({ settlement }, i) => flags[i] === HAS_COMPLETED && completed?.(settlement));
     return batch.map(({ delivery }) => byDelivery.get(delivery) as boolean);
   }
 }
@@ -208,8 +216,8 @@ function batches(prepared: readonly Prepared[]): readonly (readonly Prepared[])[
   return all;
 }
 
-function readFlags(answer: Answer, count: number): readonly boolean[] {
+function readFlags(answer: Answer, count: number): Buffer {
   if (!Buffer.isBuffer(answer) || answer.length !== count)
     throw new RedisAnswerError("ERR settle.lua answered for another number of loans");
-  return Array.from(answer, (flag) => flag === 0x31);
+  return answer;
 }

@@ -3,17 +3,19 @@
  * `message-rows.ts` and `lease-rows.ts`; here each call becomes one transaction, and errors become a broker's.
  */
 import { encodeEnvelope } from "../../protocol/envelope.ts";
+import type { GroupPart } from "../../results/groups.ts";
 import type { ResultBackend, ResultWrite } from "../../results/result-backend.ts";
 import { newId } from "../../shared/ids.ts";
 import type { Logger } from "../../shared/log.ts";
 import { SqliteBusyError } from "../../stores/sqlite/errors.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { SqliteDeps, SqliteLease } from "../../stores/sqlite/open.ts";
+import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
 import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, Leases, Outgoing, PublishFate,
-  PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
+  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, GroupEnd, GroupEndAnswer, GroupEnds,
+  Leases, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
 } from "../broker.ts"; // prettier-ignore
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
@@ -31,6 +33,8 @@ import { SqliteRevocations } from "./revocations.ts";
 
 /** A settlement with everything encoded, so that the transaction is short. */
 interface Prepared extends Settlement {
+  /** As it was given. */
+  readonly settlement: Settlement;
   readonly posted: readonly Posted[];
   /** What a requeue or a park writes in place of the envelope. */
   readonly envelope: Envelope | undefined;
@@ -48,6 +52,7 @@ export class SqliteBroker implements Broker {
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
+  readonly groupEnds: GroupEnds;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
@@ -69,6 +74,7 @@ export class SqliteBroker implements Broker {
     const { timeoutMs } = spec;
     this.#caps = deadLetterCaps(spec);
     this.leases = new SqliteLeases({ file: lease.file, timeoutMs, deadLetterCaps: this.#caps });
+    this.groupEnds = { finish: async (end, options) => await this.#end(end, options.signal) };
     this.delayed = new Parking(lease.file, spec);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
@@ -103,13 +109,23 @@ export class SqliteBroker implements Broker {
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {
     if (settlements.length === 0) return [];
     const prepared = settlements.map(prepare);
-    const answers = await this.#file.write(() => this.#settleAll(prepared), {
+    const completed: Settlement[] = [];
+    const answers = await this.#file.write(() => this.#settleAll(prepared, completed), {
       signal: options.signal,
       timeoutMs: Infinity,
     });
     if (settlements.some(({ end, publish }) => RETURNS.has(end.kind) || publish?.length)) this.#file.bell.ring("ready");
-    if (settlements.some(({ results }) => results?.length)) this.#file.bell.ring("results");
+    if (settlements.some(({ results, parts }) => results?.length || parts?.length)) this.#file.bell.ring("results");
+    for (const each of completed) options.completed?.(each);
     return answers;
+  }
+
+  async #end(end: GroupEnd, signal: AbortSignal | undefined): Promise<GroupEndAnswer> {
+    const posted = end.publish.map(encoded);
+    const answer = await this.#file.write(() => this.#finish(end, posted), { signal, timeoutMs: Infinity });
+    if (end.publish.length > 0) this.#file.bell.ring("ready");
+    if (end.results.length > 0 || end.parts.length > 0) this.#file.bell.ring("results");
+    return answer;
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {
@@ -153,13 +169,32 @@ export class SqliteBroker implements Broker {
   }
 
   /** In a transaction. What goes back to the front goes together, so that it keeps its order. */
-  #settleAll(settlements: readonly Prepared[]): readonly SettleAnswer[] {
+  #settleAll(settlements: readonly Prepared[], completed: Settlement[]): readonly SettleAnswer[] {
+    completed.length = 0; // it may be done again
     const toFront: MessageRow[] = [];
     const results: ResultWrite[] = [];
     const answers = settlements.map((settlement) => this.#settleOne(settlement, toFront, results));
     this.#messages.returned(toFront);
-    storeResults(this.#file, results, this.#file.clock.now());
+    const now = this.#file.clock.now();
+    storeResults(this.#file, results, now);
+    for (const [i, { parts, settlement }] of settlements.entries())
+      if (parts !== undefined && answers[i] === "settled" && this.#register(parts, now).length > 0) completed.push(settlement);
     return answers;
+  }
+
+  /** The groups that they completed. */
+  #register(parts: readonly GroupPart[], now: number): readonly string[] {
+    return parts.filter((part) => registerPart(this.#file, part, now)).map(({ groupId }) => groupId);
+  }
+
+  /** In a transaction. */
+  #finish({ groupId, home, results, parts }: GroupEnd, posted: readonly Posted[]): GroupEndAnswer {
+    if (!endGroup(this.#file, groupId)) return { kind: "gone" };
+    const now = this.#file.clock.now();
+    storeResults(this.#file, results, now);
+    const completed = this.#register(parts, now);
+    if (posted.length > 0) this.#postFollowUps(posted, home);
+    return { kind: "ended", completed };
   }
 
   /** The end of the loan is the fence: when there was none, nothing else is done. */
@@ -217,7 +252,7 @@ function prepare(settlement: Settlement): Prepared {
   let envelope: Envelope | undefined;
   if (end.kind === "requeue") envelope = redelivered(delivery.raw);
   else if (end.kind === "park" && end.message !== undefined) envelope = replaced(delivery.raw, end.message);
-  return { ...settlement, posted: publish.map(encoded), envelope };
+  return { ...settlement, settlement, posted: publish.map(encoded), envelope };
 }
 
 function unroutable({ exchange, routingKey }: Outgoing): string {

@@ -1,12 +1,15 @@
 /** Groups in this process's memory. */
 import type { Clock } from "../../shared/clock.ts";
-import type { GroupPart, Groups, GroupSizeWrite, ResultText, ResultWrite } from "../result-backend.ts";
+import { DUE_MS, type DueGroup, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import type { ResultText, ResultWrite } from "../result-backend.ts";
 
 interface Counted {
   size: number | undefined;
   added: number;
   readonly parts: Map<string, GroupPart>;
-  completedBy: string | undefined;
+  body: string;
+  /** It is complete: whoever may end it has until then. */
+  due: (Omit<DueGroup, "body"> & { until: number }) | undefined;
   expiresAt: number;
 }
 
@@ -45,11 +48,15 @@ export class MemoryGroups implements Groups {
     return parts.map((part) => {
       if (part.result !== undefined) this.#storeResult(part.result);
       const group = this.#group(part.groupId, part.expiresMs);
-      const before = group.parts.get(part.taskId);
-      if (before === undefined || !isSuccess(before)) group.parts.set(part.taskId, part);
-      if (group.size === undefined || group.parts.size < group.size + group.added) return false;
-      group.completedBy ??= part.taskId;
-      return group.completedBy === part.taskId;
+      const before = group.parts.size;
+      const known = group.parts.get(part.taskId);
+      if (known === undefined || !isSuccess(known)) group.parts.set(part.taskId, part);
+      if (group.body === "") group.body = part.body;
+      const needed = group.size === undefined ? Infinity : group.size + group.added;
+      if (before >= needed || group.parts.size < needed) return false;
+      const { taskId: memberId, rootId, priority } = part;
+      group.due = { memberId, rootId, priority, until: this.#clock.now() + DUE_MS.completed };
+      return true;
     });
   }
 
@@ -60,16 +67,41 @@ export class MemoryGroups implements Groups {
     return { parts: ordered.map(({ part }) => part), expected: (group.size ?? 0) + group.added };
   }
 
-  async reopen(groupId: string): Promise<void> {
+  async due(groupId: string): Promise<DueGroup | undefined> {
     const group = this.#store.counted.get(groupId);
-    if (group !== undefined) group.completedBy = undefined;
+    if (group?.due === undefined) return undefined;
+    const { until: _, ...due } = group.due;
+    return { ...due, body: group.body };
   }
 
-  async end(groupIds: readonly string[]): Promise<void> {
-    for (const groupId of groupIds) {
+  async claimDue(limit: number): Promise<readonly string[]> {
+    const now = this.#clock.now();
+    const claimed: string[] = [];
+    for (const [groupId, { due }] of this.#store.counted) {
+      if (claimed.length === limit) break;
+      if (due === undefined || due.until > now) continue;
+      due.until = now + DUE_MS.claimed;
+      claimed.push(groupId);
+    }
+    return claimed;
+  }
+
+  /** A member has one part here, so there is none to spare. */
+  async reopen(groupId: string): Promise<boolean> {
+    const group = this.#store.counted.get(groupId);
+    if (group === undefined) return true;
+    if (group.parts.size >= (group.size ?? 0) + group.added) return false;
+    group.due = undefined;
+    return true;
+  }
+
+  async end(groupIds: readonly string[]): Promise<readonly boolean[]> {
+    return groupIds.map((groupId) => {
+      const wasDue = this.#store.counted.get(groupId)?.due !== undefined;
       this.#store.counted.delete(groupId);
       this.#store.saved.delete(groupId);
-    }
+      return wasDue;
+    });
   }
 
   async save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void> {
@@ -90,7 +122,7 @@ export class MemoryGroups implements Groups {
     let group = counted.get(groupId);
     if (group === undefined) {
       this.#expireOldest();
-      group = { size: undefined, added: 0, parts: new Map(), completedBy: undefined, expiresAt: 0 };
+      group = { size: undefined, added: 0, parts: new Map(), body: "", due: undefined, expiresAt: 0 };
       counted.set(groupId, group);
     }
     group.expiresAt = this.#expiry(expiresMs);

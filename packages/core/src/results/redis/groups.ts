@@ -1,11 +1,16 @@
 /** Groups in Celery's keys (celery-protocol 7.5): any member may be run, and any chord be completed, by workers of either language. */
-import { asList, asNumber } from "../../stores/redis/answers.ts";
+import { asList, asNumber, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, Argument, RedisConnection } from "../../stores/redis/connection.ts";
-import { completedKey, groupKey, resultKey } from "../../stores/redis/keys.ts";
-import { loadScript } from "../../stores/redis/scripts.ts";
-import type { GroupPart, Groups, GroupSizeWrite, ResultText } from "../result-backend.ts";
+import { dueGroupsKey, groupKey, groupKeys, resultKey } from "../../stores/redis/keys.ts";
+import { partArguments, secondsToLive as seconds } from "../../stores/redis/part-arguments.ts";
+import { loadScript, type RedisScript } from "../../stores/redis/scripts.ts";
+import { DUE_MS, type DueGroup, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import type { ResultText } from "../result-backend.ts";
 
 const addPart = loadScript("add-part");
+const claimDue = loadScript("claim-due");
+const reopenGroup = loadScript("reopen-group");
+const endGroup = loadScript("end-group");
 
 const PAGE = 1000;
 /** Scripts on their way at once. */
@@ -16,6 +21,7 @@ export type Persist = (signal: AbortSignal | undefined, act: (connection: RedisC
 
 export class RedisGroups implements Groups {
   readonly #prefix: string;
+  #dueCursor = "0";
   readonly #persist: Persist;
   readonly #asDocument: (answer: Answer | undefined) => ResultText | undefined;
 
@@ -51,10 +57,10 @@ export class RedisGroups implements Groups {
     return answers;
   }
 
-  async #addPart({ groupId, taskId, index, part, result, expiresMs }: GroupPart, signal: AbortSignal | undefined): Promise<boolean> {
-    const key = this.#key(groupId);
-    const keys = [`${key}.j`, `${key}.t`, `${key}.s`, completedKey(this.#prefix, groupId)];
-    const args: Argument[] = [taskId, index ?? "+inf", part, seconds(expiresMs)];
+  async #addPart(part: GroupPart, signal: AbortSignal | undefined): Promise<boolean> {
+    const { result } = part;
+    const keys = [dueGroupsKey(this.#prefix), ...groupKeys(this.#prefix, part.groupId)];
+    const args = partArguments(part);
     if (result !== undefined) {
       keys.push(resultKey(this.#prefix, result.taskId));
       args.push(seconds(result.expiresMs), result.document);
@@ -74,16 +80,36 @@ export class RedisGroups implements Groups {
     return { parts, expected: Number(size ?? 0) + Number(added ?? 0) };
   }
 
-  async reopen(groupId: string): Promise<void> {
-    await this.#command("DEL", [completedKey(this.#prefix, groupId)]);
+  async due(groupId: string): Promise<DueGroup | undefined> {
+    const record = await this.#command("HGET", [dueGroupsKey(this.#prefix), groupId]);
+    if (!Buffer.isBuffer(record)) return undefined;
+    const [, memberId = "", rootId = "", priority] = record.toString().split("\n");
+    const body = await this.#command("HGET", [groupKeys(this.#prefix, groupId)[3], "body"]);
+    return { memberId, rootId, priority: Number(priority), body: Buffer.isBuffer(body) ? body.toString() : "" };
   }
 
-  async end(groupIds: readonly string[]): Promise<void> {
-    const keys = groupIds.flatMap((groupId) => [
-      ...["", ".j", ".t", ".s"].map((end) => this.#key(groupId) + end),
-      completedKey(this.#prefix, groupId),
-    ]);
-    if (keys.length > 0) await this.#command("UNLINK", keys);
+  async claimDue(limit: number): Promise<readonly string[]> {
+    const args = [this.#dueCursor, limit, DUE_MS.claimed];
+    const [cursor = "0", ...groupIds] = asTexts(await this.#script(claimDue, [dueGroupsKey(this.#prefix)], args));
+    this.#dueCursor = cursor;
+    return groupIds;
+  }
+
+  async reopen(groupId: string, surplus: readonly ResultText[]): Promise<boolean> {
+    const keys = [dueGroupsKey(this.#prefix), ...groupKeys(this.#prefix, groupId).slice(0, 3)];
+    let isOpen = false;
+    for (let from = 0; from === 0 || from < surplus.length; from += PAGE)
+      isOpen = asNumber(await this.#script(reopenGroup, keys, [groupId, ...surplus.slice(from, from + PAGE)])) === 1;
+    return isOpen;
+  }
+
+  async end(groupIds: readonly string[]): Promise<readonly boolean[]> {
+    return await Promise.all(
+      groupIds.map(async (groupId) => {
+        const keys = [dueGroupsKey(this.#prefix), this.#key(groupId), ...groupKeys(this.#prefix, groupId)];
+        return asNumber(await this.#script(endGroup, keys, [groupId])) === 1;
+      }),
+    );
   }
 
   async save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void> {
@@ -106,14 +132,13 @@ export class RedisGroups implements Groups {
     await (expiresMs === undefined ? this.#command("SET", [key, value]) : this.#command("SETEX", [key, seconds(expiresMs), value]));
   }
 
+  #script(script: RedisScript, keys: readonly string[], args: readonly Argument[]): Promise<Answer> {
+    return this.#persist(undefined, async (connection) => await connection.script(script, keys, args));
+  }
+
   #command(name: string, args: readonly Argument[]): Promise<Answer> {
     return this.#persist(undefined, async (connection) => await connection.command(name, args));
   }
 }
 
 const OPENING_BRACKET = 0x5b;
-
-/** 0: for ever. */
-function seconds(expiresMs: number | undefined): number {
-  return expiresMs === undefined || expiresMs <= 0 ? 0 : Math.max(1, Math.ceil(expiresMs / 1000));
-}

@@ -54,7 +54,7 @@ export class RedisBackend implements ResultBackend {
     this.#random = time.random;
     this.#deadlineMs = deadlineMs;
     this.#closeShared = closeShared;
-    this.sharedStore = new SharedRedis(target, (taskId) => this.#key(taskId));
+    this.sharedStore = new SharedRedis(target, prefix);
     this.#commands = newLink("results");
     this.groups = new RedisGroups(prefix, (signal, act) => this.#persist(signal, act), asDocument);
     this.batches = new RedisBatches(prefix, (signal, act) => this.#persist(signal, act));

@@ -1,7 +1,8 @@
 /** Groups as rows of the embedded database. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
-import { storeResults } from "../../stores/sqlite/result-rows.ts";
-import type { GroupPart, Groups, GroupSizeWrite, ResultText } from "../result-backend.ts";
+import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
+import { DUE_MS, type DueGroup, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import type { ResultText } from "../result-backend.ts";
 
 export type Transaction = <T>(work: () => T, signal?: AbortSignal) => Promise<T>;
 
@@ -36,17 +37,11 @@ export class SqliteGroups implements Groups {
     const answers: boolean[] = [];
     for (let from = 0; from < parts.length; from += SLICE) {
       const some = parts.slice(from, from + SLICE);
-      answers.push(...(await this.#write(() => some.map((part) => this.#add(part)), signal)));
+      const now = this.#file.clock.now();
+      answers.push(...(await this.#write(() => some.map((part) => registerPart(this.#file, part, now)), signal)));
     }
     if (parts.some(({ result }) => result !== undefined)) this.#file.bell.ring("results");
     return answers;
-  }
-
-  #add({ groupId, taskId, index, part, result, expiresMs }: GroupPart): boolean {
-    if (result !== undefined) storeResults(this.#file, [result], this.#file.clock.now());
-    this.#file.sql("group.touch").run(groupId, this.#expiry(expiresMs));
-    this.#file.sql("group.add").run(groupId, taskId, index ?? Number.MAX_SAFE_INTEGER, isSuccess(part, taskId) ? 1 : 0, part);
-    return Number(this.#file.sql("group.complete").run(groupId, taskId).changes) === 1;
   }
 
   async parts(groupId: string): Promise<{ readonly parts: readonly ResultText[]; readonly expected: number }> {
@@ -57,17 +52,30 @@ export class SqliteGroups implements Groups {
     });
   }
 
-  async reopen(groupId: string): Promise<void> {
-    await this.#write(() => void this.#file.sql("group.reopen").run(groupId));
+  async due(groupId: string): Promise<DueGroup | undefined> {
+    type Row = { due_member: string; due_root: string; due_priority: number; body: string };
+    const row = await this.#read(() => this.#file.sql("group.due").get(groupId) as Row | undefined);
+    return row && { memberId: row.due_member, rootId: row.due_root, priority: row.due_priority, body: row.body };
   }
 
-  async end(groupIds: readonly string[]): Promise<void> {
-    await this.#write(() => {
-      for (const groupId of groupIds) {
-        this.#file.sql("group.end").run(groupId);
-        this.#file.sql("group.forget").run(groupId);
-      }
+  async claimDue(limit: number): Promise<readonly string[]> {
+    const now = this.#file.clock.now();
+    const any = await this.#read(() => this.#file.sql("group.anyDue").get(now));
+    if (any === undefined) return [];
+    const rows = await this.#write(() => this.#file.sql("group.claimDue").all(now, now + DUE_MS.claimed, limit));
+    return (rows as { group_id: string }[]).map(({ group_id: id }) => id);
+  }
+
+  /** A member has one part here, so there is none to spare. */
+  async reopen(groupId: string): Promise<boolean> {
+    return await this.#write(() => {
+      this.#file.sql("group.reopen").run(groupId);
+      return this.#file.sql("group.due").get(groupId) === undefined;
     });
+  }
+
+  async end(groupIds: readonly string[]): Promise<readonly boolean[]> {
+    return await this.#write(() => groupIds.map((groupId) => endGroup(this.#file, groupId)));
   }
 
   async save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void> {
@@ -97,12 +105,4 @@ export class SqliteGroups implements Groups {
   #expiry(expiresMs: number | undefined): number | null {
     return expiresMs === undefined ? null : this.#file.clock.now() + expiresMs;
   }
-}
-
-/** The state stands right behind the id, whatever the serializer. */
-function isSuccess(part: ResultText, taskId: string): boolean {
-  const text = typeof part === "string" ? part : Buffer.from(part).toString("latin1");
-  const end = text.indexOf(taskId) + taskId.length;
-  const at = text.indexOf("SUCCESS", end);
-  return at >= 0 && at - end < 8;
 }

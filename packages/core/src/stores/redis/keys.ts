@@ -62,9 +62,6 @@ export const watchersKey = (shard: Shard, lists: string): string => `${shard.pre
 export const resultKey = (prefix: string, taskId: string): string => `${prefix}celery-task-meta-${taskId}`;
 /** A saved group; with `.j`, `.t` and `.s` behind it the parts of a chord, how many were added to it later, and its size. */
 export const groupKey = (prefix: string, groupId: string): string => `${prefix}celery-taskset-meta-${groupId}`;
-/** String with a TTL: the member whose part completed the group. */
-export const completedKey = (prefix: string, groupId: string): string => `${prefix}lovage:completed:${groupId}`;
-
 /** Hash with a TTL: what a batch is, its counts, and when what happened to it. Python producers give out places by HINCRBY of `total`. */
 export const batchKey = (prefix: string, id: string): string => `${prefix}lovage:batch:${id}`;
 /** String with a TTL: two bits for each place of a batch. */
@@ -77,3 +74,12 @@ export const batchChildrenKey = (prefix: string, id: string): string => `${prefi
 export const batchDueKey = (prefix: string): string => `${prefix}lovage:batches-due`;
 /** Sorted set with the TTL of the batch that lives longest: sealed batch -> when it last heard of a member, ms. */
 export const batchesWaitingKey = (prefix: string): string => `${prefix}lovage:batches-waiting`;
+/** Hash with a TTL: what Lovage keeps of a group beside Celery's keys: `body`, the signature that is called at its end. */
+export const groupNotesKey = (prefix: string, groupId: string): string => `${prefix}lovage:group:${groupId}`;
+/** Hash with a TTL: group that is complete -> who may end it until when, and what for (register-part.lua). */
+export const dueGroupsKey = (prefix: string): string => `${prefix}lovage:due-groups`;
+/** Parts, added later, size, Lovage's own: in the order in which register-part.lua takes them. */
+export const groupKeys = (prefix: string, groupId: string): readonly [string, string, string, string] => {
+  const key = groupKey(prefix, groupId);
+  return [`${key}.j`, `${key}.t`, `${key}.s`, groupNotesKey(prefix, groupId)];
+};

@@ -18,10 +18,14 @@ export interface ScriptText {
   readonly sha: string;
 }
 
-/** Reads `lua/<name>.lua`: once per process, when its driver is loaded. */
+/** Reads `lua/<name>.lua`: once per process, when its driver is loaded. A line `-- @include other` stands for that file. */
 export function loadScript(name: string): RedisScript {
-  const source = readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), "utf8");
+  const source = read(name).replace(/^-- @include (.+)\n/gm, (_, other: string) => read(other));
   return { name, modern: text(source), plain: text(source.replace(/^#![^\n]*\n/, "\n")) };
+}
+
+function read(name: string): string {
+  return readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), "utf8");
 }
 
 function text(source: string): ScriptText {

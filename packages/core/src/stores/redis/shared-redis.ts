@@ -1,13 +1,15 @@
 /** What a result backend tells a broker on the same server, so that results can be stored in the step that ends a loan. */
+import { resultKey } from "./keys.ts";
 import { type RedisTarget, sameTarget } from "./target.ts";
 
 export class SharedRedis {
   readonly #target: RedisTarget;
-  readonly #keyOf: (taskId: string) => string;
+  readonly #prefix: string;
 
-  constructor(target: RedisTarget, keyOf: (taskId: string) => string) {
+  /** @param prefix of the backend's keys */
+  constructor(target: RedisTarget, prefix: string) {
     this.#target = target;
-    this.#keyOf = keyOf;
+    this.#prefix = prefix;
   }
 
   get db(): number {
@@ -16,7 +18,11 @@ export class SharedRedis {
 
   /** Key and channel of a task's result. */
   keyOf(taskId: string): string {
-    return this.#keyOf(taskId);
+    return resultKey(this.#prefix, taskId);
+  }
+
+  get prefix(): string {
+    return this.#prefix;
   }
 
   isOn(target: RedisTarget): boolean {

@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
 -- settle.lua: end loans of one worker, each together with the results and messages that follow from it.
 -- KEYS[1] loans of the worker  KEYS[2] queues with parked messages  KEYS[3 ..] lists that are pushed to, sorted sets of parked messages,
--- pairs of dead letters and their index, results, and results of ARGV[10], in this order
+-- pairs of dead letters and their index, results and fours of keys of groups (register-part.lua), and results of ARGV[10], in this order
 -- ARGV[1] epoch  ARGV[2] '1' when this may be a repetition  ARGV[3] database of the loans  ARGV[4] of the results, '' when the same
 -- ARGV[5] lists  ARGV[6] sets of parked  ARGV[7] pairs of dead  ARGV[8] caps of dead letters: how many, bytes, age in ms  ARGV[9] loans that are just acknowledged
 -- ARGV[10] loans that are acknowledged with one result, the usual case, which is told in few words  ARGV[11] seconds that those results live, or 0
 -- ARGV[12..] the loans of ARGV[9]; loan and document for each of ARGV[10]; then for each other loan:
 --   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
 --     | k parked due queue envelope, '' as it was (kept aside) | d dead id record (dead letter); then
---   number of results, for each: key, seconds to live or 0, document; number of messages, for each: list envelope, or 0 channel envelope
+--   number of results, for each: key, seconds to live or 0, document; number of parts, and when there are any the key of due groups; for each part:
+--   first of its group's four keys, group, task, place, part, seconds, root and priority, body or = and the ARGV that it stands in; number of messages, for each:
+--   list envelope, or 0 channel envelope
 -- A delivery that came through a channel has no loan: it is written '', ends with a, and what follows from it is written in any case.
 -- Where a list, set, pair or key is meant, its index in KEYS is given.
--- Returns 1 when all loans were there, else a text with 1 or 0 for each, in order.
+-- Returns 1 when all loans were there, else a text with 1 or 0 for each, in order; 2 for one that was there and a part of which completed its group.
 -- Invariant: results and messages are written only for a loan that is there, and removing it is the last write. Whoever takes loans away
 -- (sweep, release) removes @epoch first: while it is the caller's, all of the caller's loans are there.
 -- Results as Celery's: SUCCESS is never overwritten, SETEX and PUBLISH (celery/backends/redis.py, _set; base.py, _store_result).
@@ -53,26 +55,20 @@ for i = 12, 11 + plain do is_there(ARGV[i]) end
 local is_usual = {}
 for i = 1, usual do is_usual[i] = is_there(ARGV[10 + plain + 2 * i]) end
 
-local function store(key, seconds, document)
-  local before
-  if seconds == '0' then before = redis.pcall('SET', key, document, 'GET') else before = redis.pcall('SET', key, document, 'EX', seconds, 'GET') end
-  if type(before) == 'table' then -- not a text: Celery's SETEX would replace it
-    if seconds == '0' then redis.call('SET', key, document) else redis.call('SETEX', key, seconds, document) end
-  elseif before and string.find(string.sub(before, 1, 32), 'status[^%w]+SUCCESS[^%w]') then
-    redis.call('SET', key, before, 'KEEPTTL')
-    return
-  end
-  redis.pcall('PUBLISH', key, document)
-end
+-- @include store-result
+-- @include register-part
 
 local ENDS = { a = 0, f = 2, b = 2, r = 1, k = 4, d = 3 }
 local records, at = {}, 12 + plain + 2 * usual
 while at <= #ARGV do
   local finish = at + 2 + ENDS[ARGV[at + 1]]
   local results = tonumber(ARGV[finish])
-  local messages_at = finish + 1 + 3 * results
+  local parts_at = finish + 1 + 3 * results
+  local parts = tonumber(ARGV[parts_at])
+  local messages_at = parts_at + 1
+  if parts > 0 then messages_at = messages_at + 1 + 8 * parts end
   local messages = tonumber(ARGV[messages_at])
-  if is_there(ARGV[at]) then records[#records + 1] = { at, finish + 1, results, messages_at + 1, messages } end
+  if is_there(ARGV[at]) then records[#records + 1] = { at, finish + 1, results, messages_at + 1, messages, parts_at, #answers } end
   at = messages_at + 1
   for _ = 1, messages do at = at + (ARGV[at] == '0' and 3 or 2) end
 end
@@ -84,6 +80,16 @@ end
 for _, record in ipairs(records) do
   for i = record[2], record[2] + 3 * record[3] - 1, 3 do
     store(KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])
+  end
+  local i = record[6] + 2
+  for _ = 1, tonumber(ARGV[record[6]]) do
+    local body = ARGV[i + 7]
+    if string.byte(body, 1) == 61 then body = ARGV[tonumber(string.sub(body, 2))] end
+    local first, group, task, place, part, seconds, heading = unpack(ARGV, i, i + 6)
+    if register_part(tonumber(first), KEYS[tonumber(ARGV[record[6] + 1])], group, task, place, part, seconds, heading, body) then
+      answers[record[7]], missing = '2', true
+    end
+    i = i + 8
   end
 end
 if away ~= '' then redis.call('SELECT', home) end

@@ -18,23 +18,36 @@ INSERT INTO group_parts (group_id, task, place, is_success, part) VALUES (?1, ?2
 ON CONFLICT (group_id, task) DO UPDATE SET place = excluded.place, is_success = excluded.is_success, part = excluded.part
 WHERE is_success = 0
 
--- Whether the member is the one that completes the group; it is noted as that.
--- name: complete
-UPDATE group_counts SET completed = ?2
-WHERE group_id = ?1 AND size IS NOT NULL AND coalesce(completed, ?2) = ?2
-  AND (SELECT count(*) FROM group_parts WHERE group_id = ?1) >= size + added
+-- name: note
+UPDATE group_counts SET body = ?2 WHERE group_id = ?1 AND body = ''
+
+-- name: setDue
+UPDATE group_counts SET due_until = ?2, due_member = ?3, due_root = ?4, due_priority = ?5 WHERE group_id = ?1
+
+-- name: due
+SELECT due_member, due_root, due_priority, body FROM group_counts WHERE group_id = ?1 AND due_until IS NOT NULL
+
+-- name: anyDue
+SELECT 1 FROM group_counts WHERE due_until <= ?1 LIMIT 1
+
+-- name: claimDue
+UPDATE group_counts SET due_until = ?2
+WHERE group_id IN (SELECT group_id FROM group_counts WHERE due_until <= ?1 ORDER BY due_until LIMIT ?3)
+RETURNING group_id
 
 -- name: expected
-SELECT coalesce(size, 0) + added AS expected FROM group_counts WHERE group_id = ?1
+SELECT coalesce(size, 0) + added AS expected, size IS NOT NULL AS is_known, parts AS count FROM group_counts WHERE group_id = ?1
 
 -- name: parts
 SELECT part FROM group_parts WHERE group_id = ?1 ORDER BY place, task
 
 -- name: reopen
-UPDATE group_counts SET completed = NULL WHERE group_id = ?1
+UPDATE group_counts SET due_until = NULL
+WHERE group_id = ?1 AND parts < coalesce(size, 0) + added
 
+-- Says whether it was due.
 -- name: end
-DELETE FROM group_counts WHERE group_id = ?1
+DELETE FROM group_counts WHERE group_id = ?1 RETURNING due_until IS NOT NULL AS due
 
 -- name: expire
 DELETE FROM group_counts WHERE group_id IN (SELECT group_id FROM group_counts WHERE expires <= ?1 LIMIT ?2)
