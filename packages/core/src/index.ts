@@ -9,6 +9,15 @@ export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest } from "./app
 export type { DeadLetterOptions } from "./app/dead-letter-policy.ts";
 export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/task-options.ts";
 export { Task, RemoteTask } from "./app/task.ts";
+export {
+  Batch,
+  currentBatch,
+  type BatchCounts,
+  type BatchInfo,
+  type BatchMember,
+  type BatchOptions,
+  type BatchSummary,
+} from "./app/batch.ts";
 export { Signature } from "./app/signature.ts";
 export { chain, chord, chunks, group, map, starmap, type AnyPart, type Part } from "./app/compose.ts";
 export { GroupResult, ResultSet, type AnyResult, type CompletedResult } from "./app/group-result.ts";
@@ -23,6 +32,7 @@ export type { Route, RouterFunction, RoutesInput } from "./app/routes.ts";
 export type { Settings, SettingsInput } from "./app/settings.ts";
 export {
   AppClosedError,
+  BatchClosedError,
   CallError,
   ConfigurationError,
   ModuleLoadError,

@@ -11,6 +11,7 @@ import { LamportClock } from "../shared/lamport.ts";
 import type { Logger } from "../shared/log.ts";
 import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
 import { AsyncResult } from "./async-result.ts";
+import { Batch, type BatchOptions, createBatch } from "./batch.ts";
 import { Calls } from "./calls.ts";
 import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
 import { Configuration, type ConfigurationHandover } from "./configuration.ts";
@@ -224,6 +225,19 @@ export class Lovage implements AsyncDisposable {
     const tuple = await this.results.restoreGroup(id);
     const result = tuple && resultOf(this, tuple);
     return result instanceof GroupResult ? (result as GroupResult<Values>) : undefined; // what its members return is the caller's declaration
+  }
+
+  /**
+   * A set of tasks that are counted together. With `fill` they are added there and it is sealed at its end; without, add them and call
+   * `seal()`. When `fill` throws the batch is cancelled. @throws ResultsDisabledError, BatchClosedError when its parent takes no more
+   */
+  batch(options: BatchOptions = {}, fill?: (batch: Batch) => Promise<unknown>): Promise<Batch> {
+    return createBatch(this, options, fill);
+  }
+
+  /** A batch that was made at another time or by another program. */
+  openBatch(id: string): Batch {
+    return new Batch(this, id);
   }
 
   /** A signature of a task by name, wherever it runs. */

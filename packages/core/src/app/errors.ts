@@ -117,6 +117,23 @@ export class PublishTimeoutError extends PublishFailedError {
   override readonly code = "PUBLISH_TIMEOUT";
 }
 
+/** Nothing can be done with this batch any more. `gone`: it never was, or has expired. */
+export class BatchClosedError extends LovageError {
+  readonly code = "BATCH_CLOSED";
+  readonly batchId: string;
+  readonly state: "gone" | "complete" | "cancelled";
+
+  constructor(batchId: string, state: "gone" | "complete" | "cancelled") {
+    super(
+      state === "gone"
+        ? `there is no batch ${batchId}: it never was, or has expired`
+        : `batch ${batchId} is ${state} and takes no more members: add while one of its members runs, or before it is sealed`,
+    );
+    this.batchId = batchId;
+    this.state = state;
+  }
+}
+
 /** Results are not kept, so there is nothing to wait for. */
 export class ResultsDisabledError extends LovageError {
   readonly code = "RESULTS_DISABLED";

@@ -269,6 +269,7 @@ export const SETTINGS_TABLE = {
     scope: "ours",
     celery: null,
   }),
+  batchExpires: setting(duration, 604_800, "A batch is kept for this time after what last happened to it.", { scope: "ours" }),
   resultCacheMax: unused("Results are cached per AsyncResult here."),
   resultPersistent: amqpOnly(flag, false, "Results of the rpc backend survive a restart."),
   resultChordJoinTimeout: setting(duration, 3, "Time to collect the results of a chord's header."),

@@ -7,6 +7,7 @@
  */
 import type { DeliveryInfo, Message } from "../protocol/message.ts";
 import type { GroupPart } from "../results/groups.ts";
+import type { DueCallback } from "../results/batches.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 
 export interface Broker extends AsyncDisposable {
@@ -55,6 +56,8 @@ export interface Broker extends AsyncDisposable {
   readonly deadLetters?: DeadLetters;
   /** Ends groups together with what follows from that. There where `settlesWith` can be true. */
   readonly groupEnds?: GroupEnds;
+  /** Publishes callbacks of batches once. There where `settlesWith` can be true. */
+  readonly dueCallbacks?: DueCallbacks;
 }
 
 export interface Outgoing {
@@ -182,6 +185,22 @@ export interface FinishOptions {
 
 /** `completed`: the groups around it that were completed by it. */
 export type GroupEndAnswer = { readonly kind: "gone" } | { readonly kind: "ended"; readonly completed: readonly string[] };
+
+export interface DueCallbacks {
+  /**
+   * Publishes what is due, in the step that removes the record of it. False: it was not due any more, nothing was done.
+   * Waits out a broker's absence; rejects when `signal` aborts, or for what the broker will never take.
+   */
+  publish(due: DueCallback, messages: readonly Outgoing[], options: PublishDueOptions): Promise<boolean>;
+}
+
+export interface PublishDueOptions {
+  /** Where the record is; a backend for which `settlesWith` is true. */
+  readonly backend: ResultBackend;
+  /** The queue of messages that no queue is bound for. */
+  readonly home: string;
+  readonly signal: AbortSignal;
+}
 
 export interface QueueSpec {
   readonly name: string;

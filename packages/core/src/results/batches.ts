@@ -15,10 +15,14 @@ export interface Batches {
   reserve(id: string, places: Reservation): Promise<Reserved | undefined>;
   /** The members of a reservation are published. What is not confirmed when the member that added it has ended is withdrawn. */
   confirm(id: string, adder: string, sequence: number): Promise<void>;
+  /** These places of a reservation are nobody's: what was to have them could not be published. */
+  withdraw(id: string, places: Omit<Reservation, "count">, withdrawn: readonly number[]): Promise<void>;
   /** No more are added but by members. False when there is no such batch. */
   seal(id: string): Promise<boolean>;
   /** How members ended. The first success stays; of other ends the last counts. Answers whether anything has become due. */
   report(id: string, ends: readonly MemberEnd[], options?: { readonly signal?: AbortSignal }): Promise<boolean>;
+  /** A member of one of its members has failed for good, and the member goes on: the first such is this batch's death. Answers as `report`. */
+  die(id: string): Promise<boolean>;
   /** Neither success nor death is told any more, and no members are taken. False when there is no such batch. */
   cancel(id: string): Promise<boolean>;
   /** In the order asked; undefined where there is none. One look at each, however many members it has. */
@@ -31,8 +35,8 @@ export interface Batches {
   unconfirmed(id: string): Promise<readonly { readonly first: number; readonly count: number }[]>;
   /** What has become due at least so long ago, the oldest first. */
   due(options: { readonly limit: number; readonly minAgeMs: number }): Promise<readonly DueCallback[]>;
-  /** Where `Broker.once` cannot: after what was due is published. */
-  done(due: DueCallback): Promise<void>;
+  /** Removes the record of what was due; false when it was not there. A broker of the same store does it in the step that publishes. */
+  done(due: DueCallback): Promise<boolean>;
   /** Sealed batches that wait for members and have heard of none for so long, the quietest first. They count as heard of now. */
   quiet(options: { readonly limit: number; readonly minAgeMs: number }): Promise<readonly string[]>;
   forget(id: string): Promise<void>;

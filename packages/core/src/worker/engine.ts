@@ -14,6 +14,8 @@ import type { ResultBackend } from "../results/result-backend.ts";
 import { sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { BatchKeeper } from "./batch-keeper.ts";
+import { BatchReports } from "./batch-reports.ts";
 import { Chords } from "./chords.ts";
 import { Consumer } from "./consumer.ts";
 import { type CreditLimits, LoanCredit } from "./credit.ts";
@@ -73,6 +75,7 @@ export class Engine {
   readonly #lanes: Lanes;
   readonly #settler: Settler;
   readonly #chords: Chords | undefined;
+  readonly #batchKeeper: BatchKeeper | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #intake: Intake;
   readonly #guard: Guard;
@@ -117,7 +120,24 @@ export class Engine {
     const home = setup.queues[0] ?? settings.taskDefaultQueue;
     const chords = backend && new Chords({ broker, backend, clock, random, logger, rules: workflows, accept, home, brokerNow });
     this.#chords = chords;
-    this.#settler = new Settler({ broker, backend, chords, clock, random, logger });
+    this.#batchKeeper =
+      backend?.batches &&
+      new BatchKeeper({
+        broker,
+        backend,
+        batches: backend.batches,
+        queues: setup.queues,
+        resultSerializer: settings.resultSerializer,
+        resultExpiresMs: settings.resultExpiresMs || undefined,
+        accept,
+        encodeCalls: (calls) => app.calls.planned(calls, undefined).map(({ outgoing }) => outgoing),
+        brokerNow,
+        clock,
+        random,
+        logger,
+      });
+    const batches = backend?.batches && new BatchReports(backend.batches, () => this.#batchKeeper?.kick());
+    this.#settler = new Settler({ broker, backend, chords, batches, clock, random, logger });
     this.revocations = new KnownRevocations({
       store: broker.revocations,
       clock,
@@ -245,6 +265,7 @@ export class Engine {
     if (signal.aborted) return;
     await Promise.race([this.revocations.load(), aborted]); // before anything is taken that was revoked while no worker was there
     if (signal.aborted) return;
+    this.#batchKeeper?.start();
     this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
     await Promise.race([this.#consumer.whenConsuming(), aborted]);
     void this.#chords?.watch();
@@ -345,8 +366,9 @@ export class Engine {
   async end(deadlineMs: number): Promise<void> {
     const { broker, owner, app } = this.#setup;
     const { clock } = app;
-    const settled = this.#consuming.then(() => this.#settler.whenIdle());
+    const settled = this.#consuming.then(() => this.#settler.whenIdle()).then(() => this.#batchKeeper?.whenIdle());
     await within(clock, deadlineMs, settled);
+    this.#batchKeeper?.stop();
     this.revocations.stop();
     this.#settler.abandon();
     this.#statesEnd.abort(new Error("the worker has stopped"));

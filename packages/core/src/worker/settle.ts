@@ -11,6 +11,7 @@ import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 import type { Clock, Random } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import type { BatchReport, BatchReports } from "./batch-reports.ts";
 import type { Chords } from "./chords.ts";
 import { FollowUps } from "./follow-ups.ts";
 import type { PlannedSettlement } from "./settlement.ts";
@@ -39,6 +40,7 @@ export interface SettlerDeps {
   readonly backend: ResultBackend | undefined;
   /** undefined without a result backend: there is nowhere to count then. */
   readonly chords?: Chords | undefined;
+  readonly batches?: BatchReports | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -60,6 +62,8 @@ export class Settler {
   #queue: Job[] = [];
   #isFlushPlanned = false;
   #underWay = 0;
+  /** Members of batches that are being told of. */
+  #reporting = 0;
   #idleWaiters: (() => void)[] = [];
 
   constructor(deps: SettlerDeps) {
@@ -69,13 +73,32 @@ export class Settler {
   }
 
   add(settlement: PlannedSettlement, owner: SettlementOwner): void {
-    const { workflow } = settlement;
+    const { workflow, report } = settlement;
+    if (report !== undefined) {
+      void this.#report(settlement, report, owner);
+      return;
+    }
     if (workflow !== undefined) {
       void this.#advance(settlement, workflow, owner);
       return;
     }
     this.#queue.push({ settlement, owner });
     this.#planFlush();
+  }
+
+  /** Its batch is told before the loan ends. */
+  async #report({ report: _, ...settlement }: PlannedSettlement, report: BatchReport, owner: SettlementOwner): Promise<void> {
+    const { batches } = this.#deps;
+    this.#reporting += 1;
+    try {
+      if (batches) await this.#followUps.persist("tell a batch of its member", () => batches.report(report, this.#abort.signal));
+      this.add(settlement, owner);
+    } catch {
+      owner.settled("abandoned"); // the worker has stopped
+    } finally {
+      this.#reporting -= 1;
+      this.#wakeIdle();
+    }
   }
 
   /** The sizes of groups that begin must be known before their first member is there. */
@@ -97,7 +120,7 @@ export class Settler {
 
   /** Resolves when all that was added is settled. */
   async whenIdle(): Promise<void> {
-    if (this.#queue.length > 0 || this.#underWay > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    if (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     await this.#deps.chords?.whenIdle();
   }
 
@@ -130,7 +153,15 @@ export class Settler {
   #ended(): void {
     this.#underWay -= 1;
     if (this.#queue.length > 0) this.#planFlush();
-    else if (this.#underWay === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    else this.#wakeIdle();
+  }
+
+  get #isIdle(): boolean {
+    return this.#queue.length === 0 && this.#underWay === 0 && this.#reporting === 0;
+  }
+
+  #wakeIdle(): void {
+    if (this.#isIdle) for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
   async #perform(jobs: readonly Job[]): Promise<void> {

@@ -12,6 +12,7 @@ import { toWireException } from "../protocol/exception.ts";
 import { formatInstant } from "../protocol/instant.ts";
 import { writableArgs as writableError } from "../protocol/result.ts";
 import { type Embed, type ReceivedTask, retryMessage } from "../protocol/task-message.ts";
+import { type BatchReport, planRefusedReport, planReport } from "./batch-reports.ts";
 import type { Outcome } from "./outcome.ts";
 import type { LoanlessSettlement } from "./settle.ts";
 import { knownAgain } from "./unknown-task.ts";
@@ -31,6 +32,12 @@ const NOTHING: readonly never[] = [];
  * @throws ProtocolError when a value cannot be written: the outcome is a failure then.
  */
 export function planSettlement(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): PlannedSettlement {
+  const planned = planWithWorkflow(outcome, run, rules, now);
+  const report = planReport(outcome, run, planned, rules);
+  return report === undefined ? planned : { ...planned, report };
+}
+
+function planWithWorkflow(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): PlannedSettlement {
   const workflow = planNext(outcome, run, rules, now);
   if (workflow === undefined) return planAlone(outcome, run, rules, now);
   const children = [...run.children, ...workflow.children];
@@ -43,7 +50,11 @@ export function planSettlement(outcome: Outcome, run: EndedRun, rules: Settlemen
 }
 
 /** With what depends on the task. */
-export type PlannedSettlement = (Settlement | LoanlessSettlement) & { readonly workflow?: WorkflowStep };
+export type PlannedSettlement = (Settlement | LoanlessSettlement) & {
+  readonly workflow?: WorkflowStep;
+  /** For the batch that it is a member of. */
+  readonly report?: BatchReport;
+};
 
 function factsOfRun({ received, delivery, isAcked, options, children }: EndedRun): EndedRun {
   return { received, delivery, isAcked, options, children };
@@ -150,7 +161,8 @@ export function planRefusal(
   const publish = told(record, delivery, received, policy, rules, now);
   const settlement: Settlement = { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
   const workflow = rules.workflows && planFailure(received, "FAILURE", error, rules.workflows, now);
-  return workflow === undefined ? settlement : { ...settlement, workflow };
+  const report = planRefusedReport({ received }, settlement);
+  return { ...settlement, ...(workflow && { workflow }), ...(report && { report }) };
 }
 
 function planFollowUp(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): readonly Outgoing[] {

@@ -9,7 +9,7 @@ import type { Clock, Timer } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, GroupEnd, GroupEndAnswer, GroupEnds, LeaseInfo,
+  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds, LeaseInfo,
   Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations,
   SettleAnswer, SettleOptions, Settlement, SubscriptionEvents, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
@@ -42,6 +42,7 @@ export class MemoryBroker implements Broker {
   readonly delayed: DelayedQueue;
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
+  readonly dueCallbacks: DueCallbacks;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly #store: MemoryStore;
@@ -75,6 +76,13 @@ export class MemoryBroker implements Broker {
     this.revocations = new MemoryRevocations(store, clock, revocationCaps(spec));
     this.groupEnds = { finish: async (end, { backend }) => await this.#finish(end, backend) };
     this.deadLetters = new MemoryDeadLetters(store, clock, this.#caps);
+    this.dueCallbacks = {
+      publish: async (due, messages, { backend, home }) => {
+        const isDue = (await backend.batches?.done(due)) ?? false;
+        if (isDue) for (const outgoing of messages) this.#putFollowUp(outgoing, home);
+        return isDue;
+      },
+    };
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {

@@ -21,6 +21,7 @@ import type {
   DelayedQueue,
   Delivery,
   GroupEnds,
+  DueCallbacks,
   Leases,
   Outgoing,
   PublishFate,
@@ -38,6 +39,7 @@ import { RedisBroadcast } from "./broadcast.ts";
 import { Consumer } from "./consumer.ts";
 import { type RedisContext, turn } from "./context.ts";
 import { RedisDeadLetters } from "./dead-letters.ts";
+import { RedisDueCallbacks } from "./due-callbacks.ts";
 import { RedisDelayed } from "./delayed.ts";
 import { type QueueList, RedisDelivery } from "./delivery.ts";
 import { asking, askingAgain, brokerError } from "./failures.ts";
@@ -75,6 +77,7 @@ export class RedisBroker implements Broker {
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
+  readonly dueCallbacks: DueCallbacks;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -96,6 +99,7 @@ export class RedisBroker implements Broker {
     this.delayed = new RedisDelayed(context);
     this.broadcast = new RedisBroadcast(context);
     this.deadLetters = new RedisDeadLetters(context);
+    this.dueCallbacks = new RedisDueCallbacks(context, this.#router);
     this.revocations = new RedisRevocations(context, options.revocationCaps);
   }
 

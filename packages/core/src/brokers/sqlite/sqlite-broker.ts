@@ -4,6 +4,7 @@
  */
 import { encodeEnvelope } from "../../protocol/envelope.ts";
 import type { GroupPart } from "../../results/groups.ts";
+import type { DueCallback } from "../../results/batches.ts";
 import type { ResultBackend, ResultWrite } from "../../results/result-backend.ts";
 import { newId } from "../../shared/ids.ts";
 import type { Logger } from "../../shared/log.ts";
@@ -14,8 +15,8 @@ import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
 import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, GroupEnd, GroupEndAnswer, GroupEnds,
-  Leases, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
+  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds,
+  Leases, Outgoing, PublishDueOptions, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
 } from "../broker.ts"; // prettier-ignore
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
@@ -51,6 +52,7 @@ export class SqliteBroker implements Broker {
   readonly delayed: DelayedQueue;
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
+  readonly dueCallbacks: DueCallbacks;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly #caps: DeadLetterCaps;
@@ -79,6 +81,7 @@ export class SqliteBroker implements Broker {
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
     this.deadLetters = new SqliteDeadLetters(lease.file, spec, this.#caps);
+    this.dueCallbacks = { publish: async (due, messages, options) => await this.#publishDue(due, messages, options) };
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -126,6 +129,18 @@ export class SqliteBroker implements Broker {
     if (end.publish.length > 0) this.#file.bell.ring("ready");
     if (end.results.length > 0 || end.parts.length > 0) this.#file.bell.ring("results");
     return answer;
+  }
+
+  async #publishDue({ id, event }: DueCallback, messages: readonly Outgoing[], { home, signal }: PublishDueOptions): Promise<boolean> {
+    const posted = messages.map(encoded);
+    const work = (): boolean => {
+      if (this.#file.sql("batch.done").run(id, event).changes === 0) return false;
+      this.#postFollowUps(posted, home);
+      return true;
+    };
+    const isPublished = await this.#file.write(work, { signal, timeoutMs: Infinity });
+    if (isPublished) this.#file.bell.ring("ready");
+    return isPublished;
   }
 
   async bind(queues: readonly QueueSpec[]): Promise<void> {

@@ -106,12 +106,25 @@ export class MemoryBatches implements Batches {
     batch.adders.delete(adder);
   }
 
+  async withdraw(id: string, { adder, sequence }: Omit<Reservation, "count">, withdrawn: readonly number[]): Promise<void> {
+    const batch = this.#live(id);
+    if (batch === undefined) return;
+    batch.adds.delete(`${adder}:${sequence}`);
+    this.#withdrawPlaces(batch, withdrawn);
+    this.#look(batch);
+  }
+
   async seal(id: string): Promise<boolean> {
     const batch = this.#live(id);
     if (batch === undefined) return false;
     batch.record.sealedAt ??= this.#clock.now();
     this.#look(batch);
     return true;
+  }
+
+  async die(id: string): Promise<boolean> {
+    const batch = this.#live(id);
+    return batch !== undefined && this.#look(batch, true);
   }
 
   async cancel(id: string): Promise<boolean> {
@@ -149,17 +162,25 @@ export class MemoryBatches implements Batches {
       const reservation = batch.adds.get(`${adder}:${sequence}`);
       batch.adds.delete(`${adder}:${sequence}`);
       if (reservation === undefined || reservation.isConfirmed) continue;
-      for (let place = reservation.first; place < reservation.first + reservation.count; place++) {
-        if (this.#stateAt(batch, place) !== "pending") continue;
-        this.#set(batch, place, "succeeded");
-        batch.withdrawn += 1;
-      }
+      const { first, count: size } = reservation;
+      this.#withdrawPlaces(
+        batch,
+        Array.from({ length: size }, (_, i) => first + i),
+      );
     }
     batch.adders.delete(adder);
   }
 
+  #withdrawPlaces(batch: Kept, places: readonly number[]): void {
+    for (const place of places) {
+      if (this.#stateAt(batch, place) !== "pending") continue;
+      this.#set(batch, place, "succeeded");
+      batch.withdrawn += 1;
+    }
+  }
+
   /** Notes what has happened by now; whether anything of it is due. */
-  #look(batch: Kept): boolean {
+  #look(batch: Kept, dies = false): boolean {
     const { record, withdrawn } = batch;
     const now = this.#clock.now();
     record.total = record.places - withdrawn;
@@ -171,7 +192,7 @@ export class MemoryBatches implements Batches {
       this.#store.due.set(`${event} ${record.id}`, { id: record.id, event, since: now });
       due = true;
     };
-    if (record.diedAt === undefined && record.failed + record.dead > 0) {
+    if (record.diedAt === undefined && (dies || record.failed + record.dead > 0)) {
       record.diedAt = now;
       happens("death");
     }
@@ -222,12 +243,7 @@ export class MemoryBatches implements Batches {
       .map(({ id, event }) => ({ id, event }));
   }
 
-  async done(due: DueCallback): Promise<void> {
-    this.take(due);
-  }
-
-  /** Synchronous, for a broker of this process: whether it was due until now. */
-  take({ id, event }: DueCallback): boolean {
+  async done({ id, event }: DueCallback): Promise<boolean> {
     return this.#store.due.delete(`${event} ${id}`);
   }
 
@@ -243,7 +259,7 @@ export class MemoryBatches implements Batches {
 
   async forget(id: string): Promise<void> {
     this.#store.batches.delete(id);
-    for (const event of BATCH_EVENTS) this.take({ id, event });
+    for (const event of BATCH_EVENTS) this.#store.due.delete(`${event} ${id}`);
   }
 
   #stateAt({ states }: Kept, place: number): MemberState {

@@ -1,7 +1,15 @@
 /** Batches in Redis: a hash and a string of bits for each, and two sorted sets for all. */
 import { asList, asNumber, asPairs, asText, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, Argument } from "../../stores/redis/connection.ts";
-import { batchAddsKey, batchChildrenKey, batchDueKey, batchesWaitingKey, batchKey, batchStatesKey } from "../../stores/redis/keys.ts";
+import {
+  batchAddsKey,
+  batchChildrenKey,
+  batchDueKey,
+  batchesWaitingKey,
+  batchKey,
+  batchStatesKey,
+  dueMember,
+} from "../../stores/redis/keys.ts";
 import { loadScript, type RedisScript } from "../../stores/redis/scripts.ts";
 import {
   BATCH_EVENTS,
@@ -86,8 +94,17 @@ export class RedisBatches implements Batches {
     await this.#script(confirmScript, [batchAddsKey(this.#prefix, id)], [adder, sequence]);
   }
 
+  async withdraw(id: string, { adder, sequence }: Omit<Reservation, "count">, withdrawn: readonly number[]): Promise<void> {
+    const places = withdrawn.map((place): MemberEnd => ({ place, state: "succeeded" }));
+    await this.#report(id, `withdraw ${adder}:${sequence}`, places);
+  }
+
   async seal(id: string): Promise<boolean> {
     return (await this.#report(id, "seal", [])) !== undefined;
+  }
+
+  async die(id: string): Promise<boolean> {
+    return ((await this.#report(id, "die", [])) ?? 0) > 0;
   }
 
   async cancel(id: string): Promise<boolean> {
@@ -162,8 +179,8 @@ export class RedisBatches implements Batches {
     return oldest.filter(([, since]) => Number(since) <= before).map(([member]) => dueOf(member));
   }
 
-  async done(due: DueCallback): Promise<void> {
-    await this.#command("ZREM", [batchDueKey(this.#prefix), dueMember(due)]);
+  async done(due: DueCallback): Promise<boolean> {
+    return asNumber(await this.#command("ZREM", [batchDueKey(this.#prefix), dueMember(due)])) === 1;
   }
 
   async quiet({ limit, minAgeMs }: { readonly limit: number; readonly minAgeMs: number }): Promise<readonly string[]> {
@@ -201,9 +218,6 @@ export class RedisBatches implements Batches {
     return this.#persist(undefined, async (connection) => await connection.command(name, args));
   }
 }
-
-/** As the sorted set holds it. */
-export const dueMember = ({ id, event }: DueCallback): string => `${event} ${id}`;
 
 function dueOf(member: string): DueCallback {
   const space = member.indexOf(" ");

@@ -92,8 +92,19 @@ export class SqliteBatches implements Batches {
     });
   }
 
+  async withdraw(id: string, { adder, sequence }: Omit<Reservation, "count">, withdrawn: readonly number[]): Promise<void> {
+    await this.#change(id, (row) => {
+      this.#file.sql("batch.dropAdd").run(row.batch, adder, sequence);
+      for (const place of withdrawn) this.#withdrawPlace(row, place);
+    });
+  }
+
   async seal(id: string): Promise<boolean> {
     return (await this.#change(id, (row, now) => (row.sealed ??= now))) !== undefined;
+  }
+
+  async die(id: string): Promise<boolean> {
+    return ((await this.#change(id, () => undefined, { dies: true })) ?? 0) > 0;
   }
 
   async cancel(id: string): Promise<boolean> {
@@ -110,20 +121,24 @@ export class SqliteBatches implements Batches {
           (row) => {
             for (const end of some) this.#count(row, end);
           },
-          signal,
+          { signal },
         )) ?? 0;
     }
     return due > 0;
   }
 
   /** How many callbacks have become due by it; undefined when there is no such batch. */
-  async #change(id: string, change: (row: Row, now: number) => void, signal?: AbortSignal): Promise<number | undefined> {
+  async #change(
+    id: string,
+    change: (row: Row, now: number) => void,
+    { signal, dies = false }: { readonly signal?: AbortSignal | undefined; readonly dies?: boolean } = {},
+  ): Promise<number | undefined> {
     return await this.#write(() => {
       const row = this.#row(id);
       if (row === undefined) return undefined;
       const now = this.#now();
       change(row, now);
-      const due = happened(row, now);
+      const due = happened(row, now, dies);
       const { batch, withdrawn, succeeded, failed, dead, sealed, completed, success, died, cancelled } = row;
       this.#file.sql("batch.write").run(batch, withdrawn, succeeded, failed, dead, sealed, completed, success, died, cancelled, now);
       for (const event of due) this.#file.sql("batch.addDue").run(id, event, now);
@@ -146,10 +161,12 @@ export class SqliteBatches implements Batches {
   /** What a member added and could not publish does not come any more: it would have done so in a later run. */
   #withdraw(row: Row, adder: string): void {
     const adds = this.#file.sql("batch.addsOf").all(row.batch, adder) as { first: number; size: number }[];
-    for (const { first, size } of adds)
-      for (let place = first; place < first + size; place++)
-        row.withdrawn += Number(this.#file.sql("batch.withdraw").run(row.batch, place).changes);
+    for (const { first, size } of adds) for (let place = first; place < first + size; place++) this.#withdrawPlace(row, place);
     this.#file.sql("batch.dropAdds").run(row.batch, adder);
+  }
+
+  #withdrawPlace(row: Row, place: number): void {
+    row.withdrawn += Number(this.#file.sql("batch.withdraw").run(row.batch, place).changes);
   }
 
   async read(ids: readonly string[]): Promise<readonly (BatchRecord | undefined)[]> {
@@ -185,8 +202,8 @@ export class SqliteBatches implements Batches {
     return (rows as { id: string; event: BatchEvent }[]).map(({ id, event }) => ({ id, event }));
   }
 
-  async done({ id, event }: DueCallback): Promise<void> {
-    await this.#write(() => void this.#file.sql("batch.done").run(id, event));
+  async done({ id, event }: DueCallback): Promise<boolean> {
+    return await this.#write(() => Number(this.#file.sql("batch.done").run(id, event).changes) === 1);
   }
 
   async quiet({ limit, minAgeMs }: { readonly limit: number; readonly minAgeMs: number }): Promise<readonly string[]> {
@@ -209,12 +226,12 @@ export class SqliteBatches implements Batches {
 }
 
 /** Notes in the row what has happened by now. Answers with what of it is due. */
-function happened(row: Row, now: number): readonly BatchEvent[] {
+function happened(row: Row, now: number, dies: boolean): readonly BatchEvent[] {
   const due: BatchEvent[] = [];
   const happens = (event: BatchEvent): void => {
     if (row.events.includes(event) && (row.cancelled === null || event === "complete")) due.push(event);
   };
-  if (row.died === null && row.failed + row.dead > 0) {
+  if (row.died === null && (dies || row.failed + row.dead > 0)) {
     row.died = now;
     happens("death");
   }

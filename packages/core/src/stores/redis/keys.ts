@@ -72,6 +72,7 @@ export const batchAddsKey = (prefix: string, id: string): string => `${prefix}lo
 export const batchChildrenKey = (prefix: string, id: string): string => `${prefix}lovage:batch-children:${id}`;
 /** Sorted set with the TTL of the batch that lives longest: event and batch -> since when its callback is due, ms. */
 export const batchDueKey = (prefix: string): string => `${prefix}lovage:batches-due`;
+export const dueMember = ({ id, event }: { readonly id: string; readonly event: string }): string => `${event} ${id}`;
 /** Sorted set with the TTL of the batch that lives longest: sealed batch -> when it last heard of a member, ms. */
 export const batchesWaitingKey = (prefix: string): string => `${prefix}lovage:batches-waiting`;
 /** Hash with a TTL: what Lovage keeps of a group beside Celery's keys: `body`, the signature that is called at its end. */

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- batch-report.lua: count how members of a batch ended, seal or cancel it, and note what has become due.
 -- KEYS[1] batch, hash  KEYS[2] states, two bits for each place  KEYS[3] reservations, hash  KEYS[4] due, sorted set  KEYS[5] sealed batches that wait, sorted set
--- ARGV[1] id  ARGV[2] '' or 'seal' or 'cancel'  ARGV[3 ..] place and state (1 succeeded, 2 failed, 3 dead) of each member
+-- ARGV[1] id  ARGV[2] '' or 'seal' or 'cancel' or 'die', or 'withdraw ' and a reservation: then the places are those of nobody  ARGV[3 ..] place and state (1 succeeded, 2 failed, 3 dead) of each member
 -- Returns nil when there is no such batch, else how many callbacks have become due by this.
 -- Invariant: a place is counted once, under its last state, and a success stays; each event becomes due at most once, in the step that brings it about.
 local batch, states, adds, due, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,12 +38,19 @@ local function withdraw(adder)
   redis.call('HDEL', adds, adder)
 end
 
-local has_adds = #ARGV > 2 and redis.call('EXISTS', adds) == 1
+local unsent = string.match(order, '^withdraw (.*)$')
+if unsent then redis.call('HDEL', adds, unsent) end
+local has_adds = not unsent and #ARGV > 2 and redis.call('EXISTS', adds) == 1
 for i = 3, #ARGV, 2 do
   local place, state = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   if place < total then
     local before = redis.call('BITFIELD', states, 'GET', 'u2', '#' .. place)[1]
-    if before ~= 1 and before ~= state then
+    if unsent then
+      if before == 0 then
+        redis.call('BITFIELD', states, 'SET', 'u2', '#' .. place, 1)
+        withdrawn = withdrawn + 1
+      end
+    elseif before ~= 1 and before ~= state then
       redis.call('BITFIELD', states, 'SET', 'u2', '#' .. place, state)
       if before > 0 then counts[before] = counts[before] - 1 end
       counts[state] = counts[state] + 1
@@ -70,7 +77,7 @@ local function happens(event, field)
 end
 local good = counts[1] + withdrawn
 local ended = good + counts[2] + counts[3]
-if not died and counts[2] + counts[3] > 0 then happens(cancelled and '-' or 'death', 'died') end
+if not died and (order == 'die' or counts[2] + counts[3] > 0) then happens(cancelled and '-' or 'death', 'died') end
 if sealed and ended == total then
   if not completed then
     completed = now
