@@ -27,6 +27,8 @@ export { currentApp, currentTask } from "./app/process-wide.ts";
 export { taskLogger } from "./app/task-logger.ts";
 export { Ignore, NonRetryableError, Reject, Retry } from "./app/task-signals.ts";
 export { DecryptionError } from "./app/encryption.ts";
+export type { PauseOptions, QueueControl } from "./app/queue-control.ts";
+export type { QueuePause } from "./brokers/queue-pauses.ts";
 export { Exchange, Queue, type QueueOptions } from "./app/queues.ts";
 export type { Route, RouterFunction, RoutesInput } from "./app/routes.ts";
 export type { Settings, SettingsInput } from "./app/settings.ts";

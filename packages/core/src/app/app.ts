@@ -26,6 +26,7 @@ import { GroupResult, resultOf } from "./group-result.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
+import { QueueControl } from "./queue-control.ts";
 import { ResultReader } from "./result-reader.ts";
 import { environmentName, type ResolvedSettings, type Settings, type SettingsInput } from "./settings.ts";
 import { Signature } from "./signature.ts";
@@ -82,6 +83,7 @@ export class Lovage implements AsyncDisposable {
   #cipher: FieldCipher | undefined;
   #logger: Logger;
   #control: Control | undefined;
+  #queues: QueueControl | undefined;
   readonly #patterns: string[] = [];
   readonly #configuration: Configuration;
   readonly #connections: Connections;
@@ -218,6 +220,11 @@ export class Lovage implements AsyncDisposable {
   /** Remote control of workers, Lovage's and Python's. */
   get control(): Control {
     return (this.#control ??= new Control(this));
+  }
+
+  /** Pauses queues, and lets them go on. */
+  get queues(): QueueControl {
+    return (this.#queues ??= new QueueControl(this));
   }
 
   /** The results of a group that was saved with `save()`, by Python too; undefined when there is none. */

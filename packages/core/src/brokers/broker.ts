@@ -9,6 +9,7 @@ import type { DeliveryInfo, Message } from "../protocol/message.ts";
 import type { GroupPart } from "../results/groups.ts";
 import type { DueCallback } from "../results/batches.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
+import type { PausedQueues, QueuePauses } from "./queue-pauses.ts";
 
 export interface Broker extends AsyncDisposable {
   /** `redis`, `sqlite`, `memory`: for banners and logs. */
@@ -58,6 +59,8 @@ export interface Broker extends AsyncDisposable {
   readonly groupEnds?: GroupEnds;
   /** Publishes callbacks of batches once. There where `settlesWith` can be true. */
   readonly dueCallbacks?: DueCallbacks;
+  /** Remembers which queues no worker is to take from. Consumers heed `ConsumeOptions.paused`, whoever has read it. */
+  readonly pauses?: QueuePauses;
 }
 
 export interface Outgoing {
@@ -83,6 +86,8 @@ export interface ConsumeOptions {
   /** A batch is cut before it grows beyond this many bytes of envelopes; one message always fits. Default 16 MiB. */
   readonly maxBatchBytes?: number;
   readonly events?: ConsumerEvents;
+  /** Queues that nothing is taken from, as long as they are among these. What was on its way when one came in may still be yielded. */
+  readonly paused?: PausedQueues | undefined;
 }
 
 /** How many more deliveries the worker can take now, and a way to wait until it can take any. */

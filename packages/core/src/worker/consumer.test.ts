@@ -25,6 +25,7 @@ function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
     queues: ["q"],
     owner: "w",
     credit,
+    paused: { isAny: false, has: () => false, onChange: () => () => undefined },
     clock,
     random: () => 0.5,
     logger: silentLogger,

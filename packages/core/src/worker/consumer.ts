@@ -7,6 +7,7 @@
  * Any of them <-> paused: the broker's consumer has ended, and has given back what it had not yielded.
  */
 import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker.ts";
+import type { PausedQueues } from "../brokers/queue-pauses.ts";
 import { BrokerUnavailableError } from "../brokers/errors.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
@@ -19,6 +20,7 @@ export interface ConsumerSetup {
   /** Under which loans are kept. */
   readonly owner: string;
   readonly credit: Credit;
+  readonly paused: PausedQueues;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -93,7 +95,7 @@ export class Consumer {
 
   /** Resolves when `signal` aborts. Rejects when it gave up. */
   async run(signal: AbortSignal): Promise<void> {
-    const { broker, queues, owner, credit, clock, random, logger, maxRestarts } = this.#setup;
+    const { broker, queues, owner, credit, paused, clock, random, logger, maxRestarts } = this.#setup;
     while (!signal.aborted) {
       if (this.#pause) {
         await this.#beQuiet(this.#pause, signal);
@@ -102,7 +104,8 @@ export class Consumer {
       const session = (this.#session = new AbortController());
       const until = AbortSignal.any([signal, session.signal]);
       try {
-        for await (const batch of broker.consume(queues, { worker: owner, credit, signal: until, events: this.#events })) {
+        const options = { worker: owner, credit, paused, signal: until, events: this.#events };
+        for await (const batch of broker.consume(queues, options)) {
           this.#answered();
           if (session.signal.aborted) this.#setup.onStaleBatch(batch);
           else this.#setup.onBatch(batch);

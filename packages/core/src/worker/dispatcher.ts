@@ -402,10 +402,10 @@ export class Dispatcher implements RequestHome {
     this.putBackWaiting();
   }
 
-  /** Gives back what has not started, the earliest to the very front. */
-  putBackWaiting(): void {
-    const ready = this.#deps.lanes.all.flatMap((lane) => lane.ready.clear());
-    const suspects = this.#suspects.clear();
+  /** Gives back what has not started, all or what matches, the earliest to the very front. */
+  putBackWaiting(isMeant: (request: Request) => boolean = () => true): void {
+    const ready = this.#deps.lanes.all.flatMap((lane) => lane.ready.takeWhere(isMeant));
+    const suspects = this.#suspects.takeWhere(isMeant);
     for (const _ of ready) this.#deps.credit.freeSlot();
     this.putBack([...suspects, ...ready]);
   }

@@ -26,6 +26,7 @@ import { Intake } from "./intake.ts";
 import { Lanes } from "./lanes.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
 import type { Pool } from "./pool/pool.ts";
+import { KnownPauses } from "./pauses.ts";
 import { KnownRevocations } from "./revocations.ts";
 import type { Request } from "./request.ts";
 import { Settler } from "./settle.ts";
@@ -70,6 +71,7 @@ const REVOCATIONS_REFRESH_UNHEARD_MS = 5000;
 
 export class Engine {
   readonly revocations: KnownRevocations;
+  readonly pauses: KnownPauses;
   readonly #setup: EngineSetup;
   readonly #credit: LoanCredit;
   readonly #lanes: Lanes;
@@ -148,6 +150,7 @@ export class Engine {
       refreshMs: setup.isListening ? REVOCATIONS_REFRESH_MS : REVOCATIONS_REFRESH_UNHEARD_MS,
       onRevoked: (marks) => this.#onRevoked(marks),
     });
+    this.pauses = new KnownPauses({ store: broker.pauses, queues: setup.queues, clock, random, logger, brokerNow });
     this.#guard = makeGuard({
       broker,
       spec: setup.guardSpec,
@@ -191,6 +194,7 @@ export class Engine {
       observers,
       rules,
       revocations: this.revocations,
+      pauses: this.pauses,
       limits: {
         accept: contentTypesFor(settings.acceptContent),
         unknownTaskTtlMs: settings.unknownTaskTtlMs,
@@ -211,6 +215,7 @@ export class Engine {
       queues: setup.queues,
       owner,
       credit: this.#credit,
+      paused: this.pauses,
       clock,
       random,
       logger,
@@ -219,6 +224,13 @@ export class Engine {
       onStaleBatch: (batch) => this.#intake.giveBack(batch),
       onTrouble: (text) => setup.health?.note("broker", text),
     });
+    this.pauses.onChange(() => this.#onPauses());
+  }
+
+  /** Something of them changed: told also of what did before `begin` had resolved. */
+  #onPauses(): void {
+    this.#intake.giveBackPaused();
+    this.#setup.health?.notePauses(this.pauses.list);
   }
 
   get isConsuming(): boolean {
@@ -263,7 +275,8 @@ export class Engine {
     this.#guard.start();
     if (this.#setup.broker.leases) await Promise.race([leased, aborted]); // what is taken without a lease would be swept
     if (signal.aborted) return;
-    await Promise.race([this.revocations.load(), aborted]); // before anything is taken that was revoked while no worker was there
+    // Before anything is taken that was revoked, or from a queue that was paused, while no worker was there.
+    await Promise.race([Promise.all([this.revocations.load(), this.pauses.load()]), aborted]);
     if (signal.aborted) return;
     this.#batchKeeper?.start();
     this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
@@ -370,6 +383,7 @@ export class Engine {
     await within(clock, deadlineMs, settled);
     this.#batchKeeper?.stop();
     this.revocations.stop();
+    this.pauses.stop();
     this.#settler.abandon();
     this.#statesEnd.abort(new Error("the worker has stopped"));
     await this.#guard.stop();

@@ -5,6 +5,7 @@
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { AnyTask } from "../app/task.ts";
 import type { Broker, Delivery, LoanEnd, Settlement } from "../brokers/broker.ts";
+import type { PausedQueues } from "../brokers/queue-pauses.ts";
 import { NotRegistered, WorkerLostError } from "../protocol/celery-errors.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random } from "../shared/clock.ts";
@@ -35,6 +36,7 @@ export interface IntakeDeps {
   readonly observers: Required<TaskObserver>;
   readonly rules: SettlementRules;
   readonly revocations: KnownRevocations;
+  readonly pauses: PausedQueues;
   readonly limits: IntakeLimits;
   findTask(name: string): AnyTask | undefined;
   /** For a log line about a task that is not here. */
@@ -107,6 +109,11 @@ export class Intake {
   }
 
   take(batch: readonly Delivery[]): void {
+    const { pauses } = this.#deps;
+    if (pauses.isAny && batch.some(({ queue }) => pauses.has(queue))) {
+      this.giveBack(batch.filter(({ queue }) => pauses.has(queue))); // it was on its way when the queue was paused
+      return this.take(batch.filter(({ queue }) => !pauses.has(queue)));
+    }
     for (const delivery of batch) {
       this.#deps.credit.take();
       this.#takeOne(delivery);
@@ -217,8 +224,23 @@ export class Intake {
     dispatcher.pump();
   }
 
+  /** Gives back what waits here of queues that are paused now. */
+  giveBackPaused(): void {
+    const { credit, dispatcher, pauses } = this.#deps;
+    const isPaused = ({ delivery }: Request): boolean => pauses.has(delivery.queue);
+    const waiting = this.#waiting.takeWhere(isPaused);
+    for (const _ of waiting) credit.wantLoan();
+    dispatcher.putBack([...this.#throttle.takeWhere(isPaused), ...waiting]);
+    dispatcher.putBackWaiting(isPaused);
+  }
+
   /** Its arguments are decoded now: what is parked or waits for long is not kept in memory twice. */
   #admit(request: Request): void {
+    const { pauses } = this.#deps;
+    if (pauses.isAny && pauses.has(request.delivery.queue)) {
+      this.#deps.credit.freeSlot();
+      return this.#deps.dispatcher.putBack([request]);
+    }
     try {
       request.received.body();
     } catch (error) {

@@ -1,4 +1,5 @@
 /** What a worker is told, and what it tells of itself. */
+import type { QueuePause } from "../brokers/queue-pauses.ts";
 import type { Logger } from "../shared/log.ts";
 import type { AutoscaleRange } from "./autoscale.ts";
 import type { WorkerState } from "./life.ts";
@@ -51,4 +52,6 @@ export interface WorkerStatus {
   readonly onLoan: number;
   /** Bodies begun since the start. */
   readonly processed: number;
+  /** Its queues that are paused, as far as it knows. */
+  readonly paused: readonly QueuePause[];
 }

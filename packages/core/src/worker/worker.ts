@@ -156,6 +156,7 @@ export class Worker implements AsyncDisposable {
       scheduled: engine?.scheduled ?? 0,
       onLoan: engine?.onLoan ?? 0,
       processed: engine?.processed ?? 0,
+      paused: engine?.pauses.list ?? [],
     };
   }
 

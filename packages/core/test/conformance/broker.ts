@@ -14,6 +14,7 @@ import type { ResultBackend } from "../../src/results/result-backend.ts";
 import { eventually } from "../support/eventually.ts";
 import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
+import { pausesConformance } from "./pauses.ts";
 import { revocationsConformance } from "./revocations.ts";
 
 export interface BrokerStand extends AsyncDisposable {
@@ -768,6 +769,7 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
     });
 
     revocationsConformance(() => stand);
+    pausesConformance(() => stand);
 
     test("whatever is done, each message is ready, parked, dead, on loan or settled, and only one of them", async () => {
       const step = fc.oneof(

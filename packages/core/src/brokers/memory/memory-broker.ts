@@ -17,10 +17,12 @@ import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { poisonRecord, redelivered, replaced } from "../envelope-edits.ts";
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { Inbox } from "../inbox.ts";
+import type { PausedQueues } from "../queue-pauses.ts";
 import { openRepliesByFanout } from "../replies-by-fanout.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import { topicMatches } from "../topic.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
+import { MemoryPauses } from "./pauses.ts";
 import { MemoryRevocations } from "./revocations.ts";
 import type { Entry, Loan, MemoryStore } from "./store.ts";
 import type { MemorySpec } from "./spec.ts";
@@ -45,6 +47,7 @@ export class MemoryBroker implements Broker {
   readonly dueCallbacks: DueCallbacks;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
+  readonly pauses: MemoryPauses;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -73,6 +76,7 @@ export class MemoryBroker implements Broker {
       openReplies: async (exchange, routingKey) => openRepliesByFanout(this.broadcast, exchange, routingKey),
       reply: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),
     };
+    this.pauses = new MemoryPauses(this.location, store, clock);
     this.revocations = new MemoryRevocations(store, clock, revocationCaps(spec));
     this.groupEnds = { finish: async (end, { backend }) => await this.#finish(end, backend) };
     this.deadLetters = new MemoryDeadLetters(store, clock, this.#caps);
@@ -100,11 +104,12 @@ export class MemoryBroker implements Broker {
   }
 
   async *consume(queues: readonly string[], options: ConsumeOptions): AsyncGenerator<readonly Delivery[], void, undefined> {
-    const { worker, credit, events, maxBatchBytes = MAX_BATCH_BYTES } = options;
+    const { worker, credit, events, maxBatchBytes = MAX_BATCH_BYTES, paused } = options;
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
     this.#enter(worker);
     events?.connected?.();
     using _alive = this.#repeat(() => credit.free() <= 0 && events?.alive?.());
+    const open = (): readonly string[] => (paused?.isAny ? queues.filter((queue) => !paused.has(queue)) : queues);
     while (!signal.aborted) {
       try {
         await credit.whenFree(signal);
@@ -115,10 +120,10 @@ export class MemoryBroker implements Broker {
       if (signal.aborted) return;
       const state = this.#store.worker(worker);
       // A worker that lost its lease is lent nothing until its guard has renewed it, and so knows.
-      const loans = state.lost ? [] : this.#store.reserve(state, queues, credit.free(), maxBatchBytes);
+      const loans = state.lost ? [] : this.#store.reserve(state, open(), credit.free(), maxBatchBytes);
       events?.alive?.();
       if (loans.length > 0) yield loans.map((loan) => new MemoryDelivery(loan));
-      else await this.#messageFor(queues, signal);
+      else await this.#messageFor(open(), signal, paused);
     }
   }
 
@@ -219,15 +224,17 @@ export class MemoryBroker implements Broker {
     return true;
   }
 
-  async #messageFor(queues: readonly string[], signal: AbortSignal): Promise<void> {
+  async #messageFor(queues: readonly string[], signal: AbortSignal, paused: PausedQueues | undefined): Promise<void> {
     await new Promise<void>((resolve) => {
       const done = (): void => {
         forget();
+        forgetPauses?.();
         timer.cancel();
         signal.removeEventListener("abort", done);
         resolve();
       };
       const forget = this.#store.onMessage(queues, done);
+      const forgetPauses = paused?.onChange(done);
       const timer = this.#clock.timer(ALIVE_MS, done, { background: true });
       signal.addEventListener("abort", done, { once: true });
       if (signal.aborted) done();

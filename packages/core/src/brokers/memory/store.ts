@@ -8,6 +8,7 @@ import { boundQueues, type Binding } from "../topic.ts";
 import type { DeadLetterCaps, DeadLetterRecord, QueueDepth, QueueSpec } from "../broker.ts";
 import { takeFairly } from "../fair-take.ts";
 import type { Inbox } from "../inbox.ts";
+import type { QueuePause } from "../queue-pauses.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Deque } from "./deque.ts";
 import { Graveyard } from "./dead-letters.ts";
@@ -72,6 +73,8 @@ export class MemoryStore {
   readonly subscriptions = new Set<Subscription>();
   /** The oldest first. */
   readonly revoked = new Map<string, MemoryMark>();
+  readonly paused = new Map<string, QueuePause>();
+  readonly pauseWatchers = new Set<() => void>();
   readonly #queues = new Map<string, Queue>();
   readonly #bindings = new Map<string, Map<string, Binding>>();
   readonly #workers = new Map<string, WorkerState>();

@@ -24,6 +24,8 @@ export class RedisBroadcast implements Broadcast {
   readonly #subscriber: Subscriber;
   /** Redis pattern -> who listens to it. */
   readonly #listeners = new Map<string, Set<Listener>>();
+  /** Redis pattern of a channel of ours -> who wants to know that something was said there. */
+  readonly #attending = new Map<string, Set<() => void>>();
   /** Those that were in force at least once. */
   readonly #known = new Set<string>();
   readonly #replies: ReplyQueues;
@@ -88,12 +90,29 @@ export class RedisBroadcast implements Broadcast {
     signal.addEventListener("abort", end, { once: true });
   }
 
+  /** Calls `heard` when something is said on this channel, whatever it is, and when something may have been missed; until `signal` aborts. */
+  attend(channel: string, signal: AbortSignal, heard: () => void): void {
+    if (signal.aborted) return;
+    const name = escapeGlob(channel);
+    const attending = this.#attending.get(name) ?? new Set();
+    this.#attending.set(name, attending.add(heard));
+    this.#subscriber.add(name);
+    const end = (): void => {
+      attending.delete(heard);
+      if (attending.size > 0 || this.#attending.get(name) !== attending) return;
+      this.#attending.delete(name);
+      this.#subscriber.drop(name);
+    };
+    signal.addEventListener("abort", end, { once: true });
+  }
+
   close(): void {
     this.#subscriber.close();
   }
 
   #onSubscribed(names: readonly string[]): void {
     for (const name of names) {
+      for (const heard of this.#attending.get(name) ?? []) heard();
       const listeners = this.#listeners.get(name);
       if (listeners === undefined) continue;
       this.#known.add(name);
@@ -102,6 +121,7 @@ export class RedisBroadcast implements Broadcast {
   }
 
   #onMessage(name: string, channel: string, payload: Buffer): void {
+    for (const heard of this.#attending.get(name) ?? []) heard();
     const listeners = this.#listeners.get(name);
     if (!listeners || listeners.size === 0) return;
     try {

@@ -76,15 +76,16 @@ export class Consumer {
     this.#options = options;
     this.#giveBack = giveBack;
     hearFanout((source, raw) => this.#hear(source, raw));
-    this.#waiter = new Waiter(context, session.worker, lists.all, (arrival) => this.#wake(arrival));
+    this.#waiter = new Waiter(context, session.worker, lists.all, options.paused, (arrival) => this.#wake(arrival));
     const others = lists.all.slice(WAITING_LISTS_MAX);
-    this.#watch = others.length === 0 ? undefined : new ListWatch(context, session.worker, others, () => this.#wake());
+    this.#watch = others.length === 0 ? undefined : new ListWatch(context, session.worker, others, options.paused, () => this.#wake());
   }
 
   async *run(): AsyncGenerator<readonly Delivery[], void, undefined> {
     const { credit, signal } = this.#options;
     const onAbort = (): void => this.#ring();
     signal.addEventListener("abort", onAbort, { once: true });
+    const forgetPauses = this.#options.paused?.onChange(() => this.#onPausesChanged());
     this.#session.know(this.#lists.all);
     this.#beat();
     try {
@@ -104,6 +105,7 @@ export class Consumer {
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
+      forgetPauses?.();
       await this.#stop();
     }
   }
@@ -162,7 +164,7 @@ export class Consumer {
         if (claim) this.#ready.push(claim.delivery);
         this.#ring();
       };
-      const request = { want, order: this.#lists.next(), inboxes, maxBytes, claim, begin };
+      const request = { want, order: this.#lists.next(this.#options.paused), inboxes, maxBytes, claim, begin };
       const { deliveries, count, emptied, full } = await this.#session.reserve(request, this.#options.signal);
       this.#ready.push(...deliveries);
       if (this.#isOver) this.#abandonReady();
@@ -186,6 +188,14 @@ export class Consumer {
     this.#waiter.reset();
     this.#watch?.reset();
     this.#options.events?.disconnected?.(brokerError(this.#context.location, connection.closed.reason));
+    this.#ring();
+  }
+
+  /** Looks anew, so that what waits in a queue that goes on is found. */
+  #onPausesChanged(): void {
+    this.#waiter.leavePaused(this.#connection);
+    this.#watch?.pausesChanged();
+    this.#isWaiting = false;
     this.#ring();
   }
 
@@ -220,7 +230,9 @@ export class Consumer {
    * a reserve that is under way may have found it there before.
    */
   #wake(arrival?: Arrival): void {
-    if (this.#options.signal.aborted) return;
+    const { signal, paused } = this.#options;
+    if (signal.aborted) return;
+    if (arrival !== undefined && paused?.isAny && paused.has(arrival.from.source.queue)) return void this.#start(0, [arrival.from]);
     const open = Math.max(0, this.#options.credit.free() - this.#ready.length - this.#requested);
     const want = Math.min(open, LARGE_BATCH);
     const isSure = arrival !== undefined && want > 0 && this.#inboxReserves === 0 && this.#isFresh();

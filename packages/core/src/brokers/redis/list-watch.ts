@@ -15,6 +15,7 @@ import type { RedisLink } from "../../stores/redis/link.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { Timer } from "../../shared/clock.ts";
 import type { RedisContext } from "./context.ts";
+import type { PausedQueues } from "../queue-pauses.ts";
 import type { QueueList } from "./delivery.ts";
 
 const claimScript = loadScript("claim-watch");
@@ -28,7 +29,8 @@ const CHANNEL = "__redis__:invalidate";
 export class ListWatch {
   readonly #context: RedisContext;
   readonly #worker: string;
-  readonly #keys: readonly string[];
+  readonly #lists: readonly QueueList[];
+  readonly #paused: PausedQueues | undefined;
   readonly #places: string;
   readonly #onWake: () => void;
   readonly #listening: RedisLink;
@@ -41,11 +43,13 @@ export class ListWatch {
   #busy: Promise<void> | undefined;
   #refresh: Timer | undefined;
 
-  constructor(context: RedisContext, worker: string, lists: readonly QueueList[], onWake: () => void) {
+  constructor(context: RedisContext, worker: string, lists: readonly QueueList[], paused: PausedQueues | undefined, onWake: () => void) {
     this.#context = context;
     this.#worker = worker;
-    this.#keys = lists.map(({ list }) => list);
-    const name = createHash("sha1").update(this.#keys.toSorted().join("\n")).digest("hex").slice(0, 16);
+    this.#lists = lists;
+    this.#paused = paused;
+    const keys = lists.map(({ list }) => list).toSorted();
+    const name = createHash("sha1").update(keys.join("\n")).digest("hex").slice(0, 16);
     this.#places = watchersKey(context.shard, name);
     this.#onWake = onWake;
     this.#listening = context.newLink("hear of changed lists", {
@@ -71,6 +75,11 @@ export class ListWatch {
     if (!this.#hasPlace) return;
     this.#hasPlace = false;
     connection?.script(claimScript, [this.#places], [this.#worker, 0, PLACES]).catch(() => undefined); // it ends by itself in time
+  }
+
+  /** Other lists are to be watched from the next `wait` on. */
+  pausesChanged(): void {
+    this.#stopWatching();
   }
 
   reset(): void {
@@ -117,7 +126,9 @@ export class ListWatch {
     const reading = await this.#reading.connection();
     const isNew = this.#watchedBy !== reading;
     this.#watchedBy = reading;
-    if (isNew && asNumber(await reading.script(watchScript, this.#keys, [])) > 0) this.#tell();
+    const lists = this.#paused?.isAny ? this.#lists.filter(({ queue }) => !this.#paused?.has(queue)) : this.#lists;
+    const keys = lists.map(({ list }) => list);
+    if (isNew && asNumber(await reading.script(watchScript, keys, [])) > 0) this.#tell();
   }
 
   #tell(): void {

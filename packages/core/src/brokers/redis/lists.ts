@@ -5,6 +5,7 @@
  */
 import { listKey, type Shard } from "../../stores/redis/keys.ts";
 import type { BrokerOptions } from "../../stores/redis/options.ts";
+import type { PausedQueues } from "../queue-pauses.ts";
 import type { QueueList } from "./delivery.ts";
 
 export interface ListOrder {
@@ -33,8 +34,21 @@ export class QueueLists {
     this.all = this.#orders[0]?.lists ?? [];
   }
 
-  next(): ListOrder {
+  /** Without those that are paused. */
+  next(paused?: PausedQueues): ListOrder {
     this.#turn = (this.#turn + 1) % this.#orders.length;
-    return this.#orders[this.#turn] as ListOrder; // the index is within the array
+    const order = this.#orders[this.#turn] as ListOrder; // the index is within the array
+    return paused?.isAny ? without(order, paused) : order;
   }
+}
+
+function without({ lists, groups }: ListOrder, paused: PausedQueues): ListOrder {
+  let first = 0;
+  const left: QueueList[] = [];
+  const sizes = groups.map((size) => {
+    const open = lists.slice(first, (first += size)).filter(({ queue }) => !paused.has(queue));
+    left.push(...open);
+    return open.length;
+  });
+  return { lists: left, groups: sizes };
 }

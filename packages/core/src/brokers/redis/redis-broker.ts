@@ -47,6 +47,7 @@ import { RedisGroupEnds } from "./group-ends.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
 import { QueueLists } from "./lists.ts";
+import { RedisPauses } from "./pauses.ts";
 import { type Batch, Publisher } from "./publisher.ts";
 import { RedisRevocations } from "./revocations.ts";
 import { type Route, Router } from "./routing.ts";
@@ -78,6 +79,7 @@ export class RedisBroker implements Broker {
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly dueCallbacks: DueCallbacks;
+  readonly pauses: RedisPauses;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -100,6 +102,7 @@ export class RedisBroker implements Broker {
     this.broadcast = new RedisBroadcast(context);
     this.deadLetters = new RedisDeadLetters(context);
     this.dueCallbacks = new RedisDueCallbacks(context, this.#router);
+    this.pauses = new RedisPauses(context, this.broadcast);
     this.revocations = new RedisRevocations(context, options.revocationCaps);
   }
 

@@ -4,7 +4,7 @@
  * message is the worker's from that moment: the inbox is swept with its loans.
  *
  * States of each list: idle -> waiting -> (a message, or the time is up) idle. While paused, nothing waits and what waits is
- * unblocked. What arrives all the same is taken by the next `reserve`, which names the inboxes.
+ * unblocked; so it is with the lists of queues that an operator has paused. What arrives all the same is taken by the next `reserve`, which names the inboxes.
  */
 import { sleep } from "../../shared/clock.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
@@ -12,6 +12,7 @@ import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import { inboxKey } from "../../stores/redis/keys.ts";
 import type { RedisLink } from "../../stores/redis/link.ts";
 import type { RedisContext } from "./context.ts";
+import type { PausedQueues } from "../queue-pauses.ts";
 import type { QueueList } from "./delivery.ts";
 
 /** One connection for each list, so not more than these. */
@@ -49,11 +50,19 @@ export class Waiter {
   readonly #context: RedisContext;
   readonly #reads: readonly Read[];
   readonly #onWake: (arrival?: Arrival) => void;
+  readonly #paused: PausedQueues | undefined;
   #isWaiting = false;
   #isClosed = false;
 
-  constructor(context: RedisContext, worker: string, lists: readonly QueueList[], onWake: (arrival?: Arrival) => void) {
+  constructor(
+    context: RedisContext,
+    worker: string,
+    lists: readonly QueueList[],
+    paused: PausedQueues | undefined,
+    onWake: (arrival?: Arrival) => void,
+  ) {
     this.#context = context;
+    this.#paused = paused;
     this.#onWake = onWake;
     this.#reads = lists.slice(0, WAITING_LISTS_MAX).map((source): Read => {
       const inbox = inboxKey(context.shard, worker, source.list);
@@ -62,21 +71,25 @@ export class Waiter {
     this.inboxes = this.#reads.map(({ inbox, source }) => ({ inbox, source }));
   }
 
-  /** Makes sure that every list is waited for. */
+  /** Makes sure that every list is waited for whose queue is not paused. */
   wait(): void {
     if (this.#isClosed) return;
     this.#isWaiting = true;
-    for (const read of this.#reads) read.underWay ??= this.#keepReading(read).finally(() => (read.underWay = undefined));
+    for (const read of this.#reads) {
+      if (this.#mayRead(read)) read.underWay ??= this.#keepReading(read).finally(() => (read.underWay = undefined));
+    }
   }
 
   /** Ends the waiting, so that nothing is taken that we have no slot for. Over the connection of the worker's other commands. */
   pause(connection: RedisConnection | undefined): void {
     if (!this.#isWaiting) return;
     this.#isWaiting = false;
-    for (const { underWay, link } of this.#reads) {
-      const clientId = link.current?.clientId ?? 0;
-      if (underWay && clientId !== 0) connection?.command("CLIENT", ["UNBLOCK", clientId]).catch(() => undefined); // it ends by itself in time
-    }
+    for (const read of this.#reads) unblock(read, connection);
+  }
+
+  /** Ends the waiting for queues that are paused. */
+  leavePaused(connection: RedisConnection | undefined): void {
+    for (const read of this.#reads) if (!this.#mayRead(read)) unblock(read, connection);
   }
 
   /** The worker's connection broke: those here are no better, and a broken one that seems open would cost a whole wait. */
@@ -109,11 +122,15 @@ export class Waiter {
     for (const { link } of this.#reads) link.close();
   }
 
+  #mayRead({ source }: Read): boolean {
+    return this.#isWaiting && !(this.#paused?.isAny && this.#paused.has(source.queue));
+  }
+
   async #keepReading(read: Read): Promise<void> {
-    while (this.#isWaiting) {
+    while (this.#mayRead(read)) {
       try {
         const connection = await read.link.connection();
-        if (!this.#isWaiting) return;
+        if (!this.#mayRead(read)) return;
         read.sentAt = this.#context.clock.monotonic();
         read.isTaken = false;
         const answer = await connection.blocking("BLMOVE", [read.source.list, read.inbox, "RIGHT", "LEFT", BLOCK_MS / 1000], BLOCK_MS);
@@ -130,6 +147,11 @@ export class Waiter {
       return this.#onWake(); // waited for again when `reserve` has found nothing more
     }
   }
+}
+
+function unblock({ underWay, link }: Read, connection: RedisConnection | undefined): void {
+  const clientId = link.current?.clientId ?? 0;
+  if (underWay && clientId !== 0) connection?.command("CLIENT", ["UNBLOCK", clientId]).catch(() => undefined); // it ends by itself in time
 }
 
 /** Told to a read when its server is demoted. Its connection is closed by then. */

@@ -50,6 +50,7 @@ export class SqliteConsumer {
   async *batches(): AsyncGenerator<readonly Delivery[], void, undefined> {
     const { file, credit, events, signal } = this.#options;
     const bell = file.bell.listen("ready", () => this.#ring());
+    const forgetPauses = this.#options.paused?.onChange(() => this.#ring());
     const onAbort = (): void => this.#wake?.();
     signal.addEventListener("abort", onAbort, { once: true });
     this.#beat();
@@ -79,6 +80,7 @@ export class SqliteConsumer {
       this.#heartbeat?.cancel();
       signal.removeEventListener("abort", onAbort);
       bell[Symbol.dispose]();
+      forgetPauses?.();
     }
   }
 
@@ -109,7 +111,7 @@ export class SqliteConsumer {
   }
 
   async #reserve(): Promise<readonly Delivery[]> {
-    const { file, queues, worker, credit, nextTake, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
+    const { file, worker, credit, nextTake, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
     if (!this.#entered) {
       await file.write(() => this.#enter(), this.#options);
       this.#entered = true;
@@ -122,6 +124,7 @@ export class SqliteConsumer {
       const { holder, lost } = this.#workers.find(worker) ?? this.#enter();
       if (lost === 1) return []; // lent again once the guard has renewed the lease, and so knows
       const take = nextTake();
+      const queues = this.#openQueues();
       const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++ });
       return lent.map((message) => new SqliteDelivery(holder, take, message));
     }, this.#options);
@@ -137,10 +140,15 @@ export class SqliteConsumer {
 
   /** Without a write transaction, which an idle worker would take from a busy one. */
   #hasAny(): boolean {
-    return this.#options.queues.some((name) => {
+    return this.#openQueues().some((name) => {
       const queue = this.#messages.known(name);
       return queue !== undefined && Object.values(this.#messages.filledSteps(queue)).includes(1);
     });
+  }
+
+  #openQueues(): readonly string[] {
+    const { queues, paused } = this.#options;
+    return paused?.isAny ? queues.filter((queue) => !paused.has(queue)) : queues;
   }
 
   async #giveBack(batch: readonly Delivery[]): Promise<void> {

@@ -30,6 +30,7 @@ import { Fanout } from "./fanout.ts";
 import { SqliteLeases } from "./leases.ts";
 import { MessageRows, type MessageRow, type Posted } from "./message-rows.ts";
 import { Parking } from "./parking.ts";
+import { SqlitePauses } from "./pauses.ts";
 import { SqliteRevocations } from "./revocations.ts";
 
 /** A settlement with everything encoded, so that the transaction is short. */
@@ -55,6 +56,7 @@ export class SqliteBroker implements Broker {
   readonly dueCallbacks: DueCallbacks;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
+  readonly pauses: SqlitePauses;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
@@ -79,6 +81,7 @@ export class SqliteBroker implements Broker {
     this.groupEnds = { finish: async (end, options) => await this.#end(end, options.signal) };
     this.delayed = new Parking(lease.file, spec);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
+    this.pauses = new SqlitePauses(this.location, lease.file, spec);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
     this.deadLetters = new SqliteDeadLetters(lease.file, spec, this.#caps);
     this.dueCallbacks = { publish: async (due, messages, options) => await this.#publishDue(due, messages, options) };

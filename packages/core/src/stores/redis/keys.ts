@@ -51,6 +51,10 @@ export const deadKey = (shard: Shard, queue: string): string => `${shard.prefix}
 export const deadIndexKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead-index:${queue}`;
 /** Sorted set with a TTL, capped: mark of what is not to run -> when it was added, microseconds, each above those before. */
 export const revokedKey = (shard: Shard): string => `${shard.prefix}lovage:revoked`;
+/** Hash, capped: paused queue -> until when, newline, record as JSON. */
+export const pausesKey = (shard: Shard): string => `${shard.prefix}lovage:paused`;
+/** Channel: something is said there whenever that hash has changed. */
+export const pausesChannel = (shard: Shard): string => `${shard.prefix}lovage:pauses`;
 /** Sorted set: queue for replies that somebody opened -> when, ms. Who opens one removes those that are long past. */
 export const replyQueuesKey = (shard: Shard): string => `${shard.prefix}lovage:reply-queues`;
 /** Hash with a TTL: which of the last batches of a publishing connection were executed. */

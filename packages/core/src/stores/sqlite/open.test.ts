@@ -118,6 +118,9 @@ const MAY_SCAN: Readonly<Record<string, RegExp>> = {
   "lease.ended": /workers/,
   "lease.forget": /workers/,
   "lease.list": /workers/,
+  "pause.forget": /pauses/, // a few queues, as people pause them
+  "pause.count": /pauses/,
+  "pause.list": /pauses/,
   "queue.depth": /loans/, // no more than the workers hold
   "revoked.forget": /revoked/, // the oldest 10,000
   "revoked.count": /revoked/, // only when there may be more than are kept

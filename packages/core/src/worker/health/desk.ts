@@ -4,6 +4,7 @@
  * longer than a moment for it.
  */
 import type { Broker, QueueDepth } from "../../brokers/broker.ts";
+import type { QueuePause } from "../../brokers/queue-pauses.ts";
 import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Lease } from "../lease.ts";
 import { type HealthFacts, type HealthVerdicts, judgeHealth, type Trouble, type Troubles, type Verdict } from "./judge.ts";
@@ -22,6 +23,8 @@ export interface HealthData {
   readonly counts: SharedArrayBuffer;
   readonly rows: readonly RowLabels[];
   readonly troubles: Troubles;
+  /** Queues of the worker that are paused. */
+  readonly paused: readonly QueuePause[];
   readonly blockedLimitMs: number;
   /** When the process was started, ms since 1970. */
   readonly startedAt: number;
@@ -30,6 +33,7 @@ export interface HealthData {
 /** What is told later. */
 export type HealthNote =
   | { readonly kind: "row"; readonly labels: RowLabels }
+  | { readonly kind: "paused"; readonly paused: readonly QueuePause[] }
   | { readonly kind: "trouble"; readonly about: Trouble; readonly text: string | undefined };
 
 /** Depths are asked for at most so often. */
@@ -46,6 +50,7 @@ export class HealthDesk {
   readonly #counts: TaskCounts;
   readonly #rows: RowLabels[];
   #troubles: Troubles;
+  #paused: readonly QueuePause[];
   #lease: { readonly lease: Lease; readonly leaseMs: number } | undefined;
   #queues: { readonly broker: Broker; readonly names: readonly string[] } | undefined;
   #depths: { readonly at: number; readonly depths: readonly QueueDepth[] } | undefined;
@@ -58,6 +63,7 @@ export class HealthDesk {
     this.#counts = new TaskCounts(data.counts);
     this.#rows = [...data.rows];
     this.#troubles = data.troubles;
+    this.#paused = data.paused;
   }
 
   /** @throws what `listen` throws */
@@ -71,6 +77,7 @@ export class HealthDesk {
 
   hear(note: HealthNote): void {
     if (note.kind === "row") this.#rows.push(note.labels);
+    else if (note.kind === "paused") this.#paused = note.paused;
     else this.noteTrouble(note.about, note.text);
   }
 
@@ -121,7 +128,7 @@ export class HealthDesk {
   }
 
   #verdictPage({ ok, reasons }: Verdict): Page {
-    const body = { ok, worker: this.#data.worker, state: this.#vitals.state, reasons };
+    const body = { ok, worker: this.#data.worker, state: this.#vitals.state, reasons, paused: this.#paused.map(pauseInWords) };
     return { status: ok ? 200 : 503, type: "application/json", body: `${JSON.stringify(body)}\n` };
   }
 
@@ -145,9 +152,15 @@ export class HealthDesk {
       tasks: this.#counts.read(this.#rows),
       refused: REFUSALS.map((reason) => [reason, this.#counts.refused(reason)]),
       queues: this.#depths !== undefined && now - this.#depths.at < DEPTH_KEPT_MS ? this.#depths.depths : undefined,
+      paused: this.#pausedOrNot(),
       process: { rssBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6, startedAt: this.#data.startedAt },
     });
     return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body };
+  }
+
+  #pausedOrNot(): readonly (readonly [string, boolean])[] {
+    const paused = new Set(this.#paused.map(({ queue }) => queue));
+    return Array.from(new Set([...(this.#queues?.names ?? []), ...paused]), (queue) => [queue, paused.has(queue)] as const);
   }
 
   async #askDepths(): Promise<void> {
@@ -165,4 +178,10 @@ export class HealthDesk {
       // the lease, which goes over the same connection, tells what is wrong with it
     }
   }
+}
+
+/** As a person reads it: times in ISO 8601. */
+function pauseInWords({ queue, by, reason, at, until }: QueuePause): Readonly<Record<string, string>> {
+  const end = until === undefined ? {} : { until: new Date(until).toISOString() };
+  return { queue, by, reason, since: new Date(at).toISOString(), ...end };
 }

@@ -2,6 +2,7 @@
  * Health as the worker sees it: begun before the broker is connected, ended after everything else. Puts the meter and
  * the sampler, which write into shared memory, together with the guard thread, which reads it.
  */
+import type { QueuePause } from "../../brokers/queue-pauses.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { GuardDeps } from "../guard-loop.ts";
 import { GuardThread } from "../guard-host.ts";
@@ -24,6 +25,7 @@ export class Health {
   readonly meter: TaskMeter;
   readonly #sampler: Sampler;
   #troubles: Troubles = {};
+  #paused: readonly QueuePause[] = [];
 
   constructor(options: HealthOptions, look: () => VitalSigns, deps: GuardDeps) {
     const { clock } = deps;
@@ -37,6 +39,7 @@ export class Health {
       counts: this.meter.counts.memory,
       rows: this.meter.labels,
       troubles: this.#troubles,
+      paused: this.#paused,
       startedAt: startOfProcess(clock),
     }));
   }
@@ -58,6 +61,12 @@ export class Health {
     const { [about]: _, ...others } = this.#troubles;
     this.#troubles = text === undefined ? others : { ...others, [about]: text };
     this.thread.tell({ kind: "trouble", about, text });
+  }
+
+  /** All of the worker's queues that are paused now. */
+  notePauses(paused: readonly QueuePause[]): void {
+    this.#paused = paused;
+    this.thread.tell({ kind: "paused", paused });
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,8 @@ export interface MetricsFacts {
   readonly refused: readonly (readonly [(typeof REFUSALS)[number], number])[];
   /** undefined: not known, the broker has not been asked yet or does not answer. */
   readonly queues: readonly QueueDepth[] | undefined;
+  /** Queues, and whether this worker takes nothing from them. */
+  readonly paused: readonly (readonly [string, boolean])[];
   readonly process: { readonly rssBytes: number; readonly cpuSeconds: number; readonly startedAt: number };
 }
 
@@ -50,7 +52,7 @@ export function metricsPage(facts: MetricsFacts): string {
   writeWorker(page, facts, only);
   writeTasks(page, facts);
   writeLink(page, facts, only);
-  writeQueues(page, facts.queues ?? []);
+  writeQueues(page, facts.queues ?? [], facts.paused);
   writeProcess(page, facts, only);
   return page.toString();
 }
@@ -144,7 +146,7 @@ function writeLink(page: Exposition, { vitals, lease }: MetricsFacts, only: Only
   page.gauge("lovage_broker_clock_offset_seconds", "The broker's clock minus this machine's.", only(lease.clockOffsetMs / 1000));
 }
 
-function writeQueues(page: Exposition, queues: readonly QueueDepth[]): void {
+function writeQueues(page: Exposition, queues: readonly QueueDepth[], paused: MetricsFacts["paused"]): void {
   const of = (read: (depth: QueueDepth) => number): [Labels, number][] => queues.map((depth) => [{ queue: depth.queue }, read(depth)]);
   page.gauge(
     "lovage_queue_length",
@@ -160,6 +162,11 @@ function writeQueues(page: Exposition, queues: readonly QueueDepth[]): void {
     "lovage_dead_letters",
     "Dead letters that are kept.",
     of(({ dead }) => dead),
+  );
+  page.gauge(
+    "lovage_queue_paused",
+    "1 while the queue is paused: workers take nothing from it.",
+    paused.map(([queue, isPaused]) => [{ queue }, Number(isPaused)]),
   );
 }
 

@@ -4,7 +4,17 @@ import type { WorkerStatus } from "../worker-options.ts";
 import { Sampler, type VitalSigns } from "./sampler.ts";
 import { TURN_MS, Vitals } from "./vitals.ts";
 
-const STATUS: WorkerStatus = { state: "running", consuming: true, slots: 4, running: 1, waiting: 0, scheduled: 0, onLoan: 1, processed: 9 };
+const STATUS: WorkerStatus = {
+  state: "running",
+  consuming: true,
+  slots: 4,
+  running: 1,
+  waiting: 0,
+  scheduled: 0,
+  onLoan: 1,
+  processed: 9,
+  paused: [],
+};
 
 function sampling(clock: FakeClock) {
   const signs = { status: STATUS, prefetch: 8, answeredAt: 0, connects: 1 } as { -readonly [Key in keyof VitalSigns]: VitalSigns[Key] };

@@ -34,8 +34,8 @@ test("call prints the id, and needs no worker", async () => {
   expect(parked.stderr).toBe("");
   const depths = await project.run(["-A", "src/app", "queues", "-Q", "celery,mail", "--json"]);
   expect(JSON.parse(depths.stdout)).toEqual([
-    { queue: "celery", ready: 1, parked: 0, onLoan: 0, dead: 0 },
-    { queue: "mail", ready: 1, parked: 0, onLoan: 0, dead: 0 },
+    { queue: "celery", ready: 1, parked: 0, onLoan: 0, dead: 0, paused: null },
+    { queue: "mail", ready: 1, parked: 0, onLoan: 0, dead: 0, paused: null },
   ]);
   const table = await project.run(["-A", "src/app", "queues"]);
   expect(table.stdout.split("\n")[0]).toMatch(/^queue +ready +parked +on loan +dead$/);
