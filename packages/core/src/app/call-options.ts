@@ -2,6 +2,7 @@
 import type { Duration } from "../shared/duration.ts";
 import { didYouMean } from "../shared/suggest.ts";
 import { CallError } from "./errors.ts";
+import type { FairKeyInput } from "./fair-key.ts";
 import type { EncryptInput } from "./encrypted-arguments.ts";
 import type { Queue } from "./queues.ts";
 import type { PublishRetryPolicy } from "./setting-values.ts";
@@ -26,6 +27,8 @@ export interface CallOptions {
   readonly routingKey?: string;
   /** On Redis and SQLite 0 is served first, on RabbitMQ last. */
   readonly priority?: number;
+  /** Under which it shares its queue with others, where the queue is `fair`: a tenant's id, say. Default: what the task says. */
+  readonly fairKey?: FairKeyInput;
   readonly serializer?: string;
   readonly compression?: string | null;
   readonly headers?: Readonly<Record<string, unknown>>;
@@ -74,7 +77,7 @@ export interface TaskCall<Result = unknown> {
 }
 
 const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
-  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "serializer", "compression", "headers", "encrypt",
+  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "fairKey", "serializer", "compression", "headers", "encrypt",
   "taskId", "shadow", "ignoreResult", "timeLimit", "softTimeLimit", "retry", "retryPolicy", "deliveryMode", "link", "linkError",
   "addToParent", "replyTo", "argsrepr", "kwargsrepr", "stampedHeaders", "stamps", "rootId", "parentId", "groupId", "groupIndex",
   "chord", "chain", "replacedTaskNesting", "periodicTaskName",

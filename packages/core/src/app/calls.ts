@@ -13,6 +13,7 @@ import { checkCallOptions, type CallOptions, type Kwargs, type Link, type TaskCa
 import { runEagerly, type EagerResult } from "./eager.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt, sealArguments } from "./encrypted-arguments.ts";
 import { CallError, PayloadTooLargeError } from "./errors.ts";
+import { withFairKey } from "./fair-key.ts";
 import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
 import { RoutingTable, type Destination } from "./routing.ts";
@@ -222,6 +223,8 @@ export class Calls {
     if (prepared.options) addTaskOptions(task, prepared.options, now);
     if (running) this.#addParent(task, running, options);
     if (options !== undefined) addCallOptions(task, options, now);
+    const fairKey = options?.fairKey === undefined ? prepared.options?.fairKey : options.fairKey;
+    if (fairKey !== undefined) task.headers = withFairKey(name, fairKey, args, task.headers, options?.fairKey !== undefined);
     const message = encodeTaskMessage(task, { serializer: codec.serializer, compression: codec.compression, now });
     const maxBytes = (this.#maxBytes ??= this.#app.settings.taskMaxBytes ?? Infinity);
     if (message.body.byteLength > maxBytes) throw new PayloadTooLargeError(name, message.body.byteLength, maxBytes);

@@ -30,6 +30,11 @@ export interface QueueOptions {
     readonly routingKey: string;
     readonly exchangeType?: ExchangeType;
   }[];
+  /**
+   * Workers take its messages by turns among their keys (`fairKey`), so that one with very many keeps no other waiting. Default false.
+   * Every worker of the queue must say the same.
+   */
+  readonly fair?: boolean;
   /** Only AMQP looks at these. */
   readonly queueArguments?: Readonly<Record<string, unknown>>;
   /** Only AMQP. */
@@ -56,6 +61,7 @@ export interface DeclaredQueue {
   readonly name: string;
   readonly bindings: readonly QueueSpec[];
   readonly queueArguments: Readonly<Record<string, unknown>>;
+  readonly fair?: boolean;
 }
 
 /** A queue before `taskDefaultExchangeType` is known. */
@@ -102,6 +108,7 @@ export function declareQueue(declaration: QueueDeclaration, defaultType: Exchang
   return {
     name,
     queueArguments: options.queueArguments ?? {},
+    ...(options.fair === true && { fair: true }),
     bindings: ways.map((way) => ({
       name,
       exchange: typeof way.exchange === "string" ? way.exchange : way.exchange.name,

@@ -39,6 +39,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     serializer: options.serializer ?? settings.taskSerializer,
     compression: (options.compression === undefined ? settings.taskCompression : options.compression) ?? undefined,
     expiresMs: ms("expires"),
+    fairKey: options.fairKey,
     encrypt: encryptOption(name, options.encrypt),
     pool: options.pool,
     timeLimitMs: timeLimitMs ?? settings.taskTimeLimitMs ?? undefined,

@@ -2,6 +2,7 @@
 import type { Duration } from "../shared/duration.ts";
 import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { EncryptedPath, EncryptInput } from "./encrypted-arguments.ts";
+import type { FairKeyOption } from "./fair-key.ts";
 import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
@@ -14,6 +15,8 @@ export interface TaskOptions {
   /** On Redis and SQLite 0 is served first, on RabbitMQ last. */
   readonly priority?: number;
   readonly deliveryMode?: DeliveryMode;
+  /** Under which its calls share their queue with others, where the queue is `fair`: a key, or a function of the call's arguments. */
+  readonly fairKey?: FairKeyOption;
   readonly serializer?: string;
   readonly compression?: string | null;
   /** Not run when it has not started by then. */
@@ -136,6 +139,7 @@ export interface ResolvedTaskOptions {
   readonly serializer: string;
   readonly compression: string | undefined;
   readonly expiresMs: number | undefined;
+  readonly fairKey: FairKeyOption;
   /** undefined: none. */
   readonly encrypt: readonly EncryptedPath[] | undefined;
   readonly pool: PoolName | undefined;

@@ -4,6 +4,7 @@ import { formatInstant, parseInstant } from "../protocol/instant.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import { parseDuration } from "../shared/duration.ts";
 import type { CallOptions } from "./call-options.ts";
+import { withFairKey } from "./fair-key.ts";
 
 type Wire = Readonly<Record<string, unknown>>;
 
@@ -25,7 +26,8 @@ export function toWireOptions(options: CallOptions): Record<string, unknown> {
   const wire: Record<string, unknown> = {};
   for (const [ours, theirs] of SPELLINGS) if (options[ours] !== undefined) wire[theirs] = plain(options[ours]);
   for (const [ours, theirs] of DURATIONS) if (options[ours] !== undefined) wire[theirs] = seconds(options[ours]);
-  const { queue, eta, expires, link, linkError, stamps } = options;
+  const { queue, eta, expires, link, linkError, stamps, fairKey } = options;
+  if (fairKey !== undefined) wire.headers = withFairKey("a signature", fairKey, [], options.headers);
   if (queue !== undefined) wire.queue = typeof queue === "string" ? queue : queue.name;
   if (eta !== undefined) wire.eta = formatInstant(eta.getTime()).text;
   if (expires !== undefined) wire.expires = expires instanceof Date ? formatInstant(expires.getTime()).text : seconds(expires);

@@ -10,6 +10,7 @@ import type { GroupPart } from "../results/groups.ts";
 import type { DueCallback } from "../results/batches.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 import type { PausedQueues, QueuePauses } from "./queue-pauses.ts";
+import type { Fairness } from "./fairness.ts";
 
 export interface Broker extends AsyncDisposable {
   /** `redis`, `sqlite`, `memory`: for banners and logs. */
@@ -61,6 +62,8 @@ export interface Broker extends AsyncDisposable {
   readonly dueCallbacks?: DueCallbacks;
   /** Remembers which queues no worker is to take from. Consumers heed `ConsumeOptions.paused`, whoever has read it. */
   readonly pauses?: QueuePauses;
+  /** Takes the messages of a queue by turns among their keys. */
+  readonly fairness?: Fairness;
 }
 
 export interface Outgoing {
@@ -88,6 +91,8 @@ export interface ConsumeOptions {
   readonly events?: ConsumerEvents;
   /** Queues that nothing is taken from, as long as they are among these. What was on its way when one came in may still be yielded. */
   readonly paused?: PausedQueues | undefined;
+  /** Those of the queues whose messages are taken by turns among their keys. Brokers without `fairness` take them as they come. */
+  readonly fair?: ReadonlySet<string>;
 }
 
 /** How many more deliveries the worker can take now, and a way to wait until it can take any. */

@@ -22,6 +22,7 @@ function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
   const credit = new LoanCredit({ busy: 10, held: 20 });
   const consumer = new Consumer({
     broker: broker as unknown as Broker,
+    fairQueues: new Set(),
     queues: ["q"],
     owner: "w",
     credit,

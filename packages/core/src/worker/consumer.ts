@@ -17,6 +17,7 @@ import { backoffMs } from "./backoff.ts";
 export interface ConsumerSetup {
   readonly broker: Broker;
   readonly queues: readonly string[];
+  readonly fairQueues: ReadonlySet<string>;
   /** Under which loans are kept. */
   readonly owner: string;
   readonly credit: Credit;
@@ -95,7 +96,7 @@ export class Consumer {
 
   /** Resolves when `signal` aborts. Rejects when it gave up. */
   async run(signal: AbortSignal): Promise<void> {
-    const { broker, queues, owner, credit, paused, clock, random, logger, maxRestarts } = this.#setup;
+    const { broker, queues, fairQueues: fair, owner, credit, paused, clock, random, logger, maxRestarts } = this.#setup;
     while (!signal.aborted) {
       if (this.#pause) {
         await this.#beQuiet(this.#pause, signal);
@@ -104,7 +105,7 @@ export class Consumer {
       const session = (this.#session = new AbortController());
       const until = AbortSignal.any([signal, session.signal]);
       try {
-        const options = { worker: owner, credit, paused, signal: until, events: this.#events };
+        const options = { worker: owner, credit, paused, signal: until, events: this.#events, fair };
         for await (const batch of broker.consume(queues, options)) {
           this.#answered();
           if (session.signal.aborted) this.#setup.onStaleBatch(batch);
@@ -139,14 +140,15 @@ export class Consumer {
 
   /** The consumer may have ended while the broker was away, and have left loans behind: one more looks for them, and takes nothing. */
   async #giveBackRest(signal: AbortSignal): Promise<void> {
-    const { broker, queues, owner, clock, random } = this.#setup;
+    const { broker, queues, fairQueues: fair, owner, clock, random } = this.#setup;
     const credit: Credit = { free: () => 0, whenFree: (until) => aborted(until).then(() => Promise.reject(until.reason as Error)) };
     for (let failures = 0; !signal.aborted; failures++) {
       const answered = new AbortController();
       const until = AbortSignal.any([signal, answered.signal]);
       const events: ConsumerEvents = { alive: () => answered.abort(new Error("the broker has answered")) };
       try {
-        for await (const batch of broker.consume(queues, { worker: owner, credit, signal: until, events })) this.#setup.onStaleBatch(batch);
+        for await (const batch of broker.consume(queues, { worker: owner, credit, signal: until, events, fair }))
+          this.#setup.onStaleBatch(batch);
         if (answered.signal.aborted) return;
       } catch {
         if (until.aborted) return;

@@ -46,6 +46,8 @@ export interface EngineSetup {
   /** What the guard thread opens its own broker from; undefined keeps the guard on this thread. */
   readonly guardSpec: BrokerSpec | undefined;
   readonly queues: readonly string[];
+  /** Those of them that are taken by turns among keys. */
+  readonly fairQueues: ReadonlySet<string>;
   /** undefined: nobody asks for this worker's health. */
   readonly health: Health | undefined;
   /** The worker's own pool, started. */
@@ -213,6 +215,7 @@ export class Engine {
     this.#consumer = new Consumer({
       broker,
       queues: setup.queues,
+      fairQueues: setup.fairQueues,
       owner,
       credit: this.#credit,
       paused: this.pauses,

@@ -19,6 +19,9 @@ const RETRIES_PER_LEASE = 16;
 const SWEEPS_PER_LEASE = 8;
 /** How often old dead letters are discarded. */
 const EXPIRE_EVERY_MS = 30_000;
+/** How often fair queues are looked after, and how often it is asked whether there are any. */
+const TIDY_EVERY_MS = 5000;
+const TIDY_NOTHING_EVERY_MS = 30_000;
 /** How often parked messages are looked at when none is known to be due. Shorter than the least time a task is parked for. */
 const UNPARK_EVERY_MS = 7500;
 /** After a pause that short the broker is asked again when more was due than it moved at once, or when clocks differ a little. */
@@ -84,7 +87,7 @@ export class GuardLoop {
   }
 
   start(): void {
-    this.#running ??= Promise.all([this.#keepLease(), this.#keepSwept(), this.#keepUnparked(), this.#keepExpired()]);
+    this.#running ??= Promise.all([this.#keepLease(), this.#keepSwept(), this.#keepUnparked(), this.#keepExpired(), this.#keepFair()]);
   }
 
   /** A message was parked until `dueAt`, by the broker's clock. */
@@ -162,6 +165,16 @@ export class GuardLoop {
     await this.#every("discard old dead letters", next, async () => {
       const count = await deadLetters.expire(this.#options.queues);
       if (count > 0) this.#deps.logger.info({ count }, `discarded ${count} dead letters that were older than deadLetterMaxAge`);
+    });
+  }
+
+  async #keepFair(): Promise<void> {
+    const { fairness } = this.#broker;
+    if (!fairness) return;
+    let areAny = true;
+    const next = (since: number): number => since + (areAny ? TIDY_EVERY_MS : TIDY_NOTHING_EVERY_MS) * (0.75 + this.#deps.random() / 2);
+    await this.#every("look after fair queues", next, async () => {
+      areAny = await fairness.tidy();
     });
   }
 

@@ -216,6 +216,7 @@ export class Worker implements AsyncDisposable {
       backend,
       guardSpec: spec.kind === "memory" ? undefined : spec, // memory is shared by nobody but this thread
       queues: this.#queues.map((queue) => queue.name),
+      fairQueues: new Set(this.#queues.flatMap(({ name, fair }) => (fair ? [name] : []))),
       health: this.#health,
       pool: this.#pool,
       makePool: (kind) => makePool(kind, this.#poolSetup),

@@ -15,6 +15,7 @@ import { eventually } from "../support/eventually.ts";
 import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import { pausesConformance } from "./pauses.ts";
+import { fairnessConformance } from "./fairness.ts";
 import { revocationsConformance } from "./revocations.ts";
 
 export interface BrokerStand extends AsyncDisposable {
@@ -770,6 +771,11 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
 
     revocationsConformance(() => stand);
     pausesConformance(() => stand);
+    if (!name.startsWith("sqlite"))
+      fairnessConformance(
+        () => stand,
+        () => broker,
+      );
 
     test("whatever is done, each message is ready, parked, dead, on loan or settled, and only one of them", async () => {
       const step = fc.oneof(

@@ -16,6 +16,7 @@ import type {
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { poisonRecord, redelivered, replaced } from "../envelope-edits.ts";
 import { deadLetterCaps } from "../dead-letter-filter.ts";
+import type { Fairness } from "../fairness.ts";
 import { Inbox } from "../inbox.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
 import { openRepliesByFanout } from "../replies-by-fanout.ts";
@@ -23,6 +24,7 @@ import { revocationCaps } from "../revocation-caps.ts";
 import { topicMatches } from "../topic.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
 import { MemoryPauses } from "./pauses.ts";
+import { memoryFairness } from "./fairness.ts";
 import { MemoryRevocations } from "./revocations.ts";
 import type { Entry, Loan, MemoryStore } from "./store.ts";
 import type { MemorySpec } from "./spec.ts";
@@ -48,6 +50,7 @@ export class MemoryBroker implements Broker {
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly pauses: MemoryPauses;
+  readonly fairness: Fairness;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -87,6 +90,7 @@ export class MemoryBroker implements Broker {
         return isDue;
       },
     };
+    this.fairness = memoryFairness(store);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -120,7 +124,7 @@ export class MemoryBroker implements Broker {
       if (signal.aborted) return;
       const state = this.#store.worker(worker);
       // A worker that lost its lease is lent nothing until its guard has renewed it, and so knows.
-      const loans = state.lost ? [] : this.#store.reserve(state, open(), credit.free(), maxBatchBytes);
+      const loans = state.lost ? [] : this.#store.reserve(state, open(), credit.free(), maxBatchBytes, options.fair);
       events?.alive?.();
       if (loans.length > 0) yield loans.map((loan) => new MemoryDelivery(loan));
       else await this.#messageFor(open(), signal, paused);

@@ -9,9 +9,11 @@ import type { DeadLetterCaps, DeadLetterRecord, QueueDepth, QueueSpec } from "..
 import { takeFairly } from "../fair-take.ts";
 import type { Inbox } from "../inbox.ts";
 import type { QueuePause } from "../queue-pauses.ts";
+import type { FairKey } from "../../protocol/fair-key.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Deque } from "./deque.ts";
 import { Graveyard } from "./dead-letters.ts";
+import { FairLine } from "./fair-lines.ts";
 
 /** One message, as its envelope. Changed only by replacing `raw` and raising `losses`. */
 export interface Entry {
@@ -19,14 +21,18 @@ export interface Entry {
   readonly step: PriorityStep;
   raw: string | Uint8Array;
   losses: number;
-  /** The number of its last loan. */
+  /** The number of its last loan; 0 for one that is at the back of its queue. */
   lent: number;
+  /** Known once it was sorted in a fair queue. */
+  fairKey?: FairKey;
 }
 
 export interface Loan {
   readonly id: string;
   readonly entry: Entry;
   readonly worker: WorkerState;
+  /** It was taken from the line of its key. */
+  readonly isFair: boolean;
 }
 
 interface Queue {
@@ -34,6 +40,7 @@ interface Queue {
   /** By due time; equal times keep their order. */
   readonly parked: Parked[];
   readonly dead: Graveyard;
+  readonly fair: FairLine;
 }
 
 interface Parked {
@@ -68,6 +75,8 @@ export interface Subscription {
   readonly pattern: string;
   readonly inbox: Inbox<Message>;
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 export class MemoryStore {
   readonly subscriptions = new Set<Subscription>();
@@ -104,31 +113,55 @@ export class MemoryStore {
 
   /**
    * Lends up to `want` entries: all queues at one step before the next step; within a step the first queue rotates and
-   * each gives at most its share, so that a long queue starves no other.
+   * each gives at most its share, so that a long queue starves no other. A fair queue is asked with the first step, for all of its steps.
    */
-  reserve(worker: WorkerState, names: readonly string[], want: number, maxBytes: number): Loan[] {
+  reserve(worker: WorkerState, names: readonly string[], want: number, maxBytes: number, fair: ReadonlySet<string> = NONE): Loan[] {
     const batch: Loan[] = [];
     let bytes = 0;
-    const take = (list: Deque<Entry>, atMost: number): number => {
+    const lend = (entry: Entry, isFair: boolean): boolean => {
+      if (batch.length > 0 && bytes + entry.raw.length > maxBytes) return false;
+      bytes += entry.raw.length;
+      entry.lent = this.nextNumber();
+      const loan = { id: String(entry.lent), entry, worker, isFair };
+      this.#loans.set(loan.id, loan);
+      worker.loans.add(loan);
+      batch.push(loan);
+      return true;
+    };
+    const take = (list: Deque<Entry> | FairLine, atMost: number): number => {
+      if (list instanceof FairLine) return list.take(atMost, (entry) => lend(entry, true));
       for (let taken = 0; taken < atMost; taken++) {
         const entry = list.peek();
-        if (entry === undefined || (batch.length > 0 && bytes + entry.raw.length > maxBytes)) return taken;
+        if (entry === undefined || !lend(entry, false)) return taken;
         list.takeFront();
-        bytes += entry.raw.length;
-        entry.lent = this.nextNumber();
-        const loan = { id: String(entry.lent), entry, worker };
-        this.#loans.set(loan.id, loan);
-        worker.loans.add(loan);
-        batch.push(loan);
       }
       return atMost;
     };
     this.#turn++;
     for (const step of PRIORITY_STEPS) {
-      const lists = names.map((name) => this.#queue(name).ready[step]).filter((list) => list.size > 0);
+      const lists = names.flatMap((name): (Deque<Entry> | FairLine)[] => {
+        const queue = this.#queue(name);
+        if (!fair.has(name)) return queue.ready[step].size > 0 ? [queue.ready[step]] : [];
+        if (step !== 0) return [];
+        queue.fair.sort(queue.ready);
+        return [queue.fair];
+      });
       takeFairly(lists, want - batch.length, this.#turn, take);
     }
     return batch;
+  }
+
+  /** The lines of a queue by key, and how many messages are not in them yet. */
+  fair(name: string): { readonly line: FairLine; readonly unsorted: number } {
+    const { fair, ready } = this.#queue(name);
+    return { line: fair, unsorted: PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, 0) };
+  }
+
+  /** What is sorted is unsorted again, behind what came meanwhile. */
+  releaseFair(name: string): number {
+    const entries = this.#queue(name).fair.release();
+    for (const entry of entries) this.#return(entry, "back");
+    return entries.length;
   }
 
   /** Ends a loan and hands its entry to the caller, who must put it somewhere in the same turn. Undefined when it is lost. */
@@ -137,7 +170,9 @@ export class MemoryStore {
     if (loan === undefined) return undefined;
     this.#loans.delete(id);
     loan.worker.loans.delete(loan);
-    return loan.entry;
+    const { entry, isFair } = loan;
+    if (isFair && entry.fairKey !== undefined && this.#queue(entry.queue).fair.ended(entry.fairKey)) this.wake(entry.queue);
+    return entry;
   }
 
   /** Ends all loans of a worker, in the order they were lent. */
@@ -154,6 +189,7 @@ export class MemoryStore {
   }
 
   toBack(entry: Entry): void {
+    entry.lent = 0;
     this.#return(entry, "back");
   }
 
@@ -194,8 +230,8 @@ export class MemoryStore {
   }
 
   purge(name: string): number {
-    const { ready, parked } = this.#queue(name);
-    let count = parked.splice(0).length;
+    const { ready, parked, fair } = this.#queue(name);
+    let count = parked.splice(0).length + fair.release().length;
     for (const step of PRIORITY_STEPS) {
       count += ready[step].size;
       ready[step].clear();
@@ -204,10 +240,10 @@ export class MemoryStore {
   }
 
   depth(name: string): QueueDepth {
-    const { ready, parked, dead } = this.#queue(name);
+    const { ready, parked, dead, fair } = this.#queue(name);
     let onLoan = 0;
     for (const { entry } of this.#loans.values()) if (entry.queue === name) onLoan++;
-    const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, 0);
+    const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, fair.waiting);
     return { queue: name, ready: count, parked: parked.length, onLoan, dead: dead.size };
   }
 
@@ -239,6 +275,15 @@ export class MemoryStore {
     return () => this.#waiters.delete(waiter);
   }
 
+  /** Whoever waits for messages of that queue. */
+  wake(queue: string): void {
+    for (const waiter of this.#waiters) {
+      if (!waiter.queues.has(queue)) continue;
+      this.#waiters.delete(waiter);
+      waiter.wake();
+    }
+  }
+
   wakeAll(): void {
     for (const { wake } of this.#waiters) wake();
     this.#waiters.clear();
@@ -248,18 +293,14 @@ export class MemoryStore {
     const list = this.#queue(entry.queue).ready[entry.step];
     if (to === "front") list.pushFront(entry);
     else list.pushBack(entry);
-    for (const waiter of this.#waiters) {
-      if (!waiter.queues.has(entry.queue)) continue;
-      this.#waiters.delete(waiter);
-      waiter.wake();
-    }
+    this.wake(entry.queue);
   }
 
   #queue(name: string): Queue {
     let queue = this.#queues.get(name);
     if (queue === undefined) {
       const ready = { 0: new Deque<Entry>(), 3: new Deque<Entry>(), 6: new Deque<Entry>(), 9: new Deque<Entry>() };
-      this.#queues.set(name, (queue = { ready, parked: [], dead: new Graveyard() }));
+      this.#queues.set(name, (queue = { ready, parked: [], dead: new Graveyard(), fair: new FairLine() }));
     }
     return queue;
   }

@@ -14,6 +14,7 @@ import { type RedisContext, turn } from "./context.ts";
 import type { Claim } from "./claims.ts";
 import type { QueueList, RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
+import { FairTaker, type Taker } from "./fair-taker.ts";
 import { ListWatch } from "./list-watch.ts";
 import type { QueueLists } from "./lists.ts";
 import type { WorkerSession } from "./session.ts";
@@ -41,6 +42,7 @@ export class Consumer {
   readonly #lists: QueueLists;
   readonly #options: ConsumeOptions;
   readonly #giveBack: (deliveries: readonly RedisDelivery[], signal: AbortSignal) => Promise<unknown>;
+  readonly #taker: Taker;
   readonly #waiter: Waiter;
   /** For what there are too many lists for. */
   readonly #watch: ListWatch | undefined;
@@ -76,7 +78,10 @@ export class Consumer {
     this.#options = options;
     this.#giveBack = giveBack;
     hearFanout((source, raw) => this.#hear(source, raw));
-    this.#waiter = new Waiter(context, session.worker, lists.all, options.paused, (arrival) => this.#wake(arrival));
+    this.#taker = lists.fair.length === 0 ? session : new FairTaker(context, session, lists, options.paused);
+    this.#waiter = new Waiter(context, session.worker, lists.all, options.paused, (arrival) =>
+      this.#wake(arrival?.from.source.fair === undefined ? arrival : undefined),
+    );
     const others = lists.all.slice(WAITING_LISTS_MAX);
     this.#watch = others.length === 0 ? undefined : new ListWatch(context, session.worker, others, options.paused, () => this.#wake());
   }
@@ -118,7 +123,7 @@ export class Consumer {
       this.#watch?.pause(this.#connection);
       return;
     }
-    if (this.#lists.queues.length === 0) return;
+    if (this.#lists.all.length === 0) return;
     if (this.#isWaiting) {
       this.#waiter.wait();
       this.#watch?.wait();
@@ -165,7 +170,7 @@ export class Consumer {
         this.#ring();
       };
       const request = { want, order: this.#lists.next(this.#options.paused), inboxes, maxBytes, claim, begin };
-      const { deliveries, count, emptied, full } = await this.#session.reserve(request, this.#options.signal);
+      const { deliveries, count, emptied, full } = await this.#taker.reserve(request, this.#options.signal);
       this.#ready.push(...deliveries);
       if (this.#isOver) this.#abandonReady();
       if (inboxes.length > 0) this.#waiter.taken(count < want ? emptied : new Set(inboxes.map(({ source }) => source.list)));
@@ -265,7 +270,7 @@ export class Consumer {
         this.#connection?.mustAnswerWithin(HEARTBEAT_ANSWER_MS);
         await this.#start(Math.min(open, LARGE_BATCH), this.#waiter.inboxes);
         await turn();
-        this.#waiter.suspect(new Set(this.#ready.slice(before).map(({ list }) => list)));
+        this.#waiter.suspect(new Set(this.#ready.slice(before).flatMap(({ list, fair }) => (fair === undefined ? [list] : []))));
       }
     } catch (error) {
       await this.#waitOut(error);

@@ -60,7 +60,7 @@ export class RedisDeadLetters implements DeadLetters {
     const { letter, list } = found;
     const renewed = begunAnew(raw ?? letter.raw, letter.reason);
     // With our count of losses it would be dead-lettered again at the first.
-    const envelope = typeof renewed === "string" ? withLosses(renewed, 0) : withoutLosses(Buffer.from(renewed));
+    const envelope = typeof renewed === "string" ? withLosses(renewed.trimStart(), 0) : withoutLosses(Buffer.from(renewed));
     return await this.#take(queue, id, found.head, list, envelope);
   }
 

@@ -6,6 +6,7 @@ import { isUtf8 } from "node:buffer";
 import { decodeEnvelope, markRedelivered } from "../../protocol/envelope.ts";
 import type { Delivery, LoanId, OpenedDelivery } from "../broker.ts";
 import type { RosterMember } from "../../shared/roster.ts";
+import type { FairKeys } from "../../stores/redis/keys.ts";
 import { readLosses } from "./losses.ts";
 
 export class RedisDelivery implements Delivery, RosterMember {
@@ -19,6 +20,8 @@ export class RedisDelivery implements Delivery, RosterMember {
   readonly number: number;
   /** It came through a channel: there is no loan in Redis, and nothing to give back. */
   readonly isFanout: boolean;
+  /** Of its queue, when it is fair: the end of the loan is counted there. */
+  readonly fair: FairKeys | undefined;
   place = -1;
   #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
 
@@ -29,6 +32,7 @@ export class RedisDelivery implements Delivery, RosterMember {
     this.list = source.list;
     this.raw = raw;
     this.isFanout = isFanout;
+    this.fair = source.fair;
     this.losses = readLosses(raw);
   }
 
@@ -42,6 +46,8 @@ export interface QueueList {
   readonly queue: string;
   /** Its key. */
   readonly list: string;
+  /** Its messages are taken by turns among their keys. */
+  readonly fair?: FairKeys | undefined;
 }
 
 /** The envelope marked as delivered before, as kombu marks it; what is no envelope stays as it is. */

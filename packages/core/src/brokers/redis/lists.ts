@@ -3,7 +3,7 @@
  * the next step, as kombu does (celery-protocol.md, section 3.5). Within a step the queues share what is wanted, and the
  * first one rotates; `priority` and `sorted` keep a fixed order, and take all of a queue before the next.
  */
-import { listKey, type Shard } from "../../stores/redis/keys.ts";
+import { fairKeys, listKey, type FairKeys, type Shard } from "../../stores/redis/keys.ts";
 import type { BrokerOptions } from "../../stores/redis/options.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
 import type { QueueList } from "./delivery.ts";
@@ -14,14 +14,29 @@ export interface ListOrder {
   readonly groups: readonly number[];
 }
 
+/** A queue whose messages are taken by turns among their keys. */
+export interface FairQueue {
+  readonly queue: string;
+  readonly keys: FairKeys;
+  /** By priority step. */
+  readonly lists: readonly QueueList[];
+  /** Rung for one worker when a key that waited may have its turn. */
+  readonly bell: QueueList;
+}
+
 export class QueueLists {
+  /** Those that are not fair. */
   readonly queues: readonly string[];
+  readonly fair: readonly FairQueue[];
+  /** What messages, and the ringing of bells, come from. */
   readonly all: readonly QueueList[];
   readonly #orders: readonly ListOrder[];
   #turn = 0;
 
-  constructor(shard: Shard, options: BrokerOptions, queues: readonly string[]) {
-    this.queues = options.queueOrder === "sorted" ? queues.toSorted() : [...new Set(queues)];
+  constructor(shard: Shard, options: BrokerOptions, queues: readonly string[], fair: ReadonlySet<string> = new Set()) {
+    const named = options.queueOrder === "sorted" ? queues.toSorted() : [...new Set(queues)];
+    this.queues = named.filter((queue) => !fair.has(queue));
+    this.fair = named.filter((queue) => fair.has(queue)).map((queue) => fairQueue(shard, options, queue));
     const rotates = options.queueOrder === "round_robin";
     const order = (first: number): ListOrder => {
       const rotated = [...this.queues.slice(first), ...this.queues.slice(0, first)];
@@ -31,7 +46,7 @@ export class QueueLists {
       return { lists, groups: rotates ? options.prioritySteps.map(() => this.queues.length) : lists.map(() => 1) };
     };
     this.#orders = rotates && this.queues.length > 0 ? this.queues.map((_, first) => order(first)) : [order(0)];
-    this.all = this.#orders[0]?.lists ?? [];
+    this.all = [...this.fair.flatMap(({ lists, bell }) => [...lists, bell]), ...(this.#orders[0]?.lists ?? [])];
   }
 
   /** Without those that are paused. */
@@ -51,4 +66,14 @@ function without({ lists, groups }: ListOrder, paused: PausedQueues): ListOrder 
     return open.length;
   });
   return { lists: left, groups: sizes };
+}
+
+function fairQueue(shard: Shard, options: BrokerOptions, queue: string): FairQueue {
+  const keys = fairKeys(shard, queue);
+  const lists = options.prioritySteps.map((step) => ({
+    queue,
+    list: listKey({ ...shard, separator: options.separator }, queue, step),
+    fair: keys,
+  }));
+  return { queue, keys, lists, bell: { queue, list: keys.bell, fair: keys } };
 }

@@ -43,6 +43,7 @@ import { RedisDueCallbacks } from "./due-callbacks.ts";
 import { RedisDelayed } from "./delayed.ts";
 import { type QueueList, RedisDelivery } from "./delivery.ts";
 import { asking, askingAgain, brokerError } from "./failures.ts";
+import { RedisFairness } from "./fairness.ts";
 import { RedisGroupEnds } from "./group-ends.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
@@ -77,6 +78,7 @@ export class RedisBroker implements Broker {
   readonly broadcast: RedisBroadcast;
   readonly deadLetters: DeadLetters;
   readonly revocations: Revocations;
+  readonly fairness: RedisFairness;
   readonly groupEnds: GroupEnds;
   readonly dueCallbacks: DueCallbacks;
   readonly pauses: RedisPauses;
@@ -103,6 +105,7 @@ export class RedisBroker implements Broker {
     this.deadLetters = new RedisDeadLetters(context);
     this.dueCallbacks = new RedisDueCallbacks(context, this.#router);
     this.pauses = new RedisPauses(context, this.broadcast);
+    this.fairness = new RedisFairness(context);
     this.revocations = new RedisRevocations(context, options.revocationCaps);
   }
 
@@ -134,6 +137,7 @@ export class RedisBroker implements Broker {
       this.#context.shard,
       this.#context.options,
       queues.filter((queue) => !fanouts.some(({ name }) => name === queue)),
+      options.fair,
     );
     const hearFanout = (hear: (source: QueueList, raw: Buffer) => void): void => {
       for (const { name, exchange, routingKey } of fanouts) {
@@ -192,14 +196,15 @@ export class RedisBroker implements Broker {
       async (connection) =>
         await Promise.all(
           queues.map(async (queue) => {
-            const [parked, dead, ...ready] = await Promise.all([
+            const [sorted, parked, dead, ...ready] = await Promise.all([
+              this.fairness.waiting(connection, queue),
               connection.command("ZCARD", [parkedKey(shard, queue)]),
               connection.command("ZCARD", [deadIndexKey(shard, queue)]),
               ...this.#listsOf(queue).map(async (list) => await connection.command("LLEN", [list])),
             ]);
             return {
               queue,
-              ready: ready.reduce<number>((sum, length) => sum + asNumber(length), 0),
+              ready: ready.reduce<number>((sum, length) => sum + asNumber(length), sorted),
               parked: asNumber(parked),
               dead: asNumber(dead),
             };
@@ -211,7 +216,10 @@ export class RedisBroker implements Broker {
   async purge(queue: string): Promise<number> {
     const { shard } = this.#context;
     const keys = [parkedKey(shard, queue), dueKey(shard), ...this.#listsOf(queue)];
-    return await asking(this.#context, async (connection) => asNumber(await connection.script(purgeScript, keys, [queue])));
+    return await asking(this.#context, async (connection) => {
+      const sorted = await this.fairness.purge(connection, queue);
+      return sorted + asNumber(await connection.script(purgeScript, keys, [queue]));
+    });
   }
 
   settlesWith(backend: ResultBackend): boolean {

@@ -23,7 +23,7 @@ import type { Arrival, InboxOf } from "./waiter.ts";
 
 const attachScript = loadScript("attach");
 
-const NOT_IN_FORCE = -1;
+export const NOT_IN_FORCE = -1;
 const EPOCH_FIELD = "@epoch";
 /** Entries read at once when loans are adopted. */
 const ADOPT_PORTION = 32;
@@ -72,6 +72,7 @@ export class WorkerSession {
   #attached: RedisConnection | undefined;
   #attaching: Promise<RedisConnection> | undefined;
   #usualBytes = 0;
+  #isFair = false;
 
   constructor(context: RedisContext, worker: string) {
     this.#context = context;
@@ -92,9 +93,36 @@ export class WorkerSession {
     return this.#outstanding.size;
   }
 
+  /** What the loans of this process begin with. */
+  get prefix(): string {
+    return this.#prefix;
+  }
+
+  /** The first of so many numbers for loans that the caller makes. */
+  number(count: number): number {
+    const first = this.#next;
+    this.#next += count;
+    return first;
+  }
+
+  /** The caller has made a loan of it. */
+  own(delivery: RedisDelivery): void {
+    this.#outstanding.add(delivery);
+  }
+
+  /** A script has found the epoch of this connection not in force: the next one is attached anew. */
+  detached(connection: RedisConnection): void {
+    if (this.#attached === connection) this.#attached = undefined;
+  }
+
   /** The loan has ended, or is another's. */
   forget(delivery: RedisDelivery): void {
     this.#outstanding.delete(delivery);
+  }
+
+  /** Some of its deliveries may come from fair queues. */
+  get isFair(): boolean {
+    return this.#isFair;
   }
 
   /** The lists that deliveries may come from; a worker may take on more later. */
@@ -103,6 +131,7 @@ export class WorkerSession {
     for (const each of lists) {
       isNew ||= !this.#sources.has(each.list);
       this.#sources.set(each.list, each);
+      this.#isFair ||= each.fair !== undefined;
     }
     if (isNew) this.#attached = undefined; // the lists of the inboxes are registered by attaching
   }
@@ -167,7 +196,7 @@ export class WorkerSession {
       hasBegun = true;
       const answer = await answering;
       if (answer === NOT_IN_FORCE) {
-        if (this.#attached === connection) this.#attached = undefined;
+        this.detached(connection);
         continue;
       }
       return this.#lent(answer, sources, first, isClaim ? claim : undefined, 1 + 2 * inboxes.length);

@@ -105,7 +105,7 @@ function encodeEnd(
       args.push("a");
       return;
     case "requeue":
-      args.push(end.to === "front" ? "f" : "b", at("lists", delivery.list), requeuedText(delivery, end.isLoss === true));
+      args.push(end.to === "front" ? "f" : "b", at("lists", delivery.list), requeuedText(delivery, end));
       return;
     case "putBack":
       args.push("r", at("lists", delivery.list));
@@ -126,9 +126,11 @@ function parkedText(delivery: RedisDelivery, message: Outgoing["message"] | unde
 }
 
 /** What is no text stays as it was: nothing can be written into it. */
-function requeuedText({ raw, losses }: RedisDelivery, isLoss: boolean): string | Buffer {
-  const text = redelivered(raw);
-  return isLoss && typeof text === "string" ? withLosses(text, losses + 1) : text;
+function requeuedText({ raw, losses, fair }: RedisDelivery, { to, isLoss }: Extract<LoanEnd, { kind: "requeue" }>): string | Buffer {
+  const marked = redelivered(raw);
+  if (typeof marked !== "string") return marked;
+  const text = fair !== undefined && to === "back" ? marked.trimStart() : marked; // the space in front says: to the front of its key
+  return isLoss === true ? withLosses(text, losses + 1) : text;
 }
 
 const nameOf = (delivery: RedisDelivery): string => (delivery.isFanout ? "" : delivery.loan);

@@ -17,6 +17,7 @@ import type { Outgoing, SettleAnswer, Settlement, SettleOptions } from "../broke
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
+import { tellEnds } from "./fair-ends.ts";
 import type { Route, Router } from "./routing.ts";
 import type { WorkerSession } from "./session.ts";
 import { type Prepared, settleCall } from "./settle-call.ts";
@@ -141,6 +142,7 @@ export class Settler {
         const there = await this.#execute(session, connection, still, isRepetition, how);
         if (replicas) await this.#replicated(connection, replicas);
         for (const { delivery } of still) session.forget(delivery);
+        if (session.isFair) tellEnds(this.#context, connection, session.worker, still.map(({ delivery }) => delivery)); // prettier-ignore
         const told = there.map((isThere): SettleAnswer => (isRepetition || isThere ? "settled" : "lost"));
         if (still.length === batch.length) return told;
         const answers = new Map(still.map(({ delivery }, i) => [delivery, told[i]]));

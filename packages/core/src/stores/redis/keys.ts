@@ -62,6 +62,35 @@ export const publisherKey = (shard: Shard, publisher: string): string => `${shar
 /** Sorted set with a TTL: workers that watch a set of lists -> until when, ms. */
 export const watchersKey = (shard: Shard, lists: string): string => `${shard.prefix}lovage:watchers:${lists}`;
 
+/** Sorted set: fair queue -> when one of its workers last looked, ms by Redis's clock. One entry a queue, until nothing of it is sorted. */
+export const fairQueuesKey = (shard: Shard): string => `${shard.prefix}lovage:fair`;
+
+/** What is kept of one fair queue; `fair-reserve.lua` says what is in each. All of it is gone when nothing waits and nothing runs, but for the settings. */
+export interface FairKeys {
+  readonly sorted: string;
+  readonly keys: string;
+  readonly ring: string;
+  /** An operator's; capped. */
+  readonly settings: string;
+  readonly running: string;
+  readonly bell: string;
+  /** String with a TTL: held by the one who looks for loans that ended without a word. */
+  readonly check: string;
+}
+
+export function fairKeys(shard: Shard, queue: string): FairKeys {
+  const named = (what: string): string => `${shard.prefix}lovage:fair-${what}:${queue}`;
+  return {
+    sorted: named("sorted"),
+    keys: named("keys"),
+    ring: named("ring"),
+    settings: named("settings"),
+    running: named("running"),
+    bell: named("bell"),
+    check: named("check"),
+  };
+}
+
 /** Key and channel of a result. `prefix` is the backend's own (`resolveResultPrefix`). */
 export const resultKey = (prefix: string, taskId: string): string => `${prefix}celery-task-meta-${taskId}`;
 /** A saved group; with `.j`, `.t` and `.s` behind it the parts of a chord, how many were added to it later, and its size. */
