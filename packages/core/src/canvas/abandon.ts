@@ -4,7 +4,7 @@
  */
 import type { SignatureData } from "../protocol/signature.ts";
 import { linksIn, readSignature, shapeOf, textIn } from "./signature-data.ts";
-import { flatMembers, runningSteps } from "./steps.ts";
+import { flatMembers, onError, runningSteps } from "./steps.ts";
 
 export interface AbandonedTask {
   readonly id: string;
@@ -55,9 +55,9 @@ export function errbacksOf(signature: SignatureData): readonly { readonly id: st
       return last === undefined ? [] : errbacksOf(last);
     }
     case "group":
-      return flatMembers(shape.members).flatMap(errbacksOf);
+      return flatMembers(shape.members).flatMap((member) => errbacksOf(onError(member, linksIn(signature.options, "link_error"))));
     case "chord":
-      return errbacksOf(shape.body);
+      return errbacksOf(onError(shape.body, linksIn(signature.options, "link_error")));
   }
 }
 

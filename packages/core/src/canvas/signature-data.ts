@@ -108,7 +108,7 @@ function listIn(value: unknown, where: string): readonly unknown[] {
   return value;
 }
 
-/** Once set these stay: another value would stall what waits for the task. */
+/** Once set these stay: another value would stall what waits for the task. A group's id gives way to that of the chord whose part it becomes. */
 const LASTING: ReadonlySet<string> = new Set(["group_id", "stamped_headers"]);
 
 /** The signature as it is called: arguments go in front unless it is immutable, options win over its own; null ones are not given. */
@@ -132,7 +132,8 @@ export function mergedOptions(own: SignatureOptions, added: SignatureOptions): S
   const all: Record<string, unknown> = { ...own };
   for (const [name, value] of Object.entries(added)) {
     if (value === null || value === undefined) continue;
-    if (Object.hasOwn(own, name) && own[name] !== null && (LASTING.has(name) || stamps.includes(name))) continue;
+    const isLasting = LASTING.has(name) && (name !== "group_id" || added.chord === undefined || added.chord === null);
+    if (Object.hasOwn(own, name) && own[name] !== null && (isLasting || stamps.includes(name))) continue;
     all[name] = value;
   }
   return all;

@@ -119,8 +119,9 @@ function applyGroup(signature: SignatureData, written: readonly SignatureData[],
   const outer = chainIn(options);
   const next = outer.at(-1);
   if (next !== undefined) {
-    // Only a foreign chain has a group before its end: what follows it is its chord's body.
-    const header = groupSignature(written, without(options, ...OF_THE_WHOLE));
+    // A chord whose body is a group, or a foreign chain: what follows the group is its chord's body. Members that are frozen know its id.
+    const id = textIn(options, "task_id");
+    const header = groupSignature(written, { ...without(options, ...OF_THE_WHOLE), ...(id !== undefined && { task_id: id }) });
     const body = withOptions(next, { ...placeOf(options), chain: outer.slice(0, -1) });
     return applyChordOf(header, body, options, args, draft, replyTo);
   }
@@ -161,8 +162,8 @@ function applyChordOf(
   const members = shape.kind === "group" ? flatMembers(shape.members) : [header];
   const groupId = textIn(header.options, "task_id") ?? newId();
   const place = { ...placeIn(written.options), reply_to: replyTo };
-  // A body that is a group has an id of its own: under the header's it could not be waited for.
-  const body = freeze(written, shapeOf(written).kind === "group" ? place : { group_id: groupId, ...place });
+  // A body that ends in a group has an id of its own: under the header's it could not be waited for, and its parts would be the header's.
+  const body = freeze(written, endsInGroup(written) ? place : { group_id: groupId, ...place });
   const size = members.reduce((sum, member) => sum + sizeOf(member), 0);
   if (size === 0) return apply(merged(body.signature, [[]]), draft, replyTo);
   draft.sizes.push({ groupId, size });
@@ -178,6 +179,22 @@ function applyChordOf(
   const head: ResultTuple = [[groupId, null], results];
   if (results.some(([, children]) => children !== null)) draft.nested.push(head);
   return parented(body.result, head);
+}
+
+function endsInGroup(signature: SignatureData): boolean {
+  const shape = shapeOf(signature);
+  switch (shape.kind) {
+    case "task":
+      return false;
+    case "group":
+      return true;
+    case "chord":
+      return endsInGroup(shape.body);
+    case "chain": {
+      const last = runningSteps(shape.steps, {}).at(-1);
+      return last !== undefined && endsInGroup(last);
+    }
+  }
 }
 
 function placeIn(options: SignatureOptions): Readonly<Record<string, unknown>> {

@@ -4,7 +4,7 @@
  * numbers, so that sending one again does it once, and what was lent in an answer that was lost is lent again.
  */
 import type {
-  Broker, ConsumeOptions, DelayedQueue, Delivery, GroupEnds, Leases, Outgoing, PublishFate, PublishOptions, SettleAnswer, SettleOptions, Settlement,
+  Broker, ConsumeOptions, DelayedQueue, Delivery, GroupEnds, Leases, Outgoing, PublishFate, PublishOptions, Revocations, SettleAnswer, SettleOptions, Settlement,
 } from "../../src/brokers/broker.ts"; // prettier-ignore
 import { BrokerUnavailableError, PublishError } from "../../src/brokers/errors.ts";
 import type { MemoryBroker } from "../../src/brokers/memory/memory-broker.ts";
@@ -237,6 +237,16 @@ export class Driver implements Broker {
 
   #pause(signal: AbortSignal | undefined): Promise<void> {
     return sleep(this.#process.uncounted, 20 + this.#process.random() * 300, signal);
+  }
+}
+
+/** Reads the revocations that the server has, whatever the network does. */
+export class RevocableDriver extends Driver {
+  readonly revocations: Revocations;
+
+  constructor(process: Process, server: Server, isOneStore: boolean) {
+    super(process, server, isOneStore);
+    this.revocations = server.connect().revocations;
   }
 }
 

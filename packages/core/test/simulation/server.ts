@@ -57,6 +57,7 @@ export class Server {
   readonly clock: SimClock;
   readonly store = new WatchedStore();
   readonly backend: MemoryBackend;
+  readonly #results = new MemoryResults();
   readonly #world: World;
   readonly #mutation: Mutation | undefined;
   readonly #ledger: Ledger;
@@ -74,7 +75,12 @@ export class Server {
       rate: 1,
       start: world.chance.between(1, 1e9),
     });
-    this.backend = new MemoryBackend({ kind: "memory", name: "sim" }, new MemoryResults(), this.clock);
+    this.backend = new MemoryBackend({ kind: "memory", name: "sim" }, this.#results, this.clock);
+  }
+
+  /** Groups that are due, and that nobody has ended. */
+  get groupsLeft(): readonly string[] {
+    return [...this.#results.groups.counted].flatMap(([groupId, { due }]) => (due === undefined ? [] : [groupId]));
   }
 
   /** One connection of a process. */

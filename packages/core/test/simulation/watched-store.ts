@@ -37,6 +37,8 @@ function numbered(envelope: string, number: number): string {
 export class WatchedStore extends MemoryStore {
   /** When it is, for the account. */
   now: () => number = () => 0;
+  /** Hears of each message that comes in. */
+  onAdded: (raw: string | Uint8Array) => void = () => undefined;
   readonly all: Tracked[] = [];
   readonly byTask = new Map<string, Tracked[]>();
   /** Taken from their loan in the step that runs, and put nowhere yet. */
@@ -49,6 +51,7 @@ export class WatchedStore extends MemoryStore {
 
   override add(queue: string, given: string | Uint8Array, priority: number): void {
     const raw = typeof given === "string" ? numbered(given, this.all.length) : given;
+    this.onAdded(given);
     let taskId: string | undefined;
     let retries = 0;
     try {
