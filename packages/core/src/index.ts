@@ -6,6 +6,8 @@ export { EagerResult } from "./app/eager.ts";
 export type { CallOptions, Kwargs, TaskCall } from "./app/call-options.ts";
 export type { Control, ControlOptions, ControlTarget, NodeReply, RevokeOptions } from "./app/control.ts";
 export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest } from "./app/task-context.ts";
+export type { IterateOptions, IterationSource, IterationStep, Steps } from "./app/iteration.ts";
+export { counted, eachOf, pages, range, rowsByKey, type SourcePage } from "./app/iteration-sources.ts";
 export type { DeadLetterOptions } from "./app/dead-letter-policy.ts";
 export type { Backoff, ErrorMatcher, RetryOptions, TaskOptions } from "./app/task-options.ts";
 export { Task, RemoteTask } from "./app/task.ts";

@@ -10,6 +10,7 @@ import type { Logger } from "../shared/log.ts";
 import type { Lovage } from "./app.ts";
 import { sealArguments } from "./encrypted-arguments.ts";
 import { CallError } from "./errors.ts";
+import { type Iterated, type IterateOptions, ITERATION_HEADER, Iterations, type IterationSource, type Steps } from "./iteration.ts";
 import { decideRetry } from "./retry-plan.ts";
 import type { ChildTask, RetryRequest, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
@@ -25,6 +26,8 @@ export interface RunServices {
   signal(): AbortSignal;
   /** Stores an intermediate state; resolves when the backend holds it. */
   storeState(state: string, meta: unknown): Promise<void>;
+  /** Writes into the message how far its iterations have come. Never rejects. Absent where there is no message. */
+  checkpoint?(text: string): Promise<void>;
 }
 
 export class RunningTask implements TaskContext {
@@ -33,6 +36,10 @@ export class RunningTask implements TaskContext {
   readonly #children: ChildTask[] = [];
   #log: Logger | undefined;
   #signal: AbortSignal | undefined;
+  #iterations: Iterations | undefined;
+  #isInterrupted = false;
+  /** It tells its state itself. */
+  #tellsState = false;
   #progress: { waiting: unknown; sending: Promise<void> } | undefined;
 
   constructor(request: TaskRequest, services: RunServices) {
@@ -61,8 +68,42 @@ export class RunningTask implements TaskContext {
     this.#children.push([[id, this.id], null]);
   }
 
+  iterate<Item, Cursor>(source: IterationSource<Item, Cursor>, options?: IterateOptions): Steps<Item> {
+    return (this.#iterations ??= this.#beginIterations()).begin(source, options);
+  }
+
+  #beginIterations(): Iterations {
+    const { clock, checkpoint, options, storeState } = this.#services;
+    const services = this.#services;
+    const isIgnored = this.ignoreResult ?? options.ignoreResult;
+    const iterations = new Iterations(this.task, this.headers[ITERATION_HEADER], {
+      clock,
+      checkpoint: checkpoint && ((text) => checkpoint.call(services, text)),
+      progress: async (current, total) => {
+        if (!isIgnored && !this.#tellsState) await storeState.call(services, "PROGRESS", progressDocument(current, total));
+      },
+    });
+    if (this.#isInterrupted) iterations.interrupt();
+    return iterations;
+  }
+
+  /** Its iteration is to stop after the step that it is at. For workers. */
+  interrupt(): void {
+    this.#isInterrupted = true;
+    this.#iterations?.interrupt();
+  }
+
+  /** How far its iterations have come, undefined when there are none. For workers. @throws CallError when it cannot be written */
+  get iterated(): Iterated | undefined {
+    const text = this.#iterations?.text;
+    if (text === undefined) return undefined;
+    const latest = this.#iterations?.latest;
+    return { text, progress: latest && !this.#tellsState ? progressDocument(latest.current, latest.total) : undefined };
+  }
+
   async progress(current: number, total?: number, meta: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    const document = { current, ...(total !== undefined && { total }), ...meta };
+    this.#tellsState = true;
+    const document = { ...progressDocument(current, total), ...meta };
     if (this.#progress) {
       this.#progress.waiting = document;
       return this.#progress.sending;
@@ -87,6 +128,7 @@ export class RunningTask implements TaskContext {
   }
 
   async updateState(state: string, meta: unknown = null): Promise<void> {
+    this.#tellsState = true;
     await this.#services.storeState(state, meta);
   }
 
@@ -225,6 +267,10 @@ export class RunningTask implements TaskContext {
   get isEager(): boolean {
     return this.#request.isEager;
   }
+}
+
+function progressDocument(current: number, total: number | undefined): Readonly<Record<string, number>> {
+  return { current, ...(total !== undefined && { total }) };
 }
 
 function retryChanges(task: string, request: RetryRequest, now: number): RetryChanges {

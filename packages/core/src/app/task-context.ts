@@ -3,6 +3,7 @@
  * `currentTask()` gives it to code further down.
  */
 import type { Lovage } from "./app.ts";
+import type { IterateOptions, IterationSource, Steps } from "./iteration.ts";
 import type { WireInstant } from "../protocol/message.ts";
 import type { Duration } from "../shared/duration.ts";
 import type { Logger } from "../shared/log.ts";
@@ -79,6 +80,12 @@ export interface TaskContext extends TaskRequest {
    * result backend takes them are merged: the last one wins. Without a backend it does nothing.
    */
   progress(current: number, total?: number, meta?: Readonly<Record<string, unknown>>): Promise<void>;
+  /**
+   * Goes through a source in steps, so that the task can be interrupted between any two (a deploy, a stop, `maxRuntime`) and
+   * go on from there elsewhere, without an attempt counted: `for await (const item of ctx.iterate(source))`. Iterations
+   * may follow one another or be inside one another, not run at the same time. What interrupts is an error that passes through the loop: do not catch it.
+   */
+  iterate<Item, Cursor>(source: IterationSource<Item, Cursor>, options?: IterateOptions): Steps<Item>;
   /** Stores any state of your own with `meta` as its result (Celery's `update_state`). Without a backend it does nothing. */
   updateState(state: string, meta?: unknown): Promise<void>;
   /**

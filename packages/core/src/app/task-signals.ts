@@ -6,7 +6,7 @@ import { delaySeconds } from "../shared/duration.ts";
 
 const BRAND = Symbol.for("lovage.taskSignal");
 
-export type TaskSignalKind = "retry" | "snooze" | "ignore" | "reject";
+export type TaskSignalKind = "retry" | "snooze" | "ignore" | "reject" | "interruption";
 
 abstract class TaskSignalBase extends Error {
   abstract readonly kind: TaskSignalKind;
@@ -90,7 +90,20 @@ export class Reject extends TaskSignalBase {
   }
 }
 
-export type TaskSignal = Retry | Snooze | Ignore | Reject;
+/** The run ends between two steps of an iteration, and its message goes back with the cursor. Made by `ctx.iterate()`. */
+export class Interruption extends TaskSignalBase {
+  readonly kind = "interruption";
+  /** Where in its queue: the front when the worker stops, the back to give others their turn. */
+  readonly to: "front" | "back";
+
+  constructor(to: "front" | "back") {
+    super("the task is interrupted between two steps and goes on later: let this error pass");
+    this.name = "Interruption";
+    this.to = to;
+  }
+}
+
+export type TaskSignal = Retry | Snooze | Ignore | Reject | Interruption;
 
 export function isTaskSignal(error: unknown): error is TaskSignal {
   return typeof error === "object" && error !== null && BRAND in error;

@@ -64,6 +64,8 @@ export interface Broker extends AsyncDisposable {
   readonly pauses?: QueuePauses;
   /** Takes the messages of a queue by turns among their keys. */
   readonly fairness?: Fairness;
+  /** Writes into a message that is on loan how far its task has come. */
+  readonly checkpoints?: Checkpoints;
 }
 
 export interface Outgoing {
@@ -153,6 +155,8 @@ export type LoanEnd =
       readonly to: "front" | "back";
       /** The process that ran it died: one more loss, as if the whole worker had. At how many it is dead-lettered is the caller's to say. */
       readonly isLoss?: boolean;
+      /** Goes back in its place: the same with changed headers. */
+      readonly message?: Message;
     }
   /** Back to the front exactly as it was: it was taken but never started. */
   | { readonly kind: "putBack" }
@@ -162,6 +166,16 @@ export type LoanEnd =
   | { readonly kind: "deadLetter"; readonly record: DeadLetterRecord };
 
 export type SettleAnswer = "settled" | "lost";
+
+export interface Checkpoints {
+  /**
+   * Puts other headers into a message on loan, so that whoever gets it after this worker's death has them. Fenced on the
+   * loan: "lost" when it is another's by now, and then nothing is written. The delivery keeps its bytes: a settlement that
+   * returns the message with its text (`requeue`, `park`) must give it anew.
+   * @throws BrokerUnavailableError
+   */
+  write(delivery: Delivery, message: Message): Promise<SettleAnswer>;
+}
 
 export interface SettleOptions {
   /** Where `results` belong; a backend for which `settlesWith` is true. */

@@ -42,6 +42,7 @@ function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): Dea
     case "succeeded":
     case "retry":
     case "snoozed":
+    case "yielded":
     case "ignored":
     case "interrupted":
     case "leaseLost":

@@ -9,12 +9,13 @@ import { Roster } from "../shared/roster.ts";
 import type { AttemptFacts } from "../app/retry-plan.ts";
 import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
-import type { LoanEnd } from "../brokers/broker.ts";
+import type { Checkpoints, LoanEnd } from "../brokers/broker.ts";
 import { SoftTimeLimitExceeded, TaskRevokedError } from "../protocol/celery-errors.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { continuation } from "./continuation.ts";
 import type { LoanCredit } from "./credit.ts";
 import { hasEndHooks, runEndHooks } from "./end-hooks.ts";
 import { Fifo } from "./fifo.ts";
@@ -43,6 +44,8 @@ export interface DispatcherDeps {
   /** undefined: no result backend. */
   readonly states: StateWriter | undefined;
   readonly rules: SettlementRules;
+  /** undefined: a crash begins an iteration anew. */
+  readonly checkpoints: Checkpoints | undefined;
   readonly observers: Required<TaskObserver>;
   /** Gives back what has not started, to be taken by anybody from then on. undefined: the broker cannot keep it until then. */
   readonly park: ((request: Request, dueAt: number) => void) | undefined;
@@ -345,6 +348,26 @@ export class Dispatcher implements RequestHome {
       );
     }
     await request.pendingState;
+  }
+
+  /** Never rejects: what cannot be written now is written with the next one. */
+  async checkpoint(request: Request, text: string): Promise<void> {
+    const { checkpoints } = this.#deps;
+    if (checkpoints === undefined || request.isAcked || request.outcome !== undefined) return;
+    const { task, id } = request.received;
+    try {
+      const answer = await checkpoints.write(request.delivery, continuation(request.received, text));
+      if (answer === "settled" || request.outcome !== undefined) return;
+      request.verdict = { kind: "leaseLost" };
+      this.#abort(request, new LeaseLostError());
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, task, taskId: id }, `how far ${task}[${id}] has come could not be written: ${errorText(error)}`);
+    }
+  }
+
+  /** Iterations that run end after the step that they are at; other tasks take no notice. */
+  interruptIterations(): void {
+    for (const request of this.#running) if (request.startedAt !== undefined) this.#deps.lanes.of(request).pool.interrupt(request);
   }
 
   /** Aborts the signals of what runs; a task that then fails was revoked, one that succeeds all the same has succeeded. */

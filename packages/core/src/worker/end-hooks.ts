@@ -23,6 +23,7 @@ export async function runEndHooks(hooks: TaskHooks, outcome: Outcome, ctx: TaskC
       await hooks.onRetry?.(outcome.plan.error, ctx);
       return;
     case "snoozed":
+    case "yielded":
     case "ignored":
     case "rejected":
     case "revoked":

@@ -1,5 +1,6 @@
 /** A run that has ended, and the rules by which its worker settles. */
 import type { DeadLetterPolicy } from "../app/dead-letter-policy.ts";
+import type { Iterated } from "../app/iteration.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { Delivery } from "../brokers/broker.ts";
 import type { MessageCodec, ReceivedTask } from "../protocol/task-message.ts";
@@ -14,6 +15,8 @@ export interface EndedRun {
   readonly options: ResolvedTaskOptions;
   /** Result tuples of the tasks that it sent. */
   readonly children: readonly unknown[];
+  /** How far its iterations have come; undefined when it has none. */
+  readonly iterated?: Iterated | undefined;
 }
 
 /** What is the same for all tasks of a worker. */

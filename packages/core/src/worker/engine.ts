@@ -179,6 +179,7 @@ export class Engine {
       settler: this.#settler,
       states: backend && new StateWriter(backend, logger, this.#statesEnd.signal),
       rules,
+      checkpoints: broker.checkpoints,
       observers,
       park: broker.delayed && ((request, dueAt) => this.#intake.park(request, dueAt)),
       isRevoked: ({ received }) => !this.revocations.isEmpty && this.revocations.has(received),
@@ -335,6 +336,7 @@ export class Engine {
 
   /** Takes nothing until `resumeTaking`, and gives back what has not started. Resolves when nothing arrives any more. */
   async pauseTaking(): Promise<void> {
+    this.#dispatcher.interruptIterations();
     const paused = this.#consumer.pause();
     this.#giveBackWaiting();
     await paused;
@@ -356,6 +358,7 @@ export class Engine {
   stopTaking(): void {
     this.#credit.close();
     this.#stopTaking.abort(new Error("the worker stops"));
+    this.#dispatcher.interruptIterations();
     this.#giveBack();
     void this.#consuming.then(() => this.#giveBack()); // a batch that was on its way
   }

@@ -20,6 +20,8 @@ export type Outcome =
   | { readonly kind: "retry"; readonly plan: RetryPlan; readonly isAutomatic?: boolean }
   /** Nothing was attempted: it is to run again later, as it is. */
   | { readonly kind: "snoozed"; readonly delayMs: number }
+  /** An iteration was interrupted between two steps; how far it came stands with the run. Nothing was attempted in vain. */
+  | { readonly kind: "yielded"; readonly to: "front" | "back" }
   | { readonly kind: "ignored" }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: unknown }
   /** It waited, or ran, beyond its hard limit; a pool that can has ended it. */
@@ -41,6 +43,8 @@ export function outcomeOfThrown(thrown: unknown): Outcome {
       return { kind: "retry", plan: thrown.plan };
     case "snooze":
       return { kind: "snoozed", delayMs: thrown.delayMs };
+    case "interruption":
+      return { kind: "yielded", to: thrown.to };
     case "ignore":
       return { kind: "ignored" };
     case "reject":

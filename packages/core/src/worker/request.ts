@@ -4,6 +4,7 @@
  * States: waiting (for its ETA, for a slot, for its early ack) -> running -> settling -> gone. From waiting it may go
  * straight to settling (expired, revoked, put back, parked).
  */
+import type { Iterated } from "../app/iteration.ts";
 import { RunningTask } from "../app/running-task.ts";
 import type { AnyTask } from "../app/task.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
@@ -34,6 +35,8 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
   #context: RunningTask | undefined;
   #abort: AbortController | undefined;
   #abortReason: Error | undefined;
+  /** As a body told that runs elsewhere. */
+  #iterated: Iterated | undefined;
   place = -1;
   /** When it could have begun had there been a slot, by the monotonic clock; 0 when nobody measures that. */
   readyAt = 0;
@@ -67,6 +70,24 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
 
   get children(): readonly unknown[] {
     return this.options.trail && this.#context !== undefined ? this.#context.children : NO_CHILDREN;
+  }
+
+  /** How far its iterations have come. @throws CallError when it cannot be written */
+  get iterated(): Iterated | undefined {
+    return this.#iterated ?? this.#context?.iterated;
+  }
+
+  noteIterated(iterated: Iterated): void {
+    this.#iterated = iterated;
+  }
+
+  /** Its iteration is to stop after the step that it is at. One that has none takes no notice. */
+  interrupt(): void {
+    this.context.interrupt();
+  }
+
+  checkpoint(text: string): Promise<void> {
+    return this.#home.checkpoint(this, text);
   }
 
   /** The message's own limit wins over the task's (celery-protocol.md 1.1, `timelimit`). */

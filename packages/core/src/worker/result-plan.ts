@@ -26,11 +26,17 @@ export function planResult(
   if (outcome.kind === "retry") return isIgnored ? NOTHING : [writeResult("RETRY", null, outcome.plan.error, factsOf(run), rules, now)];
   // Celery has no word for it; RETRY is what its readers take for "runs again".
   if (outcome.kind === "snoozed") return isIgnored ? NOTHING : [writeResult("RETRY", null, undefined, factsOf(run), rules, now)];
+  if (outcome.kind === "yielded") return isIgnored ? NOTHING : progressOf(run, rules);
   if (isIgnored && !run.options.storeErrorsEvenIfIgnored) return NOTHING;
   const failure = failureOf(outcome, run, rules);
   if (failure === undefined) return NOTHING;
   const kept = dead && { queue: run.delivery.queue, reason: dead.reason };
   return [writeResult(failure.state, undefined, failure.error, factsOf(run), rules, now, kept)];
+}
+
+/** Where a task stands that was interrupted between two steps; nothing when it tells its state itself. */
+function progressOf(run: EndedRun, rules: SettlementRules): readonly ResultWrite[] {
+  return run.iterated?.progress === undefined ? NOTHING : [writeOfState("PROGRESS", run.iterated.progress, run, rules)];
 }
 
 /** The error that a final outcome is recorded with; undefined when the message goes back and nothing is final. */
@@ -59,6 +65,7 @@ export function failureOf(
     case "succeeded":
     case "retry":
     case "snoozed":
+    case "yielded":
     case "ignored":
     case "leaseLost":
       return undefined;

@@ -17,6 +17,8 @@ export interface RunHome {
   readonly random: Random;
   /** Resolves when the backend holds it. Never rejects. */
   storeState(request: Request, state: string, meta: unknown): Promise<void>;
+  /** Resolves when its message says how far its iterations have come, or when that could not be written. Never rejects. */
+  checkpoint(request: Request, text: string): Promise<void>;
 }
 
 /** Getters, because a run asks for few of them. */
@@ -50,6 +52,9 @@ export class RunFacts implements TaskRequest, RunServices {
   }
   storeState(state: string, meta: unknown): Promise<void> {
     return this.#home.storeState(this.#request, state, meta);
+  }
+  checkpoint(text: string): Promise<void> {
+    return this.#home.checkpoint(this.#request, text);
   }
 
   get id(): string {

@@ -17,6 +17,7 @@ import type { Outcome } from "./outcome.ts";
 import type { LoanlessSettlement } from "./settle.ts";
 import { knownAgain } from "./unknown-task.ts";
 import { planDeadLetter, deadLetterRecord, told } from "./dead-letter-plan.ts";
+import { goingOn, iterationHeaders } from "./continuation.ts";
 import { type EndedRun, policyOf, type SettlementRules } from "./ended-run.ts";
 import { failureOf, planResult, writeResult } from "./result-plan.ts";
 import { planWorkflow, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
@@ -56,8 +57,8 @@ export type PlannedSettlement = (Settlement | LoanlessSettlement) & {
   readonly report?: BatchReport;
 };
 
-function factsOfRun({ received, delivery, isAcked, options, children }: EndedRun): EndedRun {
-  return { received, delivery, isAcked, options, children };
+function factsOfRun({ received, delivery, isAcked, options, children, iterated }: EndedRun): EndedRun {
+  return { received, delivery, isAcked, options, children, iterated };
 }
 
 function stepOf({ publish, results, sizes, nested, parts, children, parent }: WorkflowStep): WorkflowStep {
@@ -112,7 +113,7 @@ function planAlone(outcome: Outcome, run: EndedRun, rules: SettlementRules, now:
   }
   const publish = planFollowUp(outcome, run, rules, now);
   if (run.isAcked) return { delivery: undefined, queue: run.delivery.queue, results, publish };
-  return { delivery: run.delivery, end: endOfLoan(outcome, run), results, publish };
+  return { delivery: run.delivery, end: goingOn(endOfLoan(outcome, run), run), results, publish };
 }
 
 /** How the loan of a late ack ends that is no dead letter's. */
@@ -131,6 +132,8 @@ function endOfLoan(outcome: Outcome, run: EndedRun): LoanEnd {
       return outcome.requeue ? TO_BACK : ACK;
     case "childLost":
       return run.options.rejectOnWorkerLost ? LOST : ACK;
+    case "yielded":
+      return outcome.to === "front" ? TO_FRONT : TO_BACK;
     case "interrupted":
       return TO_FRONT;
     case "leaseLost":
@@ -167,14 +170,18 @@ export function planRefusal(
 
 function planFollowUp(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): readonly Outgoing[] {
   if (outcome.kind === "retry") return [planRetry(outcome.plan, run, rules, now)];
-  return outcome.kind === "snoozed" ? [planSnooze(outcome.delayMs, run, rules, now)] : NOTHING;
+  if (outcome.kind === "snoozed") return [planSnooze(outcome.delayMs, run, rules, now)];
+  // It was acknowledged before it began: there is no loan to give back, so that the rest of it is a message anew.
+  return outcome.kind === "yielded" && run.isAcked ? [planSnooze(0, run, rules, now)] : NOTHING;
 }
 
 /** The message as it was, due later. */
-function planSnooze(delayMs: number, { received }: EndedRun, rules: SettlementRules, now: number): Outgoing {
+function planSnooze(delayMs: number, run: EndedRun, rules: SettlementRules, now: number): Outgoing {
+  const { received } = run;
   const { info, retries } = received;
   const eta = formatInstant(now + delayMs);
-  const message = retryMessage(received, { retries, eta, headers: knownAgain(received) }, rules.codec);
+  const headers = { ...knownAgain(received), ...iterationHeaders(run) };
+  const message = retryMessage(received, { retries, eta, headers, ...(run.iterated && { expires: null }) }, rules.codec);
   return { message, exchange: info.exchange, routingKey: info.routingKey };
 }
 
@@ -194,7 +201,7 @@ function planRetry(plan: RetryPlan, run: EndedRun, rules: SettlementRules, now: 
       ...(changes.timeLimitMs === undefined ? {} : { timeLimitMs: changes.timeLimitMs }),
       ...(changes.softTimeLimitMs === undefined ? {} : { softTimeLimitMs: changes.softTimeLimitMs }),
       ...(changes.priority === undefined ? {} : { priority: changes.priority }),
-      headers: { ...changes.headers, ...knownAgain(received) },
+      headers: { ...changes.headers, ...knownAgain(received), ...iterationHeaders(run) },
     },
     rules.codec,
   );

@@ -57,6 +57,10 @@ export class TaskLog implements TaskObserver {
       case "snoozed":
         if (this.#isOn("info")) this.#logger.info(facts(request), `Task ${label(request)} snoozed for ${outcome.delayMs / 1000}s`);
         return;
+      case "yielded":
+        if (this.#isOn("info"))
+          this.#logger.info(facts(request), `Task ${label(request)} interrupted between two steps: it goes on from there`);
+        return;
       case "ignored":
         return this.#logger.info(facts(request), `Task ${label(request)} ignored`);
       case "rejected":

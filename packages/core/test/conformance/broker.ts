@@ -16,6 +16,7 @@ import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import { pausesConformance } from "./pauses.ts";
 import { fairnessConformance } from "./fairness.ts";
+import { checkpointsConformance } from "./checkpoints.ts";
 import { revocationsConformance } from "./revocations.ts";
 
 export interface BrokerStand extends AsyncDisposable {
@@ -92,6 +93,9 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
       openBackend: async () => await (stand.openBackend as () => Promise<ResultBackend>)(),
       open: () => stand.open(),
     }));
+    describe("checkpoints", () => {
+      checkpointsConformance({ broker: () => broker, open: async () => await stand.open(), sweepAway, leaseMs: LEASE_MS });
+    });
 
     describe("publish, consume, settle", () => {
       test("what is published is delivered as it was, and gone once it is acknowledged", async () => {

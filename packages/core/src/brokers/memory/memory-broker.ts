@@ -9,7 +9,7 @@ import type { Clock, Timer } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds, LeaseInfo,
+  Broadcast, Broker, Checkpoints, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds, LeaseInfo,
   Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations,
   SettleAnswer, SettleOptions, Settlement, SubscriptionEvents, SweepOptions, SweepReport,
 } from "../broker.ts"; // prettier-ignore
@@ -22,6 +22,7 @@ import type { PausedQueues } from "../queue-pauses.ts";
 import { openRepliesByFanout } from "../replies-by-fanout.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import { topicMatches } from "../topic.ts";
+import { MemoryCheckpoints } from "./checkpoints.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
 import { MemoryPauses } from "./pauses.ts";
 import { memoryFairness } from "./fairness.ts";
@@ -51,6 +52,7 @@ export class MemoryBroker implements Broker {
   readonly groupEnds: GroupEnds;
   readonly pauses: MemoryPauses;
   readonly fairness: Fairness;
+  readonly checkpoints: Checkpoints;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -91,6 +93,7 @@ export class MemoryBroker implements Broker {
       },
     };
     this.fairness = memoryFairness(store);
+    this.checkpoints = new MemoryCheckpoints(store);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -155,7 +158,7 @@ export class MemoryBroker implements Broker {
         case "ack":
           break;
         case "requeue":
-          entry.raw = redelivered(entry.raw);
+          entry.raw = redelivered(end.message === undefined ? entry.raw : replaced(entry.raw, end.message));
           if (end.isLoss) entry.losses++;
           if (end.to === "front") toFront.push(entry);
           else this.#store.toBack(entry);

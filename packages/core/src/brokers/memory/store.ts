@@ -175,6 +175,11 @@ export class MemoryStore {
     return entry;
   }
 
+  /** The entry of a loan; undefined when it is lost. */
+  onLoan(id: string): Entry | undefined {
+    return this.#loans.get(id)?.entry;
+  }
+
   /** Ends all loans of a worker, in the order they were lent. */
   endLoans(worker: WorkerState): Entry[] {
     return [...worker.loans].map(({ id, entry }) => {

@@ -16,6 +16,7 @@ import { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { RedisTarget } from "../../stores/redis/target.ts";
 import type {
   Broker,
+  Checkpoints,
   ConsumeOptions,
   DeadLetters,
   DelayedQueue,
@@ -36,6 +37,7 @@ import type {
 } from "../broker.ts";
 import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
 import { RedisBroadcast } from "./broadcast.ts";
+import { RedisCheckpoints } from "./checkpoints.ts";
 import { Consumer } from "./consumer.ts";
 import { type RedisContext, turn } from "./context.ts";
 import { RedisDeadLetters } from "./dead-letters.ts";
@@ -82,6 +84,7 @@ export class RedisBroker implements Broker {
   readonly groupEnds: GroupEnds;
   readonly dueCallbacks: DueCallbacks;
   readonly pauses: RedisPauses;
+  readonly checkpoints: Checkpoints;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -107,6 +110,7 @@ export class RedisBroker implements Broker {
     this.pauses = new RedisPauses(context, this.broadcast);
     this.fairness = new RedisFairness(context);
     this.revocations = new RedisRevocations(context, options.revocationCaps);
+    this.checkpoints = new RedisCheckpoints(context, (delivery) => this.#holder(delivery)?.loansKey);
   }
 
   async publish(messages: readonly Outgoing[], options: PublishOptions = {}): Promise<void> {
@@ -231,6 +235,11 @@ export class RedisBroker implements Broker {
     this.#publisher.close();
     this.#context.commands.close();
     this.#context.closeShared();
+  }
+
+  #holder(delivery: RedisDelivery): WorkerSession | undefined {
+    for (const session of this.#sessions.values()) if (session.isOutstanding(delivery)) return session;
+    return undefined;
   }
 
   #session(worker: string): WorkerSession {

@@ -1,6 +1,7 @@
 /**
  * A call of `settle.lua`: settlements as keys and arguments, the usual ones in few words.
  */
+import { markRedelivered } from "../../protocol/envelope.ts";
 import { replaceMessage } from "../../protocol/replace-message.ts";
 import type { ResultWrite } from "../../results/result-backend.ts";
 import type { Argument } from "../../stores/redis/connection.ts";
@@ -126,8 +127,9 @@ function parkedText(delivery: RedisDelivery, message: Outgoing["message"] | unde
 }
 
 /** What is no text stays as it was: nothing can be written into it. */
-function requeuedText({ raw, losses, fair }: RedisDelivery, { to, isLoss }: Extract<LoanEnd, { kind: "requeue" }>): string | Buffer {
-  const marked = redelivered(raw);
+function requeuedText({ raw, losses, fair }: RedisDelivery, end: Extract<LoanEnd, { kind: "requeue" }>): string | Buffer {
+  const { to, isLoss, message } = end;
+  const marked = message === undefined ? redelivered(raw) : withLosses(markRedelivered(replaceMessage(raw, message)), losses);
   if (typeof marked !== "string") return marked;
   const text = fair !== undefined && to === "back" ? marked.trimStart() : marked; // the space in front says: to the front of its key
   return isLoss === true ? withLosses(text, losses + 1) : text;

@@ -15,7 +15,7 @@ import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
 import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
 import type {
-  Broadcast, Broker, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds,
+  Broadcast, Broker, Checkpoints, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds,
   Leases, Outgoing, PublishDueOptions, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
 } from "../broker.ts"; // prettier-ignore
 import { deadLetterCaps } from "../dead-letter-filter.ts";
@@ -23,6 +23,7 @@ import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { priorityStep } from "../priority.ts";
 import { revocationCaps } from "../revocation-caps.ts";
+import { SqliteCheckpoints } from "./checkpoints.ts";
 import { SqliteConsumer } from "./consumer.ts";
 import { SqliteDeadLetters } from "./dead-letters.ts";
 import { parseLoan } from "./delivery.ts";
@@ -57,6 +58,7 @@ export class SqliteBroker implements Broker {
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly pauses: SqlitePauses;
+  readonly checkpoints: Checkpoints;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
@@ -85,6 +87,7 @@ export class SqliteBroker implements Broker {
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
     this.deadLetters = new SqliteDeadLetters(lease.file, spec, this.#caps);
     this.dueCallbacks = { publish: async (due, messages, options) => await this.#publishDue(due, messages, options) };
+    this.checkpoints = new SqliteCheckpoints(lease.file, spec);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -268,7 +271,7 @@ function encoded({ message, exchange, routingKey }: Outgoing): Posted {
 function prepare(settlement: Settlement): Prepared {
   const { delivery, end, publish = [] } = settlement;
   let envelope: Envelope | undefined;
-  if (end.kind === "requeue") envelope = redelivered(delivery.raw);
+  if (end.kind === "requeue") envelope = redelivered(end.message === undefined ? delivery.raw : replaced(delivery.raw, end.message));
   else if (end.kind === "park" && end.message !== undefined) envelope = replaced(delivery.raw, end.message);
   return { ...settlement, settlement, posted: publish.map(encoded), envelope };
 }

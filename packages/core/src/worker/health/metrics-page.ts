@@ -30,6 +30,7 @@ const OUTCOME_LABELS: Readonly<Record<(typeof OUTCOMES)[number], string>> = {
   failed: "failed",
   retry: "retried",
   snoozed: "snoozed",
+  yielded: "yielded",
   ignored: "ignored",
   rejected: "rejected",
   timedOut: "timed_out",

@@ -18,6 +18,7 @@ export const OUTCOMES = [
   "failed",
   "retry",
   "snoozed",
+  "yielded",
   "ignored",
   "rejected",
   "timedOut",

@@ -61,6 +61,10 @@ export class AsyncPool implements Pool {
     if (force === "now") job.done({ kind: "failed", error: reason });
   }
 
+  interrupt(job: PoolJob): void {
+    job.interrupt();
+  }
+
   async stop(): Promise<void> {
     if (this.#isBegun) await this.#hooks?.run("childStop");
   }

@@ -114,6 +114,11 @@ export class ChildPool implements Pool {
     running.timers.push(this.#options.clock.timer(KILL_GRACE_MS, kill));
   }
 
+  interrupt(job: PoolJob): void {
+    const running = this.#byJob.get(job)?.running;
+    if (running?.job === job) this.#byJob.get(job)?.child.send({ kind: "interrupt", job: running.number });
+  }
+
   runEndHooks(job: PoolJob, outcome: Outcome): Promise<void> | undefined {
     const member = this.#byJob.get(job);
     const running = member?.running;
@@ -215,6 +220,8 @@ export class ChildPool implements Pool {
         return this.#onDone(member, message);
       case "state":
         return this.#onState(member, message);
+      case "checkpoint":
+        return this.#onCheckpoint(member, message);
       case "hooksDone":
         return this.#onHooksDone(member, message);
       case "log":
@@ -359,10 +366,11 @@ export class ChildPool implements Pool {
     }
   }
 
-  #onDone(member: Member, { job: number, outcome, children, memoryKib }: Extract<FromChild, { kind: "done" }>): void {
+  #onDone(member: Member, { job: number, outcome, children, iterated, memoryKib }: Extract<FromChild, { kind: "done" }>): void {
     const { running } = member;
     if (running?.number !== number || running.reported !== undefined) return;
     for (const id of children) running.job.addChild(id);
+    if (iterated) running.job.noteIterated(iterated);
     member.jobsDone += 1;
     member.leavesNext ||= this.#isUsedUp(member, memoryKib);
     const { job } = running;
@@ -394,6 +402,14 @@ export class ChildPool implements Pool {
     if (running?.number !== number) return stored();
     for (const id of children) running.job.addChild(id);
     void running.job.storeState(state, unpack(meta)).then(stored);
+  }
+
+  #onCheckpoint(member: Member, { job: number, call, iterated }: Extract<FromChild, { kind: "checkpoint" }>): void {
+    const { running } = member;
+    const stored = (): void => member.child.send({ kind: "stored", call });
+    if (running?.number !== number) return stored();
+    running.job.noteIterated(iterated);
+    void running.job.checkpoint(iterated.text).then(stored);
   }
 
   #onHooksDone(member: Member, { job: number, error }: Extract<FromChild, { kind: "hooksDone" }>): void {

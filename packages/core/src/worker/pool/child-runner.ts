@@ -71,6 +71,9 @@ export class ChildRunner {
       case "abort":
         if (this.#run?.job === message.job) this.#run.abort.abort(unpackThrown(message.reason));
         return;
+      case "interrupt":
+        if (this.#run?.job === message.job) this.#run.context.interrupt();
+        return;
       case "stored":
         this.#stores.get(message.call)?.();
         this.#stores.delete(message.call);
@@ -143,6 +146,7 @@ export class ChildRunner {
       random: app.random,
       signal: () => abort.signal,
       storeState: (state, meta) => this.#storeState(run, state, meta),
+      checkpoint: (text) => this.#checkpoint(run, text),
     });
     const run: Run = { job, task, context, abort, outcome: undefined, told: 0 };
     return run;
@@ -154,13 +158,14 @@ export class ChildRunner {
     if (run) run.outcome = outcome;
     try {
       const transfer: ArrayBuffer[] = [];
+      const iterated = run?.context.iterated;
       const packed = packOutcome(outcome, run !== undefined && isExpected(outcome, run.task), transfer);
-      this.#home.send({ kind: "done", job, outcome: packed, children, memoryKib }, transfer);
+      this.#home.send({ kind: "done", job, outcome: packed, children, iterated, memoryKib }, transfer);
     } catch (error) {
       // What cannot be cloned could not have been written as a result either.
       const failed: Outcome = { kind: "failed", error };
       if (run) run.outcome = failed;
-      this.#home.send({ kind: "done", job, outcome: packOutcome(failed, false), children, memoryKib });
+      this.#home.send({ kind: "done", job, outcome: packOutcome(failed, false), children, iterated: undefined, memoryKib });
     }
   }
 
@@ -179,6 +184,13 @@ export class ChildRunner {
   #storeState(run: Run, state: string, meta: unknown): Promise<void> {
     const call = ++this.#calls;
     this.#home.send({ kind: "state", job: run.job, call, state, meta: pack(meta), children: newChildren(run) });
+    return new Promise((resolve) => this.#stores.set(call, resolve));
+  }
+
+  #checkpoint(run: Run, text: string): Promise<void> {
+    const call = ++this.#calls;
+    const iterated = run.context.iterated ?? { text, progress: undefined };
+    this.#home.send({ kind: "checkpoint", job: run.job, call, iterated });
     return new Promise((resolve) => this.#stores.set(call, resolve));
   }
 

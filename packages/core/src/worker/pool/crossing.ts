@@ -215,6 +215,7 @@ export type PackedOutcome =
   | { readonly kind: "retry"; readonly plan: PackedPlan; readonly error: PackedThrown | undefined; readonly isAutomatic: boolean }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: PackedThrown }
   | { readonly kind: "snoozed"; readonly delayMs: number }
+  | { readonly kind: "yielded"; readonly to: "front" | "back" }
   | { readonly kind: "ignored" };
 
 /** A plan without its error; its changes are packed. */
@@ -239,6 +240,7 @@ export function packOutcome(outcome: Outcome, isExpected: boolean, transfer?: Ar
     case "rejected":
       return { kind: "rejected", requeue: outcome.requeue, reason: packThrown(outcome.reason) };
     case "snoozed":
+    case "yielded":
       return outcome;
     case "ignored":
     // What a worker says of a run, and no body of itself: no hook follows it.
@@ -265,6 +267,7 @@ export function unpackOutcome(outcome: PackedOutcome): Outcome {
     case "rejected":
       return { kind: "rejected", requeue: outcome.requeue, reason: unpackThrown(outcome.reason) };
     case "snoozed":
+    case "yielded":
     case "ignored":
       return outcome;
   }

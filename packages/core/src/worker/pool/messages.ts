@@ -1,5 +1,6 @@
 /** What a pool and its children say to each other. */
 import type { ConfigurationHandover } from "../../app/configuration.ts";
+import type { Iterated } from "../../app/iteration.ts";
 import type { TaskRequest } from "../../app/task-context.ts";
 import type { LogFields, LogLevel } from "../../shared/log.ts";
 import type { Packed, PackedOutcome, PackedThrown } from "./crossing.ts";
@@ -27,7 +28,9 @@ export type ToChild =
   | { readonly kind: "setup"; readonly setup: ChildSetup }
   | { readonly kind: "run"; readonly job: number; readonly facts: Packed }
   | { readonly kind: "abort"; readonly job: number; readonly reason: PackedThrown }
-  /** An answer to `state`. */
+  /** Its iteration is to stop after the step that it is at. */
+  | { readonly kind: "interrupt"; readonly job: number }
+  /** An answer to `state` and `checkpoint`. */
   | { readonly kind: "stored"; readonly call: number }
   /** Runs the hooks that follow the body of the last job. `outcome`: where it is another than the child reported. */
   | { readonly kind: "endHooks"; readonly job: number; readonly outcome: PackedOutcome | undefined }
@@ -44,6 +47,8 @@ export type FromChild =
       readonly job: number;
       readonly outcome: PackedOutcome;
       readonly children: readonly string[];
+      /** How far its iterations have come. */
+      readonly iterated: Iterated | undefined;
       /** 0: it was not asked to look. */
       readonly memoryKib: number;
     }
@@ -55,5 +60,6 @@ export type FromChild =
       readonly meta: Packed;
       readonly children: readonly string[];
     }
+  | { readonly kind: "checkpoint"; readonly job: number; readonly call: number; readonly iterated: Iterated }
   | { readonly kind: "hooksDone"; readonly job: number; readonly error: PackedThrown | undefined }
   | { readonly kind: "log"; readonly level: LogLevel; readonly fields: LogFields; readonly message: string };

@@ -2,6 +2,7 @@
  * Where bodies of tasks run. A pool knows nothing of brokers, results or acks: a job goes in, an outcome comes out.
  * Every job that was given to `run` ends with exactly one `done`, whatever happens to the thing that runs it.
  */
+import type { Iterated } from "../../app/iteration.ts";
 import type { TaskContext } from "../../app/task-context.ts";
 import type { PoolName } from "../../app/task-options.ts";
 import type { Outcome } from "../outcome.ts";
@@ -18,6 +19,8 @@ export interface Pool {
   run(job: PoolJob): void;
   /** Asks a job to end: its signal aborts with `reason`. */
   abort(job: PoolJob, reason: Error, force?: AbortForce): void;
+  /** Asks a job to end after the step that its iteration is at. One that has no iteration takes no notice. */
+  interrupt(job: PoolJob): void;
   /** Runs the hooks that follow a body, where the body ran. undefined: that place is gone, or is the caller's own. */
   runEndHooks?(job: PoolJob, outcome: Outcome): Promise<void> | undefined;
   /** Grows or shrinks; what runs is not disturbed. */
@@ -53,6 +56,12 @@ export interface PoolJob {
   softLimitReached(limitMs: number): void;
   /** A state told by a body that runs elsewhere. Resolves when it is stored. Never rejects. */
   storeState(state: string, meta: unknown): Promise<void>;
+  /** Writes into its message how far its iterations have come. Resolves when that is done. Never rejects. */
+  checkpoint(text: string): Promise<void>;
+  /** Told by a body that runs elsewhere, with its checkpoints and at its end. */
+  noteIterated(iterated: Iterated): void;
+  /** Asks its iteration to stop after the step that it is at. */
+  interrupt(): void;
   /** A task that was sent by a body that runs elsewhere. */
   addChild(taskId: string): void;
   done(outcome: Outcome): void;

@@ -8,6 +8,9 @@ DELETE FROM loans WHERE holder = ?1 AND take = ?2 AND message = ?3
 DELETE FROM loans WHERE holder = ?1 AND take = ?2 AND message = ?3
 RETURNING message, queue, step, place, losses, bytes
 
+-- name: onLoan
+SELECT 1 FROM loans WHERE holder = ?1 AND take = ?2 AND message = ?3
+
 -- name: drop
 DELETE FROM messages WHERE id = ?1
 

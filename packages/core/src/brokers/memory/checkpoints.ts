@@ -1,0 +1,20 @@
+/** Headers written into messages on loan, in this process's memory. */
+import type { Message } from "../../protocol/message.ts";
+import type { Checkpoints, Delivery, SettleAnswer } from "../broker.ts";
+import { replaced } from "../envelope-edits.ts";
+import type { MemoryStore } from "./store.ts";
+
+export class MemoryCheckpoints implements Checkpoints {
+  readonly #store: MemoryStore;
+
+  constructor(store: MemoryStore) {
+    this.#store = store;
+  }
+
+  async write({ loan }: Delivery, message: Message): Promise<SettleAnswer> {
+    const entry = this.#store.onLoan(loan);
+    if (entry === undefined) return "lost";
+    entry.raw = replaced(entry.raw, message);
+    return "settled";
+  }
+}
