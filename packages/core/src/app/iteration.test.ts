@@ -133,10 +133,8 @@ test("an interruption does not wait for a source that has nothing to give, and c
       return: async () => ((isClosed = true), { done: true as const, value: undefined }),
     }),
   };
-  const next = iterations
-    .begin(() => source)
-    [Symbol.asyncIterator]()
-    .next();
+  const steps = iterations.begin(() => source)[Symbol.asyncIterator]();
+  const next = steps.next();
   await new Promise((resolve) => setImmediate(resolve));
   iterations.interrupt();
   await expect(next).rejects.toMatchObject({ kind: "interruption", to: "front" });

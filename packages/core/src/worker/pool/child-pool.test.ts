@@ -106,6 +106,9 @@ class Stage {
       softLimitReached: () => undefined,
       storeState: async () => undefined,
       addChild: () => undefined,
+      checkpoint: async () => undefined,
+      noteIterated: () => undefined,
+      interrupt: () => undefined,
       done: (outcome) => outcomes.push(outcome),
       ...limits,
     };

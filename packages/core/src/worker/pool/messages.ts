@@ -48,7 +48,7 @@ export type FromChild =
       readonly outcome: PackedOutcome;
       readonly children: readonly string[];
       /** How far its iterations have come. */
-      readonly iterated: Iterated | undefined;
+      readonly iterated?: Iterated | undefined;
       /** 0: it was not asked to look. */
       readonly memoryKib: number;
     }
