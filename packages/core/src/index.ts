@@ -24,6 +24,10 @@ export { Signature } from "./app/signature.ts";
 export { chain, chord, chunks, group, map, starmap, type AnyPart, type Part } from "./app/compose.ts";
 export { GroupResult, ResultSet, type AnyResult, type CompletedResult } from "./app/group-result.ts";
 export type { SignatureData } from "./protocol/signature.ts";
+export type { ExplainOptions } from "./app/workflow/explain.ts";
+export type { Whereabouts } from "./app/workflow/find-messages.ts";
+export type { NodeRole, WorkflowNode, WorkflowProblem, WorkflowView } from "./app/workflow/node.ts";
+export { Workflow, type Repaired, type RepairOptions } from "./app/workflow/workflow.ts";
 export { sharedTask, SharedTask } from "./app/shared-task.ts";
 export { currentApp, currentTask } from "./app/process-wide.ts";
 export { taskLogger } from "./app/task-logger.ts";
@@ -39,6 +43,7 @@ export {
   BatchClosedError,
   CallError,
   ConfigurationError,
+  FailedByHandError,
   ModuleLoadError,
   PayloadTooLargeError,
   PublishFailedError,
@@ -50,6 +55,8 @@ export {
   TaskDefinitionError,
   UnsupportedByBrokerError,
   WaitInsideTaskError,
+  WorkflowRepairError,
+  WorkflowUnknownError,
 } from "./app/errors.ts";
 export { BackendRefusedError, BackendUnavailableError } from "./results/errors.ts";
 export { BrokerOutOfMemoryError, BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "./brokers/errors.ts";

@@ -43,6 +43,7 @@ import type { ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
 import { TaskRegistry } from "./task-registry.ts";
 import { toWireOptions } from "./wire-options.ts";
 import { WorkerHooks, type WorkerHook } from "./worker-hooks.ts";
+import { Workflow } from "./workflow/workflow.ts";
 
 /** Settings, and what is no setting. */
 export interface LovageOptions extends SettingsInput {
@@ -245,6 +246,11 @@ export class Lovage implements AsyncDisposable {
   /** A batch that was made at another time or by another program. */
   openBatch(id: string): Batch {
     return new Batch(this, id);
+  }
+
+  /** A workflow by the id of a task, a group, a chord's header or a batch: to look at, and to repair. */
+  workflow(id: string): Workflow {
+    return new Workflow(this, id);
   }
 
   /** A signature of a task by name, wherever it runs. */

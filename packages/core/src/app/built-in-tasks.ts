@@ -2,6 +2,7 @@
 import { readSignature } from "../canvas/signature-data.ts";
 import { NotRegistered } from "../protocol/celery-errors.ts";
 import { ProtocolError } from "../protocol/errors.ts";
+import { FailedByHandError } from "./errors.ts";
 import type { TaskContext } from "./task-context.ts";
 import { storeDefinition, type StoredDefinition } from "./task-definition.ts";
 
@@ -61,4 +62,19 @@ async function each(ctx: TaskContext, signature: unknown, items: unknown, isStar
   return results;
 }
 
-export const BUILT_IN_TASKS: readonly StoredDefinition[] = [healthcheck, ...celery];
+/** Fails, in the place of another task, with the reason that somebody gave (`lovage workflow fail`). */
+export const FAIL_TASK = "lovage.fail";
+
+const fail = storeDefinition(
+  {
+    name: FAIL_TASK,
+    deadLetter: false,
+    run(_: TaskContext, reason: unknown): never {
+      throw new FailedByHandError(String(reason));
+    },
+  },
+  undefined,
+  undefined,
+);
+
+export const BUILT_IN_TASKS: readonly StoredDefinition[] = [healthcheck, fail, ...celery];

@@ -134,6 +134,33 @@ export class BatchClosedError extends LovageError {
   }
 }
 
+/** Nothing is known under this id: no result, no message in the queues that were looked through, no group and no batch. */
+export class WorkflowUnknownError extends LovageError {
+  readonly code = "WORKFLOW_UNKNOWN";
+  readonly id: string;
+
+  constructor(id: string) {
+    super(`nothing is known of ${id}: it never was, its result has expired, or its message is in a queue that was not looked through`);
+    this.id = id;
+  }
+}
+
+/** A repair of a workflow that cannot be done, or would do harm. Nothing was changed. */
+export class WorkflowRepairError extends LovageError {
+  readonly code = "WORKFLOW_REPAIR";
+  readonly id: string;
+
+  constructor(id: string, why: string) {
+    super(`${id} is left as it is: ${why}`);
+    this.id = id;
+  }
+}
+
+/** Why a task failed: somebody said so, with `workflow fail`. */
+export class FailedByHandError extends LovageError {
+  readonly code = "FAILED_BY_HAND";
+}
+
 /** Results are not kept, so there is nothing to wait for. */
 export class ResultsDisabledError extends LovageError {
   readonly code = "RESULTS_DISABLED";

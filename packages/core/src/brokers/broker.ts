@@ -11,6 +11,7 @@ import type { DueCallback } from "../results/batches.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 import type { PausedQueues, QueuePauses } from "./queue-pauses.ts";
 import type { Fairness } from "./fairness.ts";
+import type { MessageSearch } from "./search.ts";
 
 export interface Broker extends AsyncDisposable {
   /** `redis`, `sqlite`, `memory`: for banners and logs. */
@@ -58,6 +59,8 @@ export interface Broker extends AsyncDisposable {
   readonly deadLetters?: DeadLetters;
   /** Ends groups together with what follows from that. There where `settlesWith` can be true. */
   readonly groupEnds?: GroupEnds;
+  /** Finds messages wherever they are. */
+  readonly search?: MessageSearch;
   /** Publishes callbacks of batches once. There where `settlesWith` can be true. */
   readonly dueCallbacks?: DueCallbacks;
   /** Remembers which queues no worker is to take from. Consumers heed `ConsumeOptions.paused`, whoever has read it. */
@@ -442,3 +445,5 @@ export interface DeadLetterPage {
   readonly entries: readonly DeadLetter[];
   readonly cursor: string | undefined;
 }
+
+export type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "./search.ts";

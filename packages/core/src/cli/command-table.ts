@@ -40,6 +40,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/dlq.ts")).dlq,
   },
   {
+    name: "workflow",
+    group: "Look",
+    summary: "show and repair chains, groups, chords and batches",
+    load: async () => (await import("./commands/workflow.ts")).workflow,
+  },
+  {
     name: "parked",
     group: "Look",
     summary: "return parked messages to their queues",

@@ -88,7 +88,7 @@ export function rate(flags: string, description: string): OptionSpec<number | un
 }
 
 /** JSON, checked here and decoded where it is used: `JSON.parse` would round long integers. The value is the text. */
-export function json(flags: string, description: string, accepts: "an array" | "an object"): OptionSpec<string | undefined> {
+export function json(flags: string, description: string, accepts: "an array" | "an object" | "any value"): OptionSpec<string | undefined> {
   return {
     flags,
     description,
@@ -99,6 +99,7 @@ export function json(flags: string, description: string, accepts: "an array" | "
       } catch (error) {
         throw new InvalidArgumentError(`It is not JSON: ${(error as SyntaxError).message}.`);
       }
+      if (accepts === "any value") return value;
       const isArray = Array.isArray(parsed);
       const isRight = accepts === "an array" ? isArray : typeof parsed === "object" && parsed !== null && !isArray;
       if (!isRight)

@@ -134,7 +134,14 @@ export function decodeResult(
     groupId: typeof group === "string" ? group : undefined,
     extended: extendedOf(map as Record<string, unknown>),
     stamps: stampsOf(map as Record<string, unknown>),
+    deadLetter: deadLetterOf((map as Record<string, unknown>).lovage_dead_letter),
   };
+}
+
+function deadLetterOf(value: unknown): ResultDocument["deadLetter"] {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { queue, reason } = value as Record<string, unknown>;
+  return typeof queue === "string" && typeof reason === "string" ? { queue, reason } : undefined;
 }
 
 /** A date that cannot be read does not hide the outcome. */

@@ -21,6 +21,8 @@ export interface Groups {
   addParts(parts: readonly GroupPart[], options?: { readonly signal?: AbortSignal }): Promise<readonly boolean[]>;
   /** The parts by place, `[1, id, state, result]` as they were given, and how many the group waits for. */
   parts(groupId: string): Promise<{ readonly parts: readonly ResultText[]; readonly expected: number }>;
+  /** What is known of a group, and its parts from the `first` on in their order; undefined when nothing is, or it has ended. For people. */
+  look(groupId: string, first: number, count: number): Promise<GroupLook | undefined>;
   /** undefined: it is not complete, or has ended. */
   due(groupId: string): Promise<DueGroup | undefined>;
   /** Groups that have been due for seconds and were not ended: each is the caller's to finish for a while. A bounded look. */
@@ -57,6 +59,16 @@ export interface GroupPart {
   readonly rootId: string;
   readonly priority: number;
   /** The signature of the group's body as JSON; empty where the member cannot be read so far: then another one's counts. */
+  readonly body: string;
+}
+
+export interface GroupLook {
+  /** How many it waits for; undefined when only parts are there. */
+  readonly expected: number | undefined;
+  readonly counted: number;
+  /** `place` is undefined behind all others. */
+  readonly parts: readonly { readonly place: number | undefined; readonly part: ResultText }[];
+  /** The signature of its body as JSON; empty when no member has told. */
   readonly body: string;
 }
 

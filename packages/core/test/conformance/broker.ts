@@ -12,6 +12,7 @@ import type { RevocationCapsSpec } from "../../src/brokers/revocation-caps.ts";
 import { encodeEnvelope } from "../../src/protocol/envelope.ts";
 import type { ResultBackend } from "../../src/results/result-backend.ts";
 import { eventually } from "../support/eventually.ts";
+import { dueAndSearchConformance } from "./due-and-search.ts";
 import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import { pausesConformance } from "./pauses.ts";
@@ -96,6 +97,11 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
     describe("checkpoints", () => {
       checkpointsConformance({ broker: () => broker, open: async () => await stand.open(), sweepAway, leaseMs: LEASE_MS });
     });
+    dueAndSearchConformance(() => ({
+      broker,
+      openBackend: async () => await (stand.openBackend as () => Promise<ResultBackend>)(),
+      open: () => stand.open(),
+    }));
 
     describe("publish, consume, settle", () => {
       test("what is published is delivered as it was, and gone once it is acknowledged", async () => {

@@ -49,6 +49,24 @@ export function groupConformance(given: () => { readonly backend: ResultBackend;
       expect(await groups.end(["g"])).toEqual([false]);
     });
 
+    test("a look tells how many are there, pages of the parts with their places, and the body", async () => {
+      const { groups } = given().backend;
+      expect(await groups.look("g", 0, 10)).toBeUndefined();
+      await groups.addParts([part("b", "SUCCESS", 5)]);
+      expect(await groups.look("g", 0, 10)).toMatchObject({ expected: undefined, counted: 1, body: BODY });
+      await groups.begin([size(4)]);
+      await groups.extend("g", 1, 60_000);
+      await groups.addParts([part("a", "FAILURE", 2), part("z")]);
+      const look = await groups.look("g", 0, 10);
+      expect(look).toMatchObject({ expected: 5, counted: 3, body: BODY });
+      expect(look?.parts.map(({ place, part: text }) => [place, (JSON.parse(String(text)) as unknown[])[1]])).toEqual([
+        [2, "a"],
+        [5, "b"],
+        [undefined, "z"],
+      ]);
+      expect((await groups.look("g", 1, 1))?.parts.map(({ place }) => place)).toEqual([5]);
+    });
+
     test("a member that reports again takes its own place, and its first success stays", async () => {
       const { groups } = given().backend;
       await groups.begin([size(2)]);

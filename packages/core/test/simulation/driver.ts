@@ -276,6 +276,7 @@ export class DriverBackend implements ResultBackend {
     extend: (id, count, expiresMs) => this.#ask("extend a group", undefined, ({ groups }) => groups.extend(id, count, expiresMs)),
     addParts: (parts, options) => this.#ask("add parts", options?.signal, ({ groups }) => groups.addParts(parts)),
     parts: (id) => this.#ask("read parts", undefined, ({ groups }) => groups.parts(id)),
+    look: (id, first, count) => this.#ask("look at a group", undefined, ({ groups }) => groups.look(id, first, count)),
     due: (id) => this.#ask("read what is due", undefined, ({ groups }) => groups.due(id)),
     claimDue: (limit) => this.#ask("claim what is due", undefined, ({ groups }) => groups.claimDue(limit)),
     reopen: (id, surplus) => this.#ask("reopen a group", undefined, ({ groups }) => groups.reopen(id, surplus)),

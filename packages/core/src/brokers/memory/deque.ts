@@ -34,6 +34,10 @@ export class Deque<T> {
     return item;
   }
 
+  *[Symbol.iterator](): IterableIterator<T> {
+    for (let i = 0; i < this.#size; i++) yield this.#items[(this.#head + i) % this.#items.length] as T; // all of them are there
+  }
+
   clear(): void {
     this.#items = Array.from({ length: 16 });
     this.#head = 0;

@@ -21,6 +21,7 @@ import { Inbox } from "../inbox.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
 import { openRepliesByFanout } from "../replies-by-fanout.ts";
 import { revocationCaps } from "../revocation-caps.ts";
+import type { MessageSearch } from "../search.ts";
 import { topicMatches } from "../topic.ts";
 import { MemoryCheckpoints } from "./checkpoints.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
@@ -48,6 +49,7 @@ export class MemoryBroker implements Broker {
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
   readonly dueCallbacks: DueCallbacks;
+  readonly search: MessageSearch;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly pauses: MemoryPauses;
@@ -85,6 +87,11 @@ export class MemoryBroker implements Broker {
     this.revocations = new MemoryRevocations(store, clock, revocationCaps(spec));
     this.groupEnds = { finish: async (end, { backend }) => await this.#finish(end, backend) };
     this.deadLetters = new MemoryDeadLetters(store, clock, this.#caps);
+    this.search = {
+      async *messages({ queues, limit }) {
+        yield [...store.messages(queues)].slice(0, limit);
+      },
+    };
     this.dueCallbacks = {
       publish: async (due, messages, { backend, home }) => {
         const isDue = (await backend.batches?.done(due)) ?? false;

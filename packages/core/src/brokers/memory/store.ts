@@ -10,6 +10,7 @@ import { takeFairly } from "../fair-take.ts";
 import type { Inbox } from "../inbox.ts";
 import type { QueuePause } from "../queue-pauses.ts";
 import type { FairKey } from "../../protocol/fair-key.ts";
+import type { FoundMessage } from "../search.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Deque } from "./deque.ts";
 import { Graveyard } from "./dead-letters.ts";
@@ -250,6 +251,17 @@ export class MemoryStore {
     for (const { entry } of this.#loans.values()) if (entry.queue === name) onLoan++;
     const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, fair.waiting);
     return { queue: name, ready: count, parked: parked.length, onLoan, dead: dead.size };
+  }
+
+  /** All that is on loan, and all that is ready or parked in these queues. */
+  *messages(queues: readonly string[]): IterableIterator<FoundMessage> {
+    for (const [name, { loans }] of this.#workers)
+      for (const { entry } of loans) yield { at: { kind: "loan", worker: name }, raw: entry.raw };
+    for (const queue of queues) {
+      const { ready, parked } = this.#queue(queue);
+      for (const step of PRIORITY_STEPS) for (const { raw } of ready[step]) yield { at: { kind: "queue", queue }, raw };
+      for (const { dueAt, entry } of parked) yield { at: { kind: "parked", queue, dueAt }, raw: entry.raw };
+    }
   }
 
   worker(name: string): WorkerState {

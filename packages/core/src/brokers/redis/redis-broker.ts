@@ -54,6 +54,7 @@ import { RedisPauses } from "./pauses.ts";
 import { type Batch, Publisher } from "./publisher.ts";
 import { RedisRevocations } from "./revocations.ts";
 import { type Route, Router } from "./routing.ts";
+import { RedisSearch } from "./search.ts";
 import { WorkerSession } from "./session.ts";
 import { Settler } from "./settler.ts";
 
@@ -85,6 +86,7 @@ export class RedisBroker implements Broker {
   readonly dueCallbacks: DueCallbacks;
   readonly pauses: RedisPauses;
   readonly checkpoints: Checkpoints;
+  readonly search: RedisSearch;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -106,6 +108,7 @@ export class RedisBroker implements Broker {
     this.delayed = new RedisDelayed(context);
     this.broadcast = new RedisBroadcast(context);
     this.deadLetters = new RedisDeadLetters(context);
+    this.search = new RedisSearch(context);
     this.dueCallbacks = new RedisDueCallbacks(context, this.#router);
     this.pauses = new RedisPauses(context, this.broadcast);
     this.fairness = new RedisFairness(context);

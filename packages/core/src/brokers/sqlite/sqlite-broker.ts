@@ -22,6 +22,7 @@ import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import { priorityStep } from "../priority.ts";
+import type { MessageSearch } from "../search.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import { SqliteCheckpoints } from "./checkpoints.ts";
 import { SqliteConsumer } from "./consumer.ts";
@@ -33,6 +34,7 @@ import { MessageRows, type MessageRow, type Posted } from "./message-rows.ts";
 import { Parking } from "./parking.ts";
 import { SqlitePauses } from "./pauses.ts";
 import { SqliteRevocations } from "./revocations.ts";
+import { SqliteSearch } from "./search.ts";
 
 /** A settlement with everything encoded, so that the transaction is short. */
 interface Prepared extends Settlement {
@@ -55,6 +57,7 @@ export class SqliteBroker implements Broker {
   readonly broadcast: Broadcast;
   readonly deadLetters: DeadLetters;
   readonly dueCallbacks: DueCallbacks;
+  readonly search: MessageSearch;
   readonly revocations: Revocations;
   readonly groupEnds: GroupEnds;
   readonly pauses: SqlitePauses;
@@ -86,6 +89,7 @@ export class SqliteBroker implements Broker {
     this.pauses = new SqlitePauses(this.location, lease.file, spec);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
     this.deadLetters = new SqliteDeadLetters(lease.file, spec, this.#caps);
+    this.search = new SqliteSearch(lease.file, spec);
     this.dueCallbacks = { publish: async (due, messages, options) => await this.#publishDue(due, messages, options) };
     this.checkpoints = new SqliteCheckpoints(lease.file, spec);
   }

@@ -1,6 +1,6 @@
 /** Groups in this process's memory. */
 import type { Clock } from "../../shared/clock.ts";
-import { DUE_MS, type DueGroup, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import { DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
 import type { ResultText, ResultWrite } from "../result-backend.ts";
 
 interface Counted {
@@ -65,6 +65,18 @@ export class MemoryGroups implements Groups {
     if (group === undefined) return { parts: [], expected: 0 };
     const ordered = [...group.parts.values()].toSorted((a, b) => (a.index ?? Infinity) - (b.index ?? Infinity) || 0);
     return { parts: ordered.map(({ part }) => part), expected: (group.size ?? 0) + group.added };
+  }
+
+  async look(groupId: string, first: number, count: number): Promise<GroupLook | undefined> {
+    const group = this.#store.counted.get(groupId);
+    if (group === undefined) return undefined;
+    const ordered = [...group.parts.values()].toSorted((a, b) => (a.index ?? Infinity) - (b.index ?? Infinity) || 0);
+    return {
+      expected: group.size === undefined ? undefined : group.size + group.added,
+      counted: group.parts.size,
+      parts: ordered.slice(first, first + count).map(({ index, part }) => ({ place: index, part })),
+      body: group.body,
+    };
   }
 
   async due(groupId: string): Promise<DueGroup | undefined> {

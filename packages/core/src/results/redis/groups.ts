@@ -4,7 +4,7 @@ import type { Answer, Argument, RedisConnection } from "../../stores/redis/conne
 import { dueGroupsKey, groupKey, groupKeys, resultKey } from "../../stores/redis/keys.ts";
 import { partArguments, secondsToLive as seconds } from "../../stores/redis/part-arguments.ts";
 import { loadScript, type RedisScript } from "../../stores/redis/scripts.ts";
-import { DUE_MS, type DueGroup, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import { DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
 import type { ResultText } from "../result-backend.ts";
 
 const addPart = loadScript("add-part");
@@ -78,6 +78,28 @@ export class RedisGroups implements Groups {
     }
     const [size, added] = asList(await this.#command("MGET", [`${key}.s`, `${key}.t`]));
     return { parts, expected: Number(size ?? 0) + Number(added ?? 0) };
+  }
+
+  async look(groupId: string, first: number, count: number): Promise<GroupLook | undefined> {
+    const [parts, added, size, notes] = groupKeys(this.#prefix, groupId);
+    const [page, counted, [expected, more], body] = await Promise.all([
+      this.#command("ZRANGE", [parts, first, first + count - 1, "WITHSCORES"]),
+      this.#command("ZCARD", [parts]),
+      this.#command("MGET", [size, added]).then(asList),
+      this.#command("HGET", [notes, "body"]),
+    ]);
+    if (asNumber(counted) === 0 && expected === null) return undefined;
+    const list = asList(page);
+    return {
+      expected: expected === null ? undefined : asNumber(expected) + Number(more ?? 0),
+      counted: asNumber(counted),
+      parts: Array.from({ length: list.length / 2 }, (_, i) => {
+        const place = asNumber(list[2 * i + 1]);
+        const part = list[2 * i] as Buffer; // as `addParts` wrote it
+        return { place: Number.isFinite(place) ? place : undefined, part: part[0] === OPENING_BRACKET ? part.toString() : part };
+      }),
+      body: Buffer.isBuffer(body) ? body.toString() : "",
+    };
   }
 
   async due(groupId: string): Promise<DueGroup | undefined> {

@@ -1,7 +1,7 @@
 /** Groups as rows of the embedded database. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
-import { DUE_MS, type DueGroup, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import { DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
 import type { ResultText } from "../result-backend.ts";
 
 export type Transaction = <T>(work: () => T, signal?: AbortSignal) => Promise<T>;
@@ -49,6 +49,22 @@ export class SqliteGroups implements Groups {
       const rows = this.#file.sql("group.parts").all(groupId) as { part: ResultText }[];
       const count = this.#file.sql("group.expected").get(groupId) as { expected: number } | undefined;
       return { parts: rows.map(({ part }) => part), expected: count?.expected ?? 0 };
+    });
+  }
+
+  async look(groupId: string, first: number, count: number): Promise<GroupLook | undefined> {
+    return await this.#read(() => {
+      const row = this.#file.sql("group.look").get(groupId) as
+        | { expected: number; is_known: number; count: number; body: string }
+        | undefined;
+      if (row === undefined) return undefined;
+      const parts = this.#file.sql("group.someParts").all(groupId, first, count) as { place: number; part: ResultText }[];
+      return {
+        expected: row.is_known === 1 ? row.expected : undefined,
+        counted: row.count,
+        parts: parts.map(({ place, part }) => ({ place: place === Number.MAX_SAFE_INTEGER ? undefined : place, part })),
+        body: row.body,
+      };
     });
   }
 

@@ -38,6 +38,12 @@ RETURNING group_id
 -- name: expected
 SELECT coalesce(size, 0) + added AS expected, size IS NOT NULL AS is_known, parts AS count FROM group_counts WHERE group_id = ?1
 
+-- name: look
+SELECT coalesce(size, 0) + added AS expected, size IS NOT NULL AS is_known, parts AS count, body FROM group_counts WHERE group_id = ?1
+
+-- name: someParts
+SELECT place, part FROM group_parts WHERE group_id = ?1 ORDER BY place, task LIMIT ?3 OFFSET ?2
+
 -- name: parts
 SELECT part FROM group_parts WHERE group_id = ?1 ORDER BY place, task
 

@@ -1,0 +1,96 @@
+/** Reads lists, loans and parked messages in portions, none of which holds Redis up. */
+import { asList, asPairs, asText, asTexts } from "../../stores/redis/answers.ts";
+import type { Answer, Argument } from "../../stores/redis/connection.ts";
+import { inboxesKey, inboxKey, listKey, loansKey, parkedKey, unackedKey, workersKey } from "../../stores/redis/keys.ts";
+import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
+import type { RedisContext } from "./context.ts";
+import { asking } from "./failures.ts";
+
+const PAGE = 500;
+
+export class RedisSearch implements MessageSearch {
+  readonly #context: RedisContext;
+
+  constructor(context: RedisContext) {
+    this.#context = context;
+  }
+
+  async *messages({ queues, limit, signal }: SearchOptions): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    let left = limit;
+    for await (const page of this.#all(queues)) {
+      signal?.throwIfAborted();
+      yield page.slice(0, left);
+      left -= page.length;
+      if (left <= 0) return;
+    }
+  }
+
+  async *#all(queues: readonly string[]): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    const { shard, options } = this.#context;
+    // On loan first: what is taken meanwhile is looked for where it goes to, and told twice rather than missed.
+    for (const worker of asTexts(await this.#command("ZRANGE", [workersKey(shard), 0, -1]))) yield* this.#loansOf(worker);
+    for await (const page of this.#hash(unackedKey(shard, options.unackedKey)))
+      yield page.flatMap(([, text]) => {
+        const raw = kombuLoan(text);
+        return raw === undefined ? [] : [{ at: { kind: "loan", worker: undefined } as const, raw }];
+      });
+    for (const queue of queues) {
+      for (const step of options.prioritySteps) yield* this.#list(listKey(shard, queue, step), { kind: "queue", queue });
+      yield* this.#parked(queue);
+    }
+  }
+
+  async *#loansOf(worker: string): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    const { shard } = this.#context;
+    const at = { kind: "loan", worker } as const;
+    for await (const page of this.#hash(loansKey(shard, worker)))
+      yield page.flatMap(([loan, entry]) => (loan.startsWith("@") ? [] : [{ at, raw: entry.slice(entry.indexOf("\n") + 1) }]));
+    for (const list of asTexts(await this.#command("SMEMBERS", [inboxesKey(shard, worker)])))
+      yield* this.#list(inboxKey(shard, worker, list), at);
+  }
+
+  async *#list(key: string, at: MessagePlace): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    for (let from = 0; ; from += PAGE) {
+      // From the end that is taken from, so that what is published meanwhile does not shift what is not read yet.
+      const texts = asTexts(await this.#command("LRANGE", [key, -from - PAGE, -from - 1]));
+      if (texts.length > 0) yield texts.map((raw) => ({ at, raw }));
+      if (texts.length < PAGE) return;
+    }
+  }
+
+  async *#parked(queue: string): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    for (let from = 0; ; from += PAGE) {
+      const page = asPairs(await this.#command("ZRANGE", [parkedKey(this.#context.shard, queue), from, from + PAGE - 1, "WITHSCORES"]));
+      if (page.length > 0)
+        yield page.map(([entry, dueAt]) => ({
+          at: { kind: "parked", queue, dueAt: Number(dueAt) },
+          raw: entry.slice(entry.indexOf('\n{"') + 1), // a loan, and perhaps a list, stand in front of it
+        }));
+      if (page.length < PAGE) return;
+    }
+  }
+
+  async *#hash(key: string): AsyncGenerator<readonly (readonly [string, string])[], void, undefined> {
+    let cursor = "0";
+    do {
+      const [next, page] = asList(await this.#command("HSCAN", [key, cursor, "COUNT", PAGE]));
+      const pairs = asPairs(page);
+      if (pairs.length > 0) yield pairs;
+      cursor = asText(next);
+    } while (cursor !== "0");
+  }
+
+  #command(name: string, args: readonly Argument[]): Promise<Answer> {
+    return asking(this.#context, async (connection) => await connection.command(name, args));
+  }
+}
+
+/** `[envelope, exchange, routing key]`. */
+function kombuLoan(text: string): string | undefined {
+  try {
+    const [envelope] = JSON.parse(text) as unknown[];
+    return typeof envelope === "object" && envelope !== null ? JSON.stringify(envelope) : undefined;
+  } catch {
+    return undefined; // not kombu's
+  }
+}

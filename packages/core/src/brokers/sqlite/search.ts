@@ -1,0 +1,52 @@
+/** Reads loans, ready and parked messages in portions. */
+import type { SqliteFile } from "../../stores/sqlite/file.ts";
+import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
+
+interface Row {
+  readonly message: number;
+  readonly envelope: string | Uint8Array;
+  readonly worker?: string;
+  readonly due?: number;
+}
+
+const PAGE = 500;
+
+export class SqliteSearch implements MessageSearch {
+  readonly #file: SqliteFile;
+  readonly #timeoutMs: number;
+
+  constructor(file: SqliteFile, { timeoutMs }: { readonly timeoutMs: number }) {
+    this.#file = file;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async *messages({ queues, limit, signal }: SearchOptions): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    let left = limit;
+    for await (const page of this.#all(queues)) {
+      signal?.throwIfAborted();
+      yield page.slice(0, left);
+      left -= page.length;
+      if (left <= 0) return;
+    }
+  }
+
+  async *#all(queues: readonly string[]): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    yield* this.#rows("search.loans", [], ({ worker }) => ({ kind: "loan", worker }));
+    for (const queue of queues) {
+      yield* this.#rows("search.ready", [queue], () => ({ kind: "queue", queue }));
+      yield* this.#rows("search.parked", [queue], ({ due = 0 }) => ({ kind: "parked", queue, dueAt: due }));
+    }
+  }
+
+  async *#rows(statement: string, bounds: readonly string[], placeOf: (row: Row) => MessagePlace): AsyncGenerator<readonly FoundMessage[]> {
+    for (let above = 0; ;) {
+      const rows = await this.#file.read(() => this.#file.sql(statement).all(...bounds, above, PAGE) as Row[], {
+        timeoutMs: this.#timeoutMs,
+      });
+      if (rows.length > 0) yield rows.map((row) => ({ at: placeOf(row), raw: row.envelope }));
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < PAGE) return;
+      above = last.message;
+    }
+  }
+}
