@@ -23,6 +23,7 @@ import { FieldCipher } from "./encryption.ts";
 import { discover } from "./discover.ts";
 import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
 import { GroupResult, resultOf } from "./group-result.ts";
+import { ClusterLimits } from "./limits.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
@@ -85,6 +86,7 @@ export class Lovage implements AsyncDisposable {
   #logger: Logger;
   #control: Control | undefined;
   #queues: QueueControl | undefined;
+  #limits: ClusterLimits | undefined;
   readonly #patterns: string[] = [];
   readonly #configuration: Configuration;
   readonly #connections: Connections;
@@ -226,6 +228,11 @@ export class Lovage implements AsyncDisposable {
   /** Pauses queues, and lets them go on. */
   get queues(): QueueControl {
     return (this.#queues ??= new QueueControl(this));
+  }
+
+  /** Limits for the whole cluster, by hand. */
+  get limits(): ClusterLimits {
+    return (this.#limits ??= new ClusterLimits(this));
   }
 
   /** The results of a group that was saved with `save()`, by Python too; undefined when there is none. */

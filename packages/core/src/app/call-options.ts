@@ -32,6 +32,8 @@ export interface CallOptions {
   readonly serializer?: string;
   readonly compression?: string | null;
   readonly headers?: Readonly<Record<string, unknown>>;
+  /** Under limits that count keys apart it counts as this one. Travels as the header `limit_key`. */
+  readonly limitKey?: string | number;
   /** Arguments that travel encrypted, as in a task's options. Default: what the task says; for tasks that are defined elsewhere. */
   readonly encrypt?: EncryptInput;
   /** Default: a fresh UUID. */
@@ -77,7 +79,7 @@ export interface TaskCall<Result = unknown> {
 }
 
 const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
-  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "fairKey", "serializer", "compression", "headers", "encrypt",
+  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "fairKey", "serializer", "compression", "headers", "limitKey", "encrypt",
   "taskId", "shadow", "ignoreResult", "timeLimit", "softTimeLimit", "retry", "retryPolicy", "deliveryMode", "link", "linkError",
   "addToParent", "replyTo", "argsrepr", "kwargsrepr", "stampedHeaders", "stamps", "rootId", "parentId", "groupId", "groupIndex",
   "chord", "chain", "replacedTaskNesting", "periodicTaskName",

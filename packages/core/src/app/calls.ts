@@ -12,6 +12,7 @@ import { AsyncResult } from "./async-result.ts";
 import { checkCallOptions, type CallOptions, type Kwargs, type Link, type TaskCall } from "./call-options.ts";
 import { runEagerly, type EagerResult } from "./eager.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt, sealArguments } from "./encrypted-arguments.ts";
+import { LIMIT_KEY_HEADER } from "./limit-options.ts";
 import { CallError, PayloadTooLargeError } from "./errors.ts";
 import { withFairKey } from "./fair-key.ts";
 import { currentTask } from "./process-wide.ts";
@@ -276,6 +277,7 @@ function addCallOptions(task: Mutable<OutgoingTask>, options: CallOptions, now: 
   if (options.timeLimit !== undefined) task.timeLimitMs = durationOf(name, "timeLimit", options.timeLimit);
   if (options.softTimeLimit !== undefined) task.softTimeLimitMs = durationOf(name, "softTimeLimit", options.softTimeLimit);
   if (options.headers !== undefined) task.headers = options.headers;
+  if (options.limitKey !== undefined) task.headers = { ...options.headers, [LIMIT_KEY_HEADER]: options.limitKey };
   if (options.shadow !== undefined) task.shadow = options.shadow;
   if (options.ignoreResult !== undefined) task.ignoreResult = options.ignoreResult;
   if (options.replyTo !== undefined) task.replyTo = options.replyTo;

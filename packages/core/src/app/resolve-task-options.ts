@@ -4,6 +4,7 @@ import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
 import { TaskDefinitionError } from "./errors.ts";
+import { LIMIT_ACCEPTED, readLimits, type TaskLimit, taskLimitName } from "./limit-options.ts";
 import type { RoutingOptions } from "./routing.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import type { Settings } from "./settings.ts";
@@ -47,6 +48,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     ownTimeLimitMs: timeLimitMs,
     ownSoftTimeLimitMs: softTimeLimitMs,
     ratePerSecond: rateOption(name, options.rateLimit ?? settings.taskDefaultRateLimit),
+    limits: limitOption(name, options.limit),
     acksLate: options.acksLate ?? settings.taskAcksLate,
     acksOnFailure: options.acksOnFailure ?? settings.taskAcksOnFailure ?? acksBoth,
     acksOnTimeout: options.acksOnTimeout ?? settings.taskAcksOnTimeout ?? acksBoth,
@@ -197,6 +199,16 @@ function durationOption(task: string, option: string, value: unknown): number | 
   if (ms === undefined)
     throw new TaskDefinitionError(task, `${option} of the task ${task} is ${JSON.stringify(value)}: it takes ${DURATION_ACCEPTED}`);
   return ms;
+}
+
+function limitOption(task: string, value: unknown): readonly TaskLimit[] {
+  if (value === undefined || value === null) return [];
+  try {
+    return readLimits(value, taskLimitName(task));
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    throw new TaskDefinitionError(task, `limit of the task ${task} is not accepted: ${error.detail ?? `it takes ${LIMIT_ACCEPTED}`}`);
+  }
 }
 
 function rateOption(task: string, rate: string | number | null): number | undefined {

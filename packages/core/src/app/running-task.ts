@@ -12,7 +12,7 @@ import { sealArguments } from "./encrypted-arguments.ts";
 import { CallError } from "./errors.ts";
 import { type Iterated, type IterateOptions, ITERATION_HEADER, Iterations, type IterationSource, type Steps } from "./iteration.ts";
 import { decideRetry } from "./retry-plan.ts";
-import type { ChildTask, RetryRequest, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
+import type { ChildTask, RetryRequest, SnoozeOptions, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
 import { Ignore, Reject, Retry, Snooze, type RetryChanges } from "./task-signals.ts";
 
@@ -156,8 +156,8 @@ export class RunningTask implements TaskContext {
     return { ...changes, ...(args && { args: sealed.args }), ...(kwargs && { kwargs: sealed.kwargs }) };
   }
 
-  snooze(delay: Duration): never {
-    throw new Snooze(durationOf(this.task, "delay", delay, "snooze"));
+  snooze(delay: Duration, { holdLimit = false }: SnoozeOptions = {}): never {
+    throw new Snooze(durationOf(this.task, "delay", delay, "snooze"), holdLimit);
   }
 
   ignore(): never {

@@ -3,6 +3,7 @@ import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterInput, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { KeyRing } from "./encryption.ts";
+import { type LimitInput, queueLimitName, readLimits, type TaskLimit } from "./limit-options.ts";
 import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
 import { readRoutes, type Router, type RoutesInput } from "./routes.ts";
 import { custom, isPlain, NotAccepted, oneOf, type Plain } from "./setting-kinds.ts";
@@ -45,6 +46,26 @@ function policyOfQueue(queue: string, value: unknown): DeadLetterPolicy {
   } catch (error) {
     if (!(error instanceof NotAccepted)) throw error;
     throw new NotAccepted(`that of the queue "${queue}": ${error.detail ?? `it takes ${DEAD_LETTER_ACCEPTED}`}`);
+  }
+}
+
+export const limitsByQueue = custom<Readonly<Record<string, LimitInput>>, ReadonlyMap<string, TaskLimit>>(
+  "an object of queue names, with an object of `rate`, `burst`, `concurrency`, `name` and `key` for each",
+  (value) => {
+    if (!isPlain(value)) throw new NotAccepted();
+    return new Map(Object.entries(value).map(([queue, limit]) => [queue, limitOfQueue(queue, limit)]));
+  },
+);
+
+function limitOfQueue(queue: string, value: unknown): TaskLimit {
+  try {
+    const [limit] = readLimits([value], queueLimitName(queue));
+    if (typeof limit?.key === "function")
+      throw new NotAccepted("`key` is true or the name of a header: arguments differ from task to task");
+    return limit as TaskLimit; // one in, one out
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    throw new NotAccepted(`that of the queue "${queue}": ${error.detail ?? "it takes an object"}`);
   }
 }
 

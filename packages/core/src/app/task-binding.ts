@@ -25,6 +25,12 @@ export function bindInvoke(definition: StoredDefinition): Invoke {
   };
 }
 
+/** The arguments in their order, as the function gets them before they are checked. @throws TaskArgumentsError */
+export function boundArgs({ name, params }: StoredDefinition, args: readonly unknown[], kwargs: Kwargs): readonly unknown[] {
+  if (params) return bindParams(name, params, args, kwargs);
+  return args.length === 0 && Object.keys(kwargs).length > 0 ? [kwargs] : args;
+}
+
 /** As Python binds: positions first, then names; a name that is unknown or already bound is an error. */
 function bindParams(task: string, params: readonly string[], args: readonly unknown[], kwargs: Kwargs): readonly unknown[] {
   const names = Object.keys(kwargs);

@@ -96,14 +96,21 @@ export interface TaskContext extends TaskRequest {
   /**
    * Runs the task again later, with the same arguments, as if this attempt had not been: `retries` stays as it is, and no
    * limit of retries counts it. For what is not ready yet, where nothing has failed. Throws, so that nothing after it runs.
+   * With `holdLimit` nothing else under this task's limits (of its key, where they have keys) starts before that either: for an
+   * API that answered 429 and said when to come back.
    */
-  snooze(delay: Duration): never;
+  snooze(delay: Duration, options?: SnoozeOptions): never;
   /** Ends the task without storing a result. */
   ignore(): never;
   /** Tasks that this one has sent, as they are recorded in its result. */
   readonly children: readonly ChildTask[];
   /** Gives the message back to its queue (`requeue`), or puts it with the dead letters. Late acks only. */
   reject(reason?: unknown, options?: { readonly requeue?: boolean }): never;
+}
+
+export interface SnoozeOptions {
+  /** Holds back the limits of the task (`limit`, `queueLimits`) for as long. Default false. */
+  readonly holdLimit?: boolean;
 }
 
 /** A result tuple as Celery writes it: `[[id, parent id], null]`. */

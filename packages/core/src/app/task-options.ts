@@ -3,6 +3,7 @@ import type { Duration } from "../shared/duration.ts";
 import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { EncryptedPath, EncryptInput } from "./encrypted-arguments.ts";
 import type { FairKeyOption } from "./fair-key.ts";
+import type { LimitInput, TaskLimit } from "./limit-options.ts";
 import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
@@ -35,6 +36,8 @@ export interface TaskOptions {
   readonly softTimeLimit?: Duration;
   /** At most this many starts per worker: `"100/m"`, `"10/s"`, `"1/h"`, or a number per second. */
   readonly rateLimit?: string | number;
+  /** For all workers together: so many starts per time, or at once, perhaps for each key. What must wait holds no slot. */
+  readonly limit?: LimitInput | readonly LimitInput[];
 
   // When its message is acknowledged.
   /** Acknowledge after the run, so that a crash runs it again. Default true. */
@@ -150,6 +153,8 @@ export interface ResolvedTaskOptions {
   readonly ownSoftTimeLimitMs: number | undefined;
   /** Starts per second; undefined is unlimited. */
   readonly ratePerSecond: number | undefined;
+  /** For all workers together. */
+  readonly limits: readonly TaskLimit[];
   readonly acksLate: boolean;
   readonly acksOnFailure: boolean;
   readonly acksOnTimeout: boolean;

@@ -58,11 +58,14 @@ export interface RetryChanges {
 export class Snooze extends TaskSignalBase {
   readonly kind = "snooze";
   readonly delayMs: number;
+  /** Its limits hold back everything else under them for as long. */
+  readonly holdsLimit: boolean;
 
-  constructor(delayMs: number) {
+  constructor(delayMs: number, holdsLimit = false) {
     super(`Snooze for ${delayMs / 1000}s`);
     this.name = "Snooze";
     this.delayMs = delayMs;
+    this.holdsLimit = holdsLimit;
   }
 }
 

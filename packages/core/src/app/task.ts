@@ -1,7 +1,7 @@
 /** Handles to tasks: what callers hold. `RemoteTask` only sends; `Task` can also run here. */
 import type { Lovage } from "./app.ts";
 import type { AsyncResult } from "./async-result.ts";
-import { bindInvoke, type Invoke } from "./task-binding.ts";
+import { bindInvoke, boundArgs, type Invoke } from "./task-binding.ts";
 import { openArguments } from "./encrypted-arguments.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
 import { type Leading, type Signature, signatureOf, type Trailing } from "./signature.ts";
@@ -89,6 +89,12 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
       const opened = openArguments({ args, kwargs }, () => this.app.cipher, this.name);
       return await invoke(ctx, opened.args, opened.kwargs);
     };
+  }
+
+  /** The arguments of a message in their order, decrypted, not checked. For workers. @throws TaskArgumentsError */
+  argsOf(call: { readonly args: readonly unknown[]; readonly kwargs: Kwargs }): readonly unknown[] {
+    const { args, kwargs } = this.definition.options.encrypt ? openArguments(call, () => this.app.cipher, this.name) : call;
+    return boundArgs(this.definition, args, kwargs);
   }
 
   /** Resolved on first use, because that reads the app's settings. */

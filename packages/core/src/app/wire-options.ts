@@ -5,6 +5,7 @@ import type { SignatureData } from "../protocol/signature.ts";
 import { parseDuration } from "../shared/duration.ts";
 import type { CallOptions } from "./call-options.ts";
 import { withFairKey } from "./fair-key.ts";
+import { LIMIT_KEY_HEADER } from "./limit-options.ts";
 
 type Wire = Readonly<Record<string, unknown>>;
 
@@ -28,6 +29,8 @@ export function toWireOptions(options: CallOptions): Record<string, unknown> {
   for (const [ours, theirs] of DURATIONS) if (options[ours] !== undefined) wire[theirs] = seconds(options[ours]);
   const { queue, eta, expires, link, linkError, stamps, fairKey } = options;
   if (fairKey !== undefined) wire.headers = withFairKey("a signature", fairKey, [], options.headers);
+  if (options.limitKey !== undefined)
+    wire.headers = { ...options.headers, ...(wire.headers as object | undefined), [LIMIT_KEY_HEADER]: options.limitKey };
   if (queue !== undefined) wire.queue = typeof queue === "string" ? queue : queue.name;
   if (eta !== undefined) wire.eta = formatInstant(eta.getTime()).text;
   if (expires !== undefined) wire.expires = expires instanceof Date ? formatInstant(expires.getTime()).text : seconds(expires);

@@ -12,6 +12,7 @@ import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
 import type { PausedQueues, QueuePauses } from "./queue-pauses.ts";
 import type { Fairness } from "./fairness.ts";
 import type { MessageSearch } from "./search.ts";
+import type { Limits } from "./limits.ts";
 
 export interface Broker extends AsyncDisposable {
   /** `redis`, `sqlite`, `memory`: for banners and logs. */
@@ -69,6 +70,8 @@ export interface Broker extends AsyncDisposable {
   readonly fairness?: Fairness;
   /** Writes into a message that is on loan how far its task has come. */
   readonly checkpoints?: Checkpoints;
+  /** Limits for all workers together. */
+  readonly limits?: Limits;
 }
 
 export interface Outgoing {

@@ -49,6 +49,8 @@ export interface DispatcherDeps {
   readonly observers: Required<TaskObserver>;
   /** Gives back what has not started, to be taken by anybody from then on. undefined: the broker cannot keep it until then. */
   readonly park: ((request: Request, dueAt: number) => void) | undefined;
+  /** It has ended, or will not run here: what it held goes to others. */
+  readonly left: ((request: Request) => void) | undefined;
   /** Whether a body may start, by the monotonic clock. */
   mayStart(monotonic: number): boolean;
   /** As far as this worker has it in memory. */
@@ -325,6 +327,7 @@ export class Dispatcher implements RequestHome {
     if (this.#running.delete(request)) this.#deps.lanes.of(request).running -= 1;
     if (this.#suspect === request && request.outcome === undefined) this.#suspect = undefined; // it never began
     this.#deps.credit.freeSlot();
+    this.#deps.left?.(request);
     if (this.#running.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
     this.pump();
   }
@@ -434,11 +437,13 @@ export class Dispatcher implements RequestHome {
   }
 
   putBack(requests: readonly Request[]): void {
-    for (const request of requests.toReversed())
+    for (const request of requests.toReversed()) {
+      this.#deps.left?.(request);
       this.#deps.settler.add(
         { delivery: request.delivery, end: PUT_BACK, results: NOTHING, publish: NOTHING },
         new PutBack(request, this.#deps),
       );
+    }
   }
 
   /** No body starts any more; what waits is given back. */

@@ -23,6 +23,8 @@ import { Dispatcher } from "./dispatcher.ts";
 import { type Guard, makeGuard } from "./guard.ts";
 import type { Health } from "./health/health.ts";
 import { Intake } from "./intake.ts";
+import type { LimitGate } from "./limits/gate.ts";
+import { makeGate } from "./limits/make-gate.ts";
 import { Lanes } from "./lanes.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -68,6 +70,8 @@ const LOANS_PER_SLOT = 2;
 const RELEASE_DEADLINE_MS = 500;
 const VISIBILITY_TIMEOUT_MS = 3_600_000;
 /** Revocations come by the control channel, and a channel that broke tells so; this is in case it did not. Without it, it is all there is. */
+/** Until a message is tried again whose limits nobody could tell. */
+const POSTPONED_MS = 5000;
 const REVOCATIONS_REFRESH_MS = 300_000;
 const REVOCATIONS_REFRESH_UNHEARD_MS = 5000;
 
@@ -82,6 +86,8 @@ export class Engine {
   readonly #batchKeeper: BatchKeeper | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #intake: Intake;
+  /** undefined: the broker has no limits for all workers. */
+  readonly #gate: LimitGate | undefined;
   readonly #guard: Guard;
   readonly #consumer: Consumer;
   readonly #stopTaking = new AbortController();
@@ -168,6 +174,20 @@ export class Engine {
       events: { renewed: () => this.#onRenewed(), lost: () => this.#onLeaseLost() },
       deps: { clock, random, logger },
     });
+    this.#gate = makeGate({
+      app,
+      broker,
+      owner,
+      queues: setup.queues,
+      paused: this.pauses,
+      logger,
+      credit: this.#credit,
+      observers,
+      isListening: setup.isListening,
+      pass: (requests) => this.#intake.passed(requests),
+      postpone: (request) => this.#intake.park(request, this.brokerNow() + POSTPONED_MS),
+      putBack: (requests) => this.#dispatcher.putBack(requests),
+    });
     this.#dispatcher = new Dispatcher({
       app,
       hostname: worker,
@@ -182,6 +202,7 @@ export class Engine {
       checkpoints: broker.checkpoints,
       observers,
       park: broker.delayed && ((request, dueAt) => this.#intake.park(request, dueAt)),
+      left: this.#gate && ((request) => this.#gate?.left(request)),
       isRevoked: ({ received }) => !this.revocations.isEmpty && this.revocations.has(received),
       mayStart: broker.leases ? (monotonic) => this.#isLeaseSure(monotonic) : () => true,
       brokerNow,
@@ -194,6 +215,7 @@ export class Engine {
       credit: this.#credit,
       settler: this.#settler,
       dispatcher: this.#dispatcher,
+      gate: this.#gate,
       observers,
       rules,
       revocations: this.revocations,
@@ -282,6 +304,8 @@ export class Engine {
     // Before anything is taken that was revoked, or from a queue that was paused, while no worker was there.
     await Promise.race([Promise.all([this.revocations.load(), this.pauses.load()]), aborted]);
     if (signal.aborted) return;
+    await Promise.race([this.#gate?.begin(), aborted]);
+    if (signal.aborted) return;
     this.#batchKeeper?.start();
     this.#consuming = this.#consumer.run(this.#stopTaking.signal).catch(onFailure);
     await Promise.race([this.#consumer.whenConsuming(), aborted]);
@@ -325,6 +349,11 @@ export class Engine {
     if (this.#setup.app.tasks.get(task) === undefined) return false;
     this.#intake.setRate(task, perSecond);
     return true;
+  }
+
+  /** Limits were set by hand: which tasks are under one is read again. */
+  limitsChanged(): void {
+    this.#gate?.refresh();
   }
 
   #onRevoked(marks: ReadonlySet<string>): void {
@@ -388,6 +417,8 @@ export class Engine {
     const settled = this.#consuming.then(() => this.#settler.whenIdle()).then(() => this.#batchKeeper?.whenIdle());
     await within(clock, deadlineMs, settled);
     this.#batchKeeper?.stop();
+    await within(clock, RELEASE_DEADLINE_MS, this.#gate?.stop() ?? Promise.resolve());
+    this.#gate?.abandon();
     this.revocations.stop();
     this.pauses.stop();
     this.#settler.abandon();

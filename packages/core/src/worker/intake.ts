@@ -14,6 +14,7 @@ import type { Logger } from "../shared/log.ts";
 import type { LoanCredit } from "./credit.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { DueHeap } from "./eta.ts";
+import type { LimitGate } from "./limits/gate.ts";
 import type { TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
 import { Request } from "./request.ts";
@@ -33,6 +34,8 @@ export interface IntakeDeps {
   readonly credit: LoanCredit;
   readonly settler: Settler;
   readonly dispatcher: Dispatcher;
+  /** undefined: the broker has no limits for all workers. */
+  readonly gate: LimitGate | undefined;
   readonly observers: Required<TaskObserver>;
   readonly rules: SettlementRules;
   readonly revocations: KnownRevocations;
@@ -118,6 +121,7 @@ export class Intake {
       this.#deps.credit.take();
       this.#takeOne(delivery);
     }
+    this.#deps.gate?.flush();
     this.#deps.dispatcher.pump();
   }
 
@@ -137,7 +141,7 @@ export class Intake {
     this.#stops += 1;
     const requests = this.#waiting.clear();
     for (const _ of requests) credit.wantLoan();
-    dispatcher.putBack([...this.#throttle.clear(), ...requests]);
+    dispatcher.putBack([...(this.#deps.gate?.clear() ?? []), ...this.#throttle.clear(), ...requests]);
     for (const settlement of this.#held.clear())
       settler.add({ ...settlement, end: { kind: "requeue", to: "back" }, publish: NOTHING }, this.#loan);
   }
@@ -162,9 +166,9 @@ export class Intake {
     }
     const { expires } = received;
     const { revocations } = this.#deps;
-    if (expires && expires.at < this.#deps.brokerNow()) return dispatcher.endUnrun(request, EXPIRED);
+    if (expires && expires.at < this.#deps.brokerNow()) return this.#endUnrun(request, EXPIRED);
     if (!revocations.isEmpty) {
-      if (revocations.has(received)) return dispatcher.endUnrun(request, REVOKED);
+      if (revocations.has(received)) return this.#endUnrun(request, REVOKED);
       if (revocations.isPartial) return void this.#takeUnlessRevoked(request);
     }
     this.#takeKnown(request);
@@ -179,7 +183,7 @@ export class Intake {
       logger.warn({ err: error, task, taskId: id }, `whether ${task}[${id}] is revoked cannot be read, so it runs: ${errorText(error)}`);
       return false;
     });
-    if (isRevoked) return dispatcher.endUnrun(request, REVOKED);
+    if (isRevoked) return this.#endUnrun(request, REVOKED);
     if (stops !== this.#stops) {
       this.#deps.credit.freeSlot();
       return dispatcher.putBack([request]);
@@ -198,9 +202,31 @@ export class Intake {
     if (delivery.losses > 0 && dispatcher.suspectsWaiting >= limits.suspectsMax && this.#deps.broker.delayed) {
       return this.park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
     }
-    this.#deps.observers.received(request);
+    if (this.#deps.gate?.ask(request) !== true) this.#ready(request);
+  }
+
+  #endUnrun(request: Request, outcome: Outcome): void {
+    this.#deps.gate?.giveUp(request);
+    this.#deps.dispatcher.endUnrun(request, outcome);
+  }
+
+  /** No limit for all workers is in their way. */
+  passed(requests: readonly Request[]): void {
+    for (const request of requests) this.#ready(request);
+    this.#deps.dispatcher.pump();
+  }
+
+  #ready(request: Request): void {
+    const { received } = request;
+    this.#tell(request);
     if (received.info.redelivered && this.#deps.hasSucceeded) void this.#admitUnlessDone(request, this.#deps.hasSucceeded);
     else this.#admit(request);
+  }
+
+  #tell(request: Request): void {
+    if (request.isTold) return;
+    request.isTold = true;
+    this.#deps.observers.received(request);
   }
 
   /** `workerDeduplicateSuccessfulTasks`. When the backend cannot tell, the task runs: twice is better than never. */
@@ -269,7 +295,7 @@ export class Intake {
     const { credit, dispatcher } = this.#deps;
     const waiting = this.#waiting.takeWhere(isRevoked);
     for (const _ of waiting) credit.wantLoan();
-    const requests = [...waiting, ...this.#throttle.takeWhere(isRevoked)];
+    const requests = [...waiting, ...(this.#deps.gate?.takeWhere(isRevoked) ?? []), ...this.#throttle.takeWhere(isRevoked)];
     for (const request of requests) {
       credit.wantSlot();
       dispatcher.endUnrun(request, REVOKED);
@@ -283,7 +309,7 @@ export class Intake {
     const { limits, credit, broker } = this.#deps;
     const isFar = dueAt - now > limits.parkThresholdMs || this.#waiting.size >= limits.etaMax;
     if (isFar && broker.delayed) return this.park(request, dueAt);
-    this.#deps.observers.received(request);
+    this.#tell(request);
     credit.freeSlot();
     credit.freeLoan(); // it holds a loan, but one that nothing was done with: a crash repeats nothing
     this.#waiting.add(dueAt, request);
@@ -291,8 +317,9 @@ export class Intake {
 
   /** Gives it back to the broker until then. It has a loan and counts as busy. */
   park(request: Request, dueAt: number): void {
-    const { settler, credit, observers } = this.#deps;
+    const { settler, credit, observers, gate } = this.#deps;
     credit.freeSlot();
+    gate?.left(request);
     const settled = (answer: string): void => {
       credit.freeLoan();
       if (answer !== "settled") return;
@@ -303,12 +330,13 @@ export class Intake {
   }
 
   #resume(due: readonly Request[]): void {
-    const { credit, dispatcher } = this.#deps;
+    const { credit, dispatcher, gate } = this.#deps;
     for (const request of due) {
       credit.wantSlot();
       credit.wantLoan();
-      this.#admit(request);
+      if (gate?.ask(request) !== true) this.#ready(request);
     }
+    gate?.flush();
     dispatcher.pump();
   }
 
@@ -362,10 +390,12 @@ export class Intake {
   }
 
   /** The headers could be read, the arguments cannot: whoever waits for the result is told. */
-  #refuseBody({ delivery, received }: Request, error: unknown): void {
+  #refuseBody(request: Request, error: unknown): void {
+    const { delivery, received } = request;
     const { rules, settler, credit } = this.#deps;
     this.#deps.observers.refused({ reason: "undecodable", error, delivery, received });
     credit.freeSlot();
+    this.#deps.gate?.left(request);
     settler.add(planRefusal("undecodable", error, delivery, received, rules, this.#deps.brokerNow()), this.#loan);
   }
 

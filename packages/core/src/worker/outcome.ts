@@ -19,7 +19,12 @@ export type Outcome =
   /** `isAutomatic`: its options asked for it, not the task. */
   | { readonly kind: "retry"; readonly plan: RetryPlan; readonly isAutomatic?: boolean }
   /** Nothing was attempted: it is to run again later, as it is. */
-  | { readonly kind: "snoozed"; readonly delayMs: number }
+  | {
+      readonly kind: "snoozed";
+      readonly delayMs: number;
+      /** Nothing else under its limits starts before that either. */
+      readonly holdsLimit?: boolean;
+    }
   /** An iteration was interrupted between two steps; how far it came stands with the run. Nothing was attempted in vain. */
   | { readonly kind: "yielded"; readonly to: "front" | "back" }
   | { readonly kind: "ignored" }
@@ -42,7 +47,7 @@ export function outcomeOfThrown(thrown: unknown): Outcome {
     case "retry":
       return { kind: "retry", plan: thrown.plan };
     case "snooze":
-      return { kind: "snoozed", delayMs: thrown.delayMs };
+      return { kind: "snoozed", delayMs: thrown.delayMs, ...(thrown.holdsLimit && { holdsLimit: true }) };
     case "interruption":
       return { kind: "yielded", to: thrown.to };
     case "ignore":

@@ -40,6 +40,12 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
   place = -1;
   /** When it could have begun had there been a slot, by the monotonic clock; 0 when nobody measures that. */
   readyAt = 0;
+  /** Ids of the limits for the whole cluster that it is under; undefined: none, or not looked at yet. */
+  limits: readonly string[] | undefined;
+  /** It counts as running under them. */
+  isHeld = false;
+  /** Observers have heard of it. */
+  isTold = false;
   /** Acknowledged before its body began. */
   isAcked = false;
   /** By the monotonic clock; undefined before its body began. */

@@ -18,6 +18,7 @@ import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/b
 import { pausesConformance } from "./pauses.ts";
 import { fairnessConformance } from "./fairness.ts";
 import { checkpointsConformance } from "./checkpoints.ts";
+import { limitsConformance } from "./limits.ts";
 import { revocationsConformance } from "./revocations.ts";
 
 export interface BrokerStand extends AsyncDisposable {
@@ -786,6 +787,7 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
         () => stand,
         () => broker,
       );
+    limitsConformance(() => stand);
 
     test("whatever is done, each message is ready, parked, dead, on loan or settled, and only one of them", async () => {
       const step = fc.oneof(

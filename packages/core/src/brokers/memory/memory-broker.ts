@@ -19,6 +19,8 @@ import { deadLetterCaps } from "../dead-letter-filter.ts";
 import type { Fairness } from "../fairness.ts";
 import { Inbox } from "../inbox.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
+import { LimitsByLedger } from "../limits-by-ledger.ts";
+import type { Limits } from "../limits.ts";
 import { openRepliesByFanout } from "../replies-by-fanout.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import type { MessageSearch } from "../search.ts";
@@ -55,6 +57,7 @@ export class MemoryBroker implements Broker {
   readonly pauses: MemoryPauses;
   readonly fairness: Fairness;
   readonly checkpoints: Checkpoints;
+  readonly limits: Limits;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -73,9 +76,18 @@ export class MemoryBroker implements Broker {
       release: async (worker) => this.#release(worker),
       list: async () => this.#leases(),
     };
+    const limits = new LimitsByLedger({
+      rows: store.limits,
+      now: () => clock.now(),
+      step: async (work) => work(),
+      endLoan: ({ loan }) => store.endLoan(loan),
+      isAlive: (worker) => store.isAlive(worker),
+      returned: () => undefined,
+    });
+    this.limits = limits;
     this.delayed = {
       unpark: async () => store.unpark(clock.now()),
-      flush: async (queue) => store.unpark(Infinity, queue).moved,
+      flush: async (queue) => store.unpark(Infinity, queue).moved + (await limits.flush(queue)),
     };
     this.broadcast = {
       publish: async (message, exchange, routingKey) => this.#tell(message, exchange, routingKey),

@@ -15,6 +15,7 @@ import type { Message } from "../../protocol/message.ts";
 import { Deque } from "./deque.ts";
 import { Graveyard } from "./dead-letters.ts";
 import { FairLine } from "./fair-lines.ts";
+import { MemoryLimitRows } from "./limits.ts";
 
 /** One message, as its envelope. Changed only by replacing `raw` and raising `losses`. */
 export interface Entry {
@@ -85,6 +86,8 @@ export class MemoryStore {
   readonly revoked = new Map<string, MemoryMark>();
   readonly paused = new Map<string, QueuePause>();
   readonly pauseWatchers = new Set<() => void>();
+  /** What limits allow, and what waits for them. */
+  readonly limits = new MemoryLimitRows<Entry>((entry) => this.#return(entry, "front"));
   readonly #queues = new Map<string, Queue>();
   readonly #bindings = new Map<string, Map<string, Binding>>();
   readonly #workers = new Map<string, WorkerState>();
@@ -237,7 +240,7 @@ export class MemoryStore {
 
   purge(name: string): number {
     const { ready, parked, fair } = this.#queue(name);
-    let count = parked.splice(0).length + fair.release().length;
+    let count = parked.splice(0).length + fair.release().length + this.limits.purge(name);
     for (const step of PRIORITY_STEPS) {
       count += ready[step].size;
       ready[step].clear();
@@ -250,7 +253,7 @@ export class MemoryStore {
     let onLoan = 0;
     for (const { entry } of this.#loans.values()) if (entry.queue === name) onLoan++;
     const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, fair.waiting);
-    return { queue: name, ready: count, parked: parked.length, onLoan, dead: dead.size };
+    return { queue: name, ready: count, parked: parked.length + this.limits.countWaiting(name), onLoan, dead: dead.size };
   }
 
   /** All that is on loan, and all that is ready or parked in these queues. */
@@ -271,6 +274,11 @@ export class MemoryStore {
       this.#workers.set(name, state);
     }
     return state;
+  }
+
+  /** Whether there is such a worker, and its loans are its own. */
+  isAlive(name: string): boolean {
+    return this.#workers.get(name)?.lost === false;
   }
 
   workers(): IterableIterator<[string, WorkerState]> {

@@ -6,6 +6,7 @@ import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DelayedQueue } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
 import { asking } from "./failures.ts";
+import type { RedisLimits } from "./limits.ts";
 
 const unparkScript = loadScript("unpark");
 
@@ -15,9 +16,11 @@ const QUEUES_AT_ONCE = 64;
 
 export class RedisDelayed implements DelayedQueue {
   readonly #context: RedisContext;
+  readonly #limits: Pick<RedisLimits, "flush">;
 
-  constructor(context: RedisContext) {
+  constructor(context: RedisContext, limits: Pick<RedisLimits, "flush">) {
     this.#context = context;
+    this.#limits = limits;
   }
 
   async unpark(): Promise<{ readonly moved: number; readonly nextDueAt: number | undefined }> {
@@ -37,9 +40,10 @@ export class RedisDelayed implements DelayedQueue {
   }
 
   async flush(queue?: string): Promise<number> {
+    const waiting = await this.#limits.flush(queue);
     return await asking(this.#context, async (connection) => {
       const queues = queue === undefined ? asTexts(await connection.command("ZRANGE", [dueKey(this.#context.shard), 0, -1])) : [queue];
-      let moved = 0;
+      let moved = waiting;
       for (const each of queues) moved += await this.#unparkQueue(connection, each, true);
       return moved;
     });

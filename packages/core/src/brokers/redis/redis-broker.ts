@@ -10,7 +10,7 @@ import { newId } from "../../shared/ids.ts";
 import { asNumber } from "../../stores/redis/answers.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisConfigurationError, RedisRefusedError } from "../../stores/redis/errors.ts";
-import { deadIndexKey, dueKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
+import { deadIndexKey, dueKey, limitLineKey, limitTurnsKey, listKey, parkedKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { RedisTarget } from "../../stores/redis/target.ts";
@@ -49,6 +49,7 @@ import { RedisFairness } from "./fairness.ts";
 import { RedisGroupEnds } from "./group-ends.ts";
 import { KombuSweep } from "./kombu-sweep.ts";
 import { RedisLeases } from "./leases.ts";
+import { RedisLimits } from "./limits.ts";
 import { QueueLists } from "./lists.ts";
 import { RedisPauses } from "./pauses.ts";
 import { type Batch, Publisher } from "./publisher.ts";
@@ -87,6 +88,7 @@ export class RedisBroker implements Broker {
   readonly pauses: RedisPauses;
   readonly checkpoints: Checkpoints;
   readonly search: RedisSearch;
+  readonly limits: RedisLimits;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -105,7 +107,8 @@ export class RedisBroker implements Broker {
     this.#settler = new Settler(context, this.#router);
     this.groupEnds = new RedisGroupEnds(context, this.#router);
     this.leases = new RedisLeases(context, new KombuSweep(context, this.#router));
-    this.delayed = new RedisDelayed(context);
+    this.limits = new RedisLimits(context, (worker) => this.#session(worker));
+    this.delayed = new RedisDelayed(context, this.limits);
     this.broadcast = new RedisBroadcast(context);
     this.deadLetters = new RedisDeadLetters(context);
     this.search = new RedisSearch(context);
@@ -203,16 +206,17 @@ export class RedisBroker implements Broker {
       async (connection) =>
         await Promise.all(
           queues.map(async (queue) => {
-            const [sorted, parked, dead, ...ready] = await Promise.all([
+            const [sorted, parked, waiting, dead, ...ready] = await Promise.all([
               this.fairness.waiting(connection, queue),
               connection.command("ZCARD", [parkedKey(shard, queue)]),
+              connection.command("ZCARD", [limitLineKey(shard, queue)]),
               connection.command("ZCARD", [deadIndexKey(shard, queue)]),
               ...this.#listsOf(queue).map(async (list) => await connection.command("LLEN", [list])),
             ]);
             return {
               queue,
               ready: ready.reduce<number>((sum, length) => sum + asNumber(length), sorted),
-              parked: asNumber(parked),
+              parked: asNumber(parked) + asNumber(waiting),
               dead: asNumber(dead),
             };
           }),
@@ -222,7 +226,7 @@ export class RedisBroker implements Broker {
 
   async purge(queue: string): Promise<number> {
     const { shard } = this.#context;
-    const keys = [parkedKey(shard, queue), dueKey(shard), ...this.#listsOf(queue)];
+    const keys = [parkedKey(shard, queue), dueKey(shard), limitLineKey(shard, queue), limitTurnsKey(shard, queue), ...this.#listsOf(queue)];
     return await asking(this.#context, async (connection) => {
       const sorted = await this.fairness.purge(connection, queue);
       return sorted + asNumber(await connection.script(purgeScript, keys, [queue]));

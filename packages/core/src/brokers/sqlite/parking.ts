@@ -9,10 +9,13 @@ const SLICE = 500;
 export class Parking implements DelayedQueue {
   readonly #file: SqliteFile;
   readonly #messages: MessageRows;
+  readonly #limits: { flush(queue?: string): Promise<number> };
   readonly #timing: { readonly timeoutMs: number };
 
-  constructor(file: SqliteFile, timing: { readonly timeoutMs: number }) {
+  /** @param limits what waits for them is flushed too */
+  constructor(file: SqliteFile, timing: { readonly timeoutMs: number }, limits: { flush(queue?: string): Promise<number> }) {
     this.#file = file;
+    this.#limits = limits;
     this.#messages = new MessageRows(file);
     this.#timing = timing;
   }
@@ -26,11 +29,13 @@ export class Parking implements DelayedQueue {
   }
 
   async flush(queue?: string): Promise<number> {
-    if (queue === undefined) return this.#move(() => this.#file.sql("park.takeDue").all(Number.MAX_VALUE, SLICE));
-    return this.#move(() => {
+    const waiting = await this.#limits.flush(queue);
+    if (queue === undefined) return waiting + (await this.#move(() => this.#file.sql("park.takeDue").all(Number.MAX_VALUE, SLICE)));
+    const parked = await this.#move(() => {
       const number = this.#messages.known(queue);
       return number === undefined ? [] : this.#file.sql("park.takeOfQueue").all(number, SLICE);
     });
+    return waiting + parked;
   }
 
   /** Slice by slice, the latest first: each slice goes to the front of those that follow it. */

@@ -21,6 +21,7 @@ import type {
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
 import { BrokerRefusedError, PublishError } from "../errors.ts";
+import type { Limits } from "../limits.ts";
 import { priorityStep } from "../priority.ts";
 import type { MessageSearch } from "../search.ts";
 import { revocationCaps } from "../revocation-caps.ts";
@@ -30,6 +31,7 @@ import { SqliteDeadLetters } from "./dead-letters.ts";
 import { parseLoan } from "./delivery.ts";
 import { Fanout } from "./fanout.ts";
 import { SqliteLeases } from "./leases.ts";
+import { sqliteLimits } from "./limits.ts";
 import { MessageRows, type MessageRow, type Posted } from "./message-rows.ts";
 import { Parking } from "./parking.ts";
 import { SqlitePauses } from "./pauses.ts";
@@ -59,6 +61,7 @@ export class SqliteBroker implements Broker {
   readonly dueCallbacks: DueCallbacks;
   readonly search: MessageSearch;
   readonly revocations: Revocations;
+  readonly limits: Limits;
   readonly groupEnds: GroupEnds;
   readonly pauses: SqlitePauses;
   readonly checkpoints: Checkpoints;
@@ -84,7 +87,9 @@ export class SqliteBroker implements Broker {
     this.#caps = deadLetterCaps(spec);
     this.leases = new SqliteLeases({ file: lease.file, timeoutMs, deadLetterCaps: this.#caps });
     this.groupEnds = { finish: async (end, options) => await this.#end(end, options.signal) };
-    this.delayed = new Parking(lease.file, spec);
+    const limits = sqliteLimits(lease.file, spec);
+    this.limits = limits;
+    this.delayed = new Parking(lease.file, spec, limits);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
     this.pauses = new SqlitePauses(this.location, lease.file, spec);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
@@ -168,13 +173,14 @@ export class SqliteBroker implements Broker {
 
   async purge(queue: string): Promise<number> {
     let purged = 0;
-    for (const statement of ["queue.purgeReady", "queue.purgeParked"]) {
+    for (const statement of ["queue.purgeReady", "queue.purgeParked", "queue.purgeWaiting"]) {
       let count: number;
       do {
         count = await this.#file.write(() => {
           const number = this.#messages.known(queue);
           const rows = number === undefined ? [] : (this.#file.sql(statement).all(number, PURGE_SLICE) as MessageRow[]);
           for (const { message } of rows) this.#messages.drop(message);
+          if (number !== undefined && statement === "queue.purgeWaiting") this.#file.sql("queue.purgeTurns").run(number);
           return rows.length;
         }, this.#spec);
         purged += count;

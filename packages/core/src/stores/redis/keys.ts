@@ -45,6 +45,25 @@ export const sweepLockKey = (shard: Shard): string => `${shard.prefix}lovage:swe
 export const parkedKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:parked:${queue}`;
 /** Sorted set: queue -> when its first parked message is due, or earlier; ms. */
 export const dueKey = (shard: Shard): string => `${shard.prefix}lovage:due`;
+/** Hash: what limits allow, `d:` and a name as the code says, `s:` and an id as was set by hand. */
+export const limitSpecsKey = (shard: Shard): string => `${shard.prefix}lovage:limits`;
+/** Sorted set: a limit's id -> its theoretical arrival time, ms. What is over is removed as new ones come. */
+export const limitTatsKey = (shard: Shard): string => `${shard.prefix}lovage:limits:tats`;
+/** Hash: a limit's id -> how many run under it. */
+export const limitRunningKey = (shard: Shard): string => `${shard.prefix}lovage:limits:running`;
+/** Sorted set: message -> start that is kept for it, ms; for seconds. And a hash: message -> in which limits it counts as running. */
+export const keptStartsKey = (shard: Shard): string => `${shard.prefix}lovage:limits:kept`;
+export const keptPlacesKey = (shard: Shard): string => `${shard.prefix}lovage:limits:kept-places`;
+/** Hash: loan -> ids of limits. Owned by the worker, ended with its lease. */
+export const limitHoldsKey = (shard: Shard, worker: string): string => `${shard.prefix}lovage:limits:holds:${worker}`;
+/** Sorted set: workers that may hold places -> since when, ms. */
+export const limitHoldersKey = (shard: Shard): string => `${shard.prefix}lovage:limits:holders`;
+/** Set: queues in which a limit keeps messages waiting. */
+export const limitQueuesKey = (shard: Shard): string => `${shard.prefix}lovage:limits:queues`;
+/** Sorted set: messages of a queue that a limit keeps waiting (limit-rules.lua). Purged with the queue. */
+export const limitLineKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:limits:line:${queue}`;
+/** Sorted set: a limit's id -> when the first that waits in the queue may have its turn, ms. */
+export const limitTurnsKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:limits:turns:${queue}`;
 /** Hash: id -> record as JSON, newline, list, newline, envelope; and `@bytes`, their sum. Capped. */
 export const deadKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead:${queue}`;
 /** Sorted set: id -> order of arrival. Capped with the hash. */

@@ -20,6 +20,8 @@ export interface ControlledNode {
   revokedMarks(): Iterable<string>;
   /** Starts of a task per second in this worker; 0 for no limit. False for a task that is not here. */
   setRate(task: string, perSecond: number): boolean;
+  /** Limits for all workers were set by hand. */
+  limitsChanged(): void;
   shutdown(): void;
   quiet(): void;
   resume(): void;

@@ -33,6 +33,14 @@ const resume: Command = {
   },
 };
 
+/** Ours. The broker knows what was set: this only says that it is time to look. */
+const limitsChanged: Command = {
+  run(node) {
+    node.limitsChanged();
+    return { ok: "reads the limits" };
+  },
+};
+
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(
   Object.entries({
     ping,
@@ -44,6 +52,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     dump_revoked: revoked,
     hello,
     rate_limit: rateLimit,
+    limits_changed: limitsChanged,
     shutdown,
     quiet,
     resume,

@@ -30,7 +30,10 @@ export function makeAgent(worker: Worker, engine: Engine, broker: Broker, logger
     clock,
     logger,
     brokerNow: () => engine.brokerNow(),
-    subscribed: () => engine.revocations.refresh(),
+    subscribed: () => {
+      engine.revocations.refresh();
+      engine.limitsChanged();
+    },
   });
 }
 
@@ -51,6 +54,7 @@ function controlled(worker: Worker, engine: Engine, logger: Logger): ControlledN
     },
     revokedMarks: () => engine.revocations.marks(),
     setRate: (task, perSecond) => engine.setRate(task, perSecond),
+    limitsChanged: () => engine.limitsChanged(),
     shutdown() {
       if (!isStopping(worker.status().state)) void worker.stop(); // asked twice it would hurry
     },

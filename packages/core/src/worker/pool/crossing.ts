@@ -214,7 +214,7 @@ export type PackedOutcome =
   | { readonly kind: "failed"; readonly error: PackedThrown; readonly isExpected: boolean }
   | { readonly kind: "retry"; readonly plan: PackedPlan; readonly error: PackedThrown | undefined; readonly isAutomatic: boolean }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: PackedThrown }
-  | { readonly kind: "snoozed"; readonly delayMs: number }
+  | { readonly kind: "snoozed"; readonly delayMs: number; readonly holdsLimit?: boolean }
   | { readonly kind: "yielded"; readonly to: "front" | "back" }
   | { readonly kind: "ignored" };
 

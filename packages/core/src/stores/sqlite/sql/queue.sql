@@ -2,7 +2,7 @@
 
 -- name: depth
 SELECT (SELECT count(*) FROM ready WHERE queue = ?1) AS ready,
-       (SELECT count(*) FROM parked WHERE queue = ?1) AS parked,
+       (SELECT count(*) FROM parked WHERE queue = ?1) + (SELECT count(*) FROM limit_waiting WHERE queue = ?1) AS parked,
        (SELECT count(*) FROM loans WHERE queue = ?1) AS onLoan,
        coalesce((SELECT count FROM dead_totals WHERE queue = ?1), 0) AS dead
 
@@ -15,3 +15,11 @@ RETURNING message
 -- name: purgeParked
 DELETE FROM parked WHERE (due, message) IN (SELECT due, message FROM parked WHERE queue = ?1 LIMIT ?2)
 RETURNING message
+
+-- name: purgeWaiting
+DELETE FROM limit_waiting WHERE number IN (SELECT number FROM limit_waiting WHERE queue = ?1 LIMIT ?2)
+RETURNING message
+
+-- Once nobody waits there.
+-- name: purgeTurns
+DELETE FROM limit_turns WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM limit_waiting WHERE queue = ?1 AND limit_waiting.id = limit_turns.id)

@@ -1,0 +1,134 @@
+-- limit-rules.lua: what the scripts of limits share; put in front of each. The same rules in brokers/limit-ledger.ts and gcra.ts.
+-- KEYS[1] specs, hash: 'd:' name, 's:' id -> interval|burst|concurrency, or '-'   KEYS[2] tats, sorted set: id -> ms
+-- KEYS[3] running, hash: id -> how many   KEYS[4] kept starts, sorted set: message -> ms   KEYS[5] places of kept starts, hash: message -> ids
+-- ARGV[1] now in ms since 1970, '' for Redis's own clock
+-- A line of those that wait is a sorted set, all of the score 0, one for each queue: limit, newline, since (microseconds, 16 digits) and 3 digits,
+-- newline, expires or '', newline, limits with form feeds between, newline, list, newline, length of the message's id, newline, id, envelope.
+-- A queue's turns are a sorted set: limit -> when the first that waits under it may have its turn, ms.
+-- Nothing is written before the end of the rules: what is read is read once, and `write_back` writes it.
+local LOOKAHEAD, CATCH_UP, DENSE, KEPT, PLACE_LOOK = 200, 500, 100, 5000, 5000
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + time[2] / 1000
+end
+redis.call('ZCARD', KEYS[2])
+redis.call('ZCARD', KEYS[4])
+redis.call('HLEN', KEYS[5])
+redis.call('HDEL', KEYS[3], '') -- before Redis 7 a script that has written is not stopped by a full memory
+
+local specs, tats, runnings, new_tats, changes = {}, {}, {}, {}, {}
+
+local function spec_of(id)
+  local known = specs[id]
+  if known ~= nil then return known end
+  local name = string.match(id, '^[^\t]*')
+  local found
+  if name == id then
+    found = redis.call('HMGET', KEYS[1], 's:' .. id, 'd:' .. id)
+  else
+    found = redis.call('HMGET', KEYS[1], 's:' .. id, 's:' .. name, 'd:' .. name)
+  end
+  local text = found[1] or found[2] or found[3] or '-'
+  local interval, burst, most = string.match(text, '^([^|]*)|([^|]*)|([^|]*)$')
+  known = burst and tonumber(burst) and { interval = tonumber(interval) or 0, burst = tonumber(burst), most = tonumber(most) } or false
+  specs[id] = known
+  return known
+end
+
+local function tat_of(id)
+  local tat = tats[id]
+  if not tat then
+    tat = tonumber(redis.call('ZSCORE', KEYS[2], id) or 0)
+    tats[id] = tat
+  end
+  return tat
+end
+
+local function set_tat(id, tat) tats[id], new_tats[id] = tat, tat end
+
+local function running_of(id)
+  local running = runnings[id]
+  if not running then
+    running = tonumber(redis.call('HGET', KEYS[3], id) or 0)
+    runnings[id] = running
+  end
+  return running
+end
+
+local function add_running(id, by)
+  runnings[id] = running_of(id) + by
+  changes[id] = (changes[id] or 0) + by
+end
+
+-- Returns when they let one start, and the places it takes, form feeds between; or false, the limit that does not, and when to look again.
+local function judge(limits, since)
+  local start, places
+  for i = 1, #limits do
+    local id = limits[i]
+    local spec = spec_of(id)
+    if spec then
+      local from = now
+      if spec.interval > 0 and spec.interval < DENSE then from = math.max(now - CATCH_UP, math.min(now, since)) end
+      local earliest = math.max(from, tat_of(id) - (spec.burst - 1) * spec.interval)
+      if earliest > now + LOOKAHEAD then return false, id, earliest end
+      if not start or earliest > start then start = earliest end
+      if spec.most then
+        if running_of(id) >= spec.most then return false, id, now + PLACE_LOOK end
+        places = places and places .. '\f' .. id or id
+      end
+    end
+  end
+  return start or now, places
+end
+
+local function charge(limits, start)
+  for i = 1, #limits do
+    local id = limits[i]
+    local spec = spec_of(id)
+    if spec then
+      if spec.interval > 0 then set_tat(id, math.max(tat_of(id), start) + spec.interval) end
+      if spec.most then add_running(id, 1) end
+    end
+  end
+end
+
+local function split(text)
+  local parts = {}
+  for part in string.gmatch(text, '[^\f]+') do parts[#parts + 1] = part end
+  return parts
+end
+
+local function leave(places)
+  for _, id in ipairs(split(places)) do add_running(id, -1) end
+end
+
+-- Returns the start that was kept for a message, and its places or false; takes it out.
+local function take_kept(message)
+  local start = redis.call('ZSCORE', KEYS[4], message)
+  if not start then return end
+  redis.call('ZREM', KEYS[4], message)
+  local places = redis.call('HGET', KEYS[5], message)
+  if places then redis.call('HDEL', KEYS[5], message) end
+  return tonumber(start), places
+end
+
+local function line_entry(limit, since, expires, limits, list, message, envelope)
+  return table.concat({ limit, since, expires, limits, list, #message, message .. envelope }, '\n')
+end
+
+local function write_back()
+  local written = 0
+  for id, tat in pairs(new_tats) do
+    redis.call('ZADD', KEYS[2], string.format('%.3f', tat), id)
+    written = written + 1
+  end
+  if written > 0 then -- a tat that is long over says nothing: as many go as may have come
+    local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 2 * CATCH_UP), 'LIMIT', 0, 2 * written)
+    for from = 1, #over, 500 do redis.call('ZREM', KEYS[2], unpack(over, from, math.min(from + 499, #over))) end
+  end
+  for id, by in pairs(changes) do
+    if by ~= 0 and redis.call('HINCRBY', KEYS[3], id, by) <= 0 then redis.call('HDEL', KEYS[3], id) end
+  end
+end

@@ -1,0 +1,157 @@
+#!lua flags=allow-oom
+-- limit-turn.lua: give back places and starts, hold limits back, and give turns to those that wait: they return to the front of their queue.
+-- KEYS[1..5], ARGV[1] as in limit-rules.lua   KEYS[6] places a worker holds   KEYS[7] holders   KEYS[8] leases
+-- KEYS[9] queues with a line   KEYS[10..] for each queue: line, turns, and its lists
+-- ARGV[2] worker of KEYS[6]   ARGV[3] turns to give at most   ARGV[4] lists of each queue   ARGV[5] the queues' names, newlines between
+-- ARGV[6] what else is to be done with ARGV[7..]:
+--   '' nothing | flush: nothing, and everybody has a turn, whatever the limits say | release: loans whose places are free | forget: the worker, if it has no lease, with all its places
+--   | giveUp: for each message its id and its limits with form feeds between | hold: for how many ms, then ids | recheck: names of limits
+-- Returns how many turns were given; in how many ms the next may be, -1 for never; then holders that have no lease.
+-- @include limit-rules
+local holds, want, lists, names, what = KEYS[6], tonumber(ARGV[3]), tonumber(ARGV[4]), string.gmatch(ARGV[5], '[^\n]+'), ARGV[6]
+redis.call('HLEN', holds)
+redis.call('ZCARD', KEYS[7])
+redis.call('SCARD', KEYS[9])
+local queues, known = {}, {}
+for i = 10, #KEYS, 2 + lists do
+  redis.call('ZCARD', KEYS[i])
+  local queue = { name = names(), line = KEYS[i], turns = KEYS[i + 1], first = KEYS[i + 2], is_used = redis.call('ZCARD', KEYS[i + 1]) > 0 }
+  for j = i + 2, i + 1 + lists do
+    redis.call('LLEN', KEYS[j])
+    known[KEYS[j]] = true
+  end
+  queues[#queues + 1] = queue
+end
+
+local freed = {}
+local function free(places)
+  leave(places)
+  for _, id in ipairs(split(places)) do freed[id] = true end
+end
+
+if what == 'release' then
+  for i = 7, #ARGV do
+    local places = redis.call('HGET', holds, ARGV[i])
+    if places then
+      redis.call('HDEL', holds, ARGV[i])
+      free(places)
+    end
+  end
+elseif what == 'forget' then
+  if not redis.call('ZSCORE', KEYS[8], ARGV[2]) then
+    for _, places in ipairs(redis.call('HVALS', holds)) do free(places) end
+    redis.call('DEL', holds)
+    redis.call('ZREM', KEYS[7], ARGV[2])
+  end
+elseif what == 'giveUp' then
+  for i = 7, #ARGV, 2 do
+    local start, places = take_kept(ARGV[i])
+    if start then
+      if places then free(places) end
+      for _, id in ipairs(split(ARGV[i + 1])) do
+        local spec = spec_of(id)
+        if spec and spec.interval > 0 then set_tat(id, tat_of(id) - spec.interval) end
+        freed[id] = true
+      end
+    end
+  end
+elseif what == 'hold' then
+  for i = 8, #ARGV do
+    local spec = spec_of(ARGV[i]) or { burst = 1, interval = 0 }
+    set_tat(ARGV[i], math.max(tat_of(ARGV[i]), now + tonumber(ARGV[7]) + (spec.burst - 1) * spec.interval))
+  end
+end
+
+local changed = {}
+if what == 'recheck' then
+  for i = 7, #ARGV do changed[ARGV[i]] = true end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], string.format('(%.3f', now), '+inf')) do
+    if changed[string.match(id, '^[^\t]*')] then
+      local spec = spec_of(id) or { burst = 0, interval = 0 }
+      set_tat(id, math.min(tat_of(id), now + spec.burst * spec.interval))
+    end
+  end
+end
+
+for _, message in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.3f', now - KEPT), 'LIMIT', 0, 256)) do
+  local _, places = take_kept(message)
+  if places then free(places) end
+end
+
+for _, queue in ipairs(queues) do
+  if queue.is_used then
+    for id in pairs(freed) do redis.call('ZADD', queue.turns, 'XX', 'LT', string.format('%.3f', now), id) end
+    if what == 'recheck' then
+      for _, id in ipairs(redis.call('ZRANGE', queue.turns, 0, -1)) do
+        if changed[string.match(id, '^[^\t]*')] then redis.call('ZADD', queue.turns, string.format('%.3f', now), id) end
+      end
+    end
+  end
+end
+
+local moved = 0
+
+-- Returns when the next of this limit may have its turn; nothing when none waits.
+local function advance(queue, limit)
+  local tries, from, to = 0, '[' .. limit .. '\n', '(' .. limit .. '\11'
+  while moved < want and tries < 64 do
+    local entry = redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', 0, 1)[1]
+    if not entry then return end
+    local since, expires, limits, list, length, at =
+      string.match(entry, '^(%d+)\n([%d.]*)\n([^\n]*)\n([^\n]*)\n(%d+)\n()', #limit + 2)
+    local message, envelope = string.sub(entry, at, at + tonumber(length) - 1), string.sub(entry, at + tonumber(length))
+    if not known[list] then list = queue.first end
+    if what == 'flush' or (expires ~= '' and tonumber(expires) < now) then
+      redis.call('ZREM', queue.line, entry)
+      redis.call('RPUSH', list, envelope)
+      moved = moved + 1
+    else
+      local under = split(limits)
+      local start, places, turn = judge(under, tonumber(string.sub(since, 1, 16)) / 1000)
+      if not start and places == limit then return turn end
+      redis.call('ZREM', queue.line, entry)
+      if start then
+        charge(under, start)
+        local _, kept_places = take_kept(message) -- two messages of one id: what is kept is for the first that comes
+        if kept_places then leave(kept_places) end
+        redis.call('ZADD', KEYS[4], string.format('%.3f', start), message)
+        if places then redis.call('HSET', KEYS[5], message, places) end
+        redis.call('RPUSH', list, envelope)
+        moved = moved + 1
+      else -- another of its limits holds it up: it waits there, at the place that it came to first
+        redis.call('ZADD', queue.line, 0, line_entry(places, since, expires, limits, list, message, envelope))
+        redis.call('ZADD', queue.turns, 'LT', string.format('%.3f', turn), places)
+        tries = tries + 1
+      end
+    end
+  end
+  if redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', 0, 1)[1] then return now end
+end
+
+local next_turn
+for _, queue in ipairs(queues) do
+  if queue.is_used then
+    if want > 0 then
+      local due = redis.call('ZRANGEBYSCORE', queue.turns, '-inf', what == 'flush' and '+inf' or string.format('%.3f', now + LOOKAHEAD), 'LIMIT', 0, 256)
+      for _, limit in ipairs(due) do
+        if moved >= want then break end
+        local turn = advance(queue, limit)
+        if turn then redis.call('ZADD', queue.turns, string.format('%.3f', turn), limit) else redis.call('ZREM', queue.turns, limit) end
+      end
+    end
+    local first = redis.call('ZRANGE', queue.turns, 0, 0, 'WITHSCORES')[2]
+    if not first then redis.call('SREM', KEYS[9], queue.name) end
+    if first and (not next_turn or tonumber(first) < next_turn) then next_turn = tonumber(first) end
+  end
+end
+write_back()
+
+local answer = { moved, next_turn and math.max(0, math.ceil(next_turn - now)) or -1 }
+local holders = redis.call('ZRANGE', KEYS[7], 0, 63)
+for _, worker in ipairs(holders) do
+  if worker ~= ARGV[2] and not redis.call('ZSCORE', KEYS[8], worker) then answer[#answer + 1] = worker end
+end
+if #holders == 64 and #answer == 2 then -- more than are looked at: the living go behind the others
+  for _, worker in ipairs(holders) do redis.call('ZADD', KEYS[7], string.format('%.0f', now), worker) end
+end
+return answer
