@@ -51,6 +51,10 @@ export interface CallParent {
   readonly delivery: { readonly priority: number };
 }
 
+/** Messages of a workflow that are written together, and such portions that are on their way beside the newest. */
+const PLANNED_AT_ONCE = 500;
+const PLANNED_BATCHES = 3;
+
 const NO_KWARGS: Kwargs = Object.freeze({});
 const NO_OPTIONS: CallOptions = Object.freeze({});
 
@@ -133,11 +137,27 @@ export class Calls {
   ): Promise<ResultTuple> {
     const plan = unroll(signature, { args, kwargs, options, replyTo: this.replyTo });
     const running = currentTask();
-    const sendings = this.planned(plan.calls, running);
+    const first = this.planned(plan.calls.slice(0, PLANNED_AT_ONCE), running); // what cannot be written leaves nothing behind
     await this.#app.results.beginGroups(plan);
-    await this.#producer().sendMany(sendings);
+    await this.#sendPlanned(plan.calls, first, running);
     if (running && addToParent && "addChild" in running) for (const id of leafIds(plan.result)) (running as RunningTask).addChild(id);
     return plan.result;
+  }
+
+  /** A few at a time, so that a long header takes neither the memory nor the `publishTimeout` of all its messages together. Stops at the first failure. */
+  async #sendPlanned(calls: readonly PlannedCall[], first: readonly Sending[], parent: CallParent | undefined): Promise<void> {
+    const underWay: Promise<void>[] = [];
+    try {
+      for (let from = 0; from < calls.length; from += PLANNED_AT_ONCE) {
+        const sendings = from === 0 ? first : this.planned(calls.slice(from, from + PLANNED_AT_ONCE), parent);
+        const sending = this.#producer().sendMany(sendings);
+        sending.catch(() => undefined); // heard below
+        underWay.push(sending);
+        if (underWay.length > PLANNED_BATCHES) await underWay.shift();
+      }
+    } finally {
+      await Promise.all(underWay);
+    }
   }
 
   /** The messages of planned calls. `parent`: the task that they follow. */

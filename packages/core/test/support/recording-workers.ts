@@ -8,7 +8,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { WorkerStatus } from "lovage/worker";
 
-const PROGRAM = fileURLToPath(new URL("./recording-worker.mjs", import.meta.url));
+const PROGRAM = "recording-worker.mjs";
 
 export interface RecordingSettings {
   readonly broker: string;
@@ -16,6 +16,8 @@ export interface RecordingSettings {
   readonly concurrency?: number;
   /** Further settings of the app, such as `leaseTime`. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Another program beside `recording-worker.mjs` that speaks as it does. */
+  readonly program?: string;
   /** Options for `node`. */
   readonly execArgv?: readonly string[];
 }
@@ -24,7 +26,7 @@ type Said =
   | { readonly kind: "ready" | "stopped" }
   | { readonly kind: "running"; readonly index: number }
   | { readonly kind: "status"; readonly status: WorkerStatus }
-  | { readonly kind: "memory"; readonly heapUsed: number; readonly rss: number }
+  | { readonly kind: "memory"; readonly heapUsed: number; readonly rss: number; readonly peak?: number; readonly cpuS?: number }
   | { readonly kind: "log"; readonly level: string; readonly message: string; readonly error?: string };
 
 export class RecordingWorkers implements AsyncDisposable {
@@ -41,7 +43,7 @@ export class RecordingWorkers implements AsyncDisposable {
 
   /** Resolves when it consumes. */
   async start(): Promise<RecordingWorker> {
-    const { broker, backend, concurrency, settings, execArgv = [] } = this.#settings;
+    const { broker, backend, concurrency, settings, program = PROGRAM, execArgv = [] } = this.#settings;
     const env = {
       ...process.env,
       TEST_BROKER: broker,
@@ -50,7 +52,10 @@ export class RecordingWorkers implements AsyncDisposable {
       TEST_RECORD: this.#file,
       TEST_SETTINGS: JSON.stringify(settings ?? {}),
     };
-    const worker = new RecordingWorker(fork(PROGRAM, [], { env, execArgv: [...execArgv] }), (line) => this.log.push(line));
+    const worker = new RecordingWorker(
+      fork(fileURLToPath(new URL(program, import.meta.url)), [], { env, execArgv: [...execArgv] }),
+      (line) => this.log.push(line),
+    );
     this.#all.add(worker);
     worker.gone.then(
       () => this.#all.delete(worker),
@@ -172,7 +177,7 @@ export class RecordingWorker {
   }
 
   /** After a forced collection. */
-  async memory(): Promise<{ readonly heapUsed: number; readonly rss: number }> {
+  async memory(): Promise<{ readonly heapUsed: number; readonly rss: number; readonly peak?: number; readonly cpuS?: number }> {
     this.process.send("memory");
     return this.said("memory");
   }
