@@ -16,7 +16,7 @@ export interface Fairness {
    * @throws FairChangeError for a value that is not accepted
    */
   set(queue: string, key: string | undefined, change: FairChange): Promise<void>;
-  /** Puts what is sorted back into the queue, in turns, also that of paused keys: for workers that know nothing of keys. Returns how many. */
+  /** Puts what is sorted back into the queue, also that of paused keys: for workers that know nothing of keys. Returns how many. */
   release(queue: string): Promise<number>;
   /**
    * Does what became necessary because a worker died, or because nobody takes a queue fairly any more: then what is sorted goes back, but for

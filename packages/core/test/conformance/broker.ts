@@ -782,11 +782,10 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
 
     revocationsConformance(() => stand);
     pausesConformance(() => stand);
-    if (!name.startsWith("sqlite"))
-      fairnessConformance(
-        () => stand,
-        () => broker,
-      );
+    fairnessConformance(
+      () => stand,
+      () => broker,
+    );
     limitsConformance(() => stand);
 
     test("whatever is done, each message is ready, parked, dead, on loan or settled, and only one of them", async () => {

@@ -6,6 +6,7 @@ import { sleep, type Timer } from "../../shared/clock.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { ConsumeOptions, DeadLetterCaps, Delivery } from "../broker.ts";
 import { SqliteDelivery } from "./delivery.ts";
+import { FairRows } from "./fair-rows.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
 import { loseLoans } from "./losses.ts";
 import { MessageRows } from "./message-rows.ts";
@@ -23,6 +24,9 @@ export interface ConsumerOptions extends ConsumeOptions {
 
 /** One transaction takes at most so many: it lasts some milliseconds, in which nobody else writes. */
 const BATCH_MAX = 500;
+/** Sorted in one transaction; and so many of them before something is lent all the same. */
+const SORTED_AT_ONCE = 1000;
+const SLICES_MAX = 1000;
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 /** How often a consumer that waits, for messages or for a free slot, says that it is alive. */
 const ALIVE_MS = 2000;
@@ -33,6 +37,7 @@ export class SqliteConsumer {
   readonly #options: ConsumerOptions;
   readonly #messages: MessageRows;
   readonly #workers: LeaseRows;
+  readonly #fair: FairRows;
   #entered = false;
   #takes = 0;
   #rung = false;
@@ -45,6 +50,7 @@ export class SqliteConsumer {
     this.#options = options;
     this.#messages = new MessageRows(options.file);
     this.#workers = new LeaseRows(options.file);
+    this.#fair = new FairRows(options.file);
   }
 
   async *batches(): AsyncGenerator<readonly Delivery[], void, undefined> {
@@ -111,7 +117,7 @@ export class SqliteConsumer {
   }
 
   async #reserve(): Promise<readonly Delivery[]> {
-    const { file, worker, credit, nextTake, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
+    const { file, worker, credit, nextTake, fair, maxBatchBytes = MAX_BATCH_BYTES } = this.#options;
     if (!this.#entered) {
       await file.write(() => this.#enter(), this.#options);
       this.#entered = true;
@@ -120,14 +126,25 @@ export class SqliteConsumer {
     }
     const want = Math.min(credit.free(), BATCH_MAX);
     if (want <= 0) return [];
+    await this.#sort();
     return file.write(() => {
       const { holder, lost } = this.#workers.find(worker) ?? this.#enter();
       if (lost === 1) return []; // lent again once the guard has renewed the lease, and so knows
       const take = nextTake();
       const queues = this.#openQueues();
-      const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++ });
+      const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++, fair });
       return lent.map((message) => new SqliteDelivery(holder, take, message));
     }, this.#options);
+  }
+
+  /** What has come to fair queues goes into the lines of its keys, before anything is lent: what is last in a queue may be the first of its key. */
+  async #sort(): Promise<void> {
+    const { file, fair } = this.#options;
+    for (const name of fair ?? []) {
+      for (let slices = 0, sorted = SORTED_AT_ONCE; sorted === SORTED_AT_ONCE && slices < SLICES_MAX; slices += 1) {
+        sorted = await file.write(() => this.#fair.sort(this.#messages.number(name), SORTED_AT_ONCE), this.#options);
+      }
+    }
   }
 
   /** In a transaction. The loans of a predecessor of the same name return, as lost. */
@@ -140,9 +157,11 @@ export class SqliteConsumer {
 
   /** Without a write transaction, which an idle worker would take from a busy one. */
   #hasAny(): boolean {
+    const { fair } = this.#options;
     return this.#openQueues().some((name) => {
       const queue = this.#messages.known(name);
-      return queue !== undefined && Object.values(this.#messages.filledSteps(queue)).includes(1);
+      if (queue === undefined) return false;
+      return Object.values(this.#messages.filledSteps(queue)).includes(1) || (fair?.has(name) === true && this.#fair.hasAny(queue));
     });
   }
 

@@ -15,13 +15,16 @@ export class SqliteDelivery implements Delivery {
   readonly queue: string;
   readonly losses: number;
   readonly raw: Envelope;
+  /** It was taken from the line of its key. */
+  readonly isFair: boolean;
   #opened: OpenedDelivery | undefined;
 
-  constructor(holder: number, take: number, { message, queue, losses, envelope }: LentRow) {
+  constructor(holder: number, take: number, { message, queue, losses, envelope, isFair = false }: LentRow) {
     this.loan = `${holder}.${take}.${message}` as LoanId; // made here and nowhere else
     this.queue = queue;
     this.losses = losses;
     this.raw = envelope;
+    this.isFair = isFair;
   }
 
   open(): OpenedDelivery {

@@ -9,6 +9,7 @@ import { boundQueues, type Binding } from "../topic.ts";
 import type { DeadLetterCaps, DeadLetterReason, DeadLetterRecord, LoanId } from "../broker.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import { parseLoan } from "./delivery.ts";
+import { FairRows } from "./fair-rows.ts";
 
 /** A message with its address, encoded. */
 export interface Posted {
@@ -33,6 +34,7 @@ export interface LentRow {
   readonly message: number;
   readonly losses: number;
   readonly envelope: Envelope;
+  readonly isFair?: boolean;
 }
 
 export interface Reserve {
@@ -43,6 +45,8 @@ export interface Reserve {
   readonly maxBytes: number;
   /** Counts up, so that another queue comes first each time. */
   readonly turn: number;
+  /** Those of the queues that are taken by turns among keys; what is to be lent of them is sorted. */
+  readonly fair?: ReadonlySet<string> | undefined;
 }
 
 interface Lane {
@@ -57,9 +61,11 @@ export interface ExhumedRow extends Omit<MessageRow, "place" | "losses" | "queue
 
 export class MessageRows {
   readonly #file: SqliteFile;
+  readonly #fair: FairRows;
 
   constructor(file: SqliteFile) {
     this.#file = file;
+    this.#fair = new FairRows(file);
   }
 
   /** Puts messages at the back of the queues they reach. Answers for each whether it reached any. */
@@ -85,8 +91,8 @@ export class MessageRows {
     return reached;
   }
 
-  /** Lends messages, all queues at one step before the next step, the queues of a step by turns. */
-  reserve({ holder, take, queues, want, maxBytes, turn }: Reserve): LentRow[] {
+  /** Lends messages, all queues at one step before the next step, the queues of a step by turns. A fair queue is asked with the first step, for all of its steps. */
+  reserve({ holder, take, queues, want, maxBytes, turn, fair }: Reserve): LentRow[] {
     const filled = queues.map((name) => {
       const queue = this.known(name);
       return { name, queue, steps: queue === undefined ? undefined : this.filledSteps(queue) };
@@ -95,8 +101,19 @@ export class MessageRows {
     let bytesLeft = maxBytes;
     for (const step of PRIORITY_STEPS) {
       if (lent.length >= want) break;
-      const lists = filled.filter(({ steps }) => steps?.[step] === 1);
+      const lists = filled.filter(({ name, steps }) => (fair?.has(name) ? step === 0 && steps !== undefined : steps?.[step] === 1));
       takeFairly(lists, want - lent.length, turn, ({ name, queue = 0 }, atMost) => {
+        if (fair?.has(name)) {
+          let taken = 0;
+          const fits = (bytes: number): boolean => {
+            if (bytes > bytesLeft && lent.length + taken > 0) return false;
+            bytesLeft -= bytes;
+            taken += 1;
+            return true;
+          };
+          lent.push(...this.#fair.reserve(queue, name, { holder, take, want: atMost, fits }));
+          return taken;
+        }
         const cut = this.#measure(queue, step, atMost, bytesLeft, lent.length === 0);
         if (cut === undefined) return 0;
         for (const row of this.#file.sql("reserve.read").all(queue, step, cut.last)) {

@@ -22,13 +22,15 @@ import { deadLetterCaps } from "../dead-letter-filter.ts";
 import { redelivered, replaced, type Envelope } from "../envelope-edits.ts";
 import { BrokerRefusedError, PublishError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
+import type { Fairness } from "../fairness.ts";
 import { priorityStep } from "../priority.ts";
 import type { MessageSearch } from "../search.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import { SqliteCheckpoints } from "./checkpoints.ts";
 import { SqliteConsumer } from "./consumer.ts";
 import { SqliteDeadLetters } from "./dead-letters.ts";
-import { parseLoan } from "./delivery.ts";
+import { parseLoan, SqliteDelivery } from "./delivery.ts";
+import { SqliteFairness } from "./fairness.ts";
 import { Fanout } from "./fanout.ts";
 import { SqliteLeases } from "./leases.ts";
 import { sqliteLimits } from "./limits.ts";
@@ -65,6 +67,7 @@ export class SqliteBroker implements Broker {
   readonly groupEnds: GroupEnds;
   readonly pauses: SqlitePauses;
   readonly checkpoints: Checkpoints;
+  readonly fairness: Fairness;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
@@ -91,6 +94,7 @@ export class SqliteBroker implements Broker {
     this.limits = limits;
     this.delayed = new Parking(lease.file, spec, limits);
     this.broadcast = new Fanout(lease.file, timeoutMs, this.#closed.signal);
+    this.fairness = new SqliteFairness(lease.file, spec, deps.logger);
     this.pauses = new SqlitePauses(this.location, lease.file, spec);
     this.revocations = new SqliteRevocations(lease.file, spec, revocationCaps(spec));
     this.deadLetters = new SqliteDeadLetters(lease.file, spec, this.#caps);
@@ -132,7 +136,8 @@ export class SqliteBroker implements Broker {
       signal: options.signal,
       timeoutMs: Infinity,
     });
-    if (settlements.some(({ end, publish }) => RETURNS.has(end.kind) || publish?.length)) this.#file.bell.ring("ready");
+    if (settlements.some(({ delivery, end, publish }) => RETURNS.has(end.kind) || publish?.length || isFair(delivery)))
+      this.#file.bell.ring("ready");
     if (settlements.some(({ results, parts }) => results?.length || parts?.length)) this.#file.bell.ring("results");
     for (const each of completed) options.completed?.(each);
     return answers;
@@ -173,7 +178,7 @@ export class SqliteBroker implements Broker {
 
   async purge(queue: string): Promise<number> {
     let purged = 0;
-    for (const statement of ["queue.purgeReady", "queue.purgeParked", "queue.purgeWaiting"]) {
+    for (const statement of ["queue.purgeReady", "queue.purgeKeyed", "queue.purgeParked", "queue.purgeWaiting"]) {
       let count: number;
       do {
         count = await this.#file.write(() => {
@@ -272,6 +277,9 @@ export class SqliteBroker implements Broker {
 
 /** The ends of a loan after which its message may be ready at once. */
 const RETURNS: ReadonlySet<string> = new Set(["requeue", "putBack"]);
+
+/** Its end may be what another message of its key waits for. */
+const isFair = (delivery: Delivery): boolean => delivery instanceof SqliteDelivery && delivery.isFair;
 
 function encoded({ message, exchange, routingKey }: Outgoing): Posted {
   const text = encodeEnvelope(message, { exchange, routingKey }, newId());

@@ -115,6 +115,7 @@ test("what a transaction threw in the middle of is undone", async () => {
 const MAY_SCAN: Readonly<Record<string, RegExp>> = {
   "dead.reasons": /GROUP BY/, // a count by reason reads all of a queue's letters, when an operator asks for it
   "broadcast.forget": /broadcasts/, // the last minute of them
+  "fair.queues": /f$/, // a row for each fair queue
   "lease.ended": /workers/,
   "lease.forget": /workers/,
   "lease.list": /workers/,

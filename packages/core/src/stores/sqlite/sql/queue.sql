@@ -1,7 +1,7 @@
 -- A queue as a whole.
 
 -- name: depth
-SELECT (SELECT count(*) FROM ready WHERE queue = ?1) AS ready,
+SELECT (SELECT count(*) FROM ready WHERE queue = ?1) + (SELECT count(*) FROM keyed WHERE queue = ?1) AS ready,
        (SELECT count(*) FROM parked WHERE queue = ?1) + (SELECT count(*) FROM limit_waiting WHERE queue = ?1) AS parked,
        (SELECT count(*) FROM loans WHERE queue = ?1) AS onLoan,
        coalesce((SELECT count FROM dead_totals WHERE queue = ?1), 0) AS dead
@@ -23,3 +23,8 @@ RETURNING message
 -- Once nobody waits there.
 -- name: purgeTurns
 DELETE FROM limit_turns WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM limit_waiting WHERE queue = ?1 AND limit_waiting.id = limit_turns.id)
+
+-- name: purgeKeyed
+DELETE FROM keyed WHERE (queue, key, step, place, message) IN
+  (SELECT queue, key, step, place, message FROM keyed WHERE queue = ?1 LIMIT ?2)
+RETURNING message
