@@ -50,7 +50,7 @@ function* draw(node: WorkflowNode, lead: string, below: string, colors: Colors):
 function nodeLine(node: WorkflowNode, colors: Colors): string {
   const { kind, id, role, place, task, state, description, doneAt, error, where } = node;
   const paint = paintOf(state, colors);
-  const name = kind === "task" ? (task ?? "?") : kind;
+  const name = kind === "task" ? (task ?? "task") : kind;
   const words = [
     `${paint(markOf(state))} ${colors.dim(ROLES[role])}${place === undefined ? "" : colors.dim(`[${place}] `)}${colors.bold(name)}`,
     colors.dim(id),

@@ -102,6 +102,11 @@ export class PythonPeer implements AsyncDisposable {
     return (await this.#ask({ do: "canvas", tree })) as string;
   }
 
+  /** As `canvas`. Resolves with the result tuple of the whole. */
+  async canvasTuple(tree: object): Promise<unknown> {
+    return await this.#ask({ do: "canvas_tuple", tree });
+  }
+
   async get(id: string, timeout = 30): Promise<PythonAnswer> {
     return (await this.#ask({ do: "get", id, timeout })) as PythonAnswer;
   }

@@ -189,7 +189,7 @@ export class Explainer {
     const node = this.#task(id, "member", place);
     if (part === undefined) return node;
     node.state = part.state;
-    delete node.where;
+    if (node.where?.kind !== "dead") delete node.where;
     if (part.error !== undefined) node.error = errorLine(part.error);
     return node;
   }

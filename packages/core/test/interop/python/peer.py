@@ -72,6 +72,11 @@ def canvas(command):
     return signature(command["tree"]).apply_async().id
 
 
+def canvas_tuple(command):
+    """The result tuple of the whole, with the ids of all that is known of it."""
+    return signature(command["tree"]).apply_async().as_tuple()
+
+
 def get(command):
     result = AsyncResult(command["id"], app=app)
     try:
@@ -100,7 +105,7 @@ def inspect(command):
     return getattr(app.control.inspect(timeout=command.get("timeout", 2)), command["name"])()
 
 
-COMMANDS = {"send": send, "canvas": canvas, "get": get, "state": state, "control": control, "inspect": inspect}
+COMMANDS = {"send": send, "canvas": canvas, "canvas_tuple": canvas_tuple, "get": get, "state": state, "control": control, "inspect": inspect}
 
 for line in sys.stdin:
     command = json.loads(line)
