@@ -8,6 +8,30 @@ export const cheapest = app.task("prices.cheapest", (prices: readonly number[]) 
 export const report = app.task("prices.report", (failedTask: string) => `looked at ${failedTask}`);
 // #endregion
 
+// #region replace
+export const bestOffer = app.task({
+  name: "prices.best_offer",
+  run(ctx, shops: readonly string[]): number {
+    return ctx.replace(
+      chord(
+        shops.map((shop) => fetchPrice.s(shop)),
+        cheapest.s(),
+      ),
+    );
+  },
+});
+// #endregion
+
+// #region add-to-chord
+export const fetchWithBranch = app.task({
+  name: "prices.fetch_with_branch",
+  async run(ctx, shop: string) {
+    if (shop === "mall") await ctx.addToChord(fetchPrice.s("kiosk"));
+    return shop.length * 10;
+  },
+});
+// #endregion
+
 export async function one(): Promise<number> {
   // #region chain
   const result = await chain(fetchPrice.s("corner"), addTax.s(20)).delay();

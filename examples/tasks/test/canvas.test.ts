@@ -3,8 +3,9 @@ import { Worker } from "lovage/worker";
 
 process.env.CELERY_BROKER_URL = "memory://canvas-example";
 process.env.CELERY_RESULT_BACKEND = "memory://canvas-example";
+const { chain, chord } = await import("lovage");
 const { app } = await import("../tasks.ts");
-const { best, inChunks, one, several } = await import("../canvas.ts");
+const { addTax, best, cheapest, fetchWithBranch, inChunks, bestOffer, one, several } = await import("../canvas.ts");
 
 const worker = new Worker(app, { concurrency: 10 });
 beforeAll(() => worker.start());
@@ -14,5 +15,8 @@ afterAll(async () => {
 });
 
 test("every shape gives its result", async () => {
+  expect(await (await chain(bestOffer.s(["corner", "mall"]), addTax.s(20)).delay()).get({ timeout: "10s" })).toBe(48);
+  const shops = ["corner", "mall"].map((shop) => fetchWithBranch.s(shop));
+  expect(await (await chord(shops, cheapest.s()).delay()).get({ timeout: "10s" })).toBe(40);
   expect([await one(), await several(), await best(), await inChunks()]).toEqual([72, [60, 60], 48, [[60, 60], [40]]]);
 });

@@ -1,6 +1,6 @@
 /** Turns calls of tasks into messages, hands them to the producer, and makes the results that callers hold. */
 import { hostname } from "node:os";
-import { leafIds, type ResultTuple } from "../canvas/result-tuple.ts";
+import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
 import { type PlannedCall, unroll } from "../canvas/unroll.ts";
 import { encodeTaskMessage, type OutgoingTask } from "../protocol/task-message.ts";
 import type { SignatureData } from "../protocol/signature.ts";
@@ -140,7 +140,7 @@ export class Calls {
     const first = this.planned(plan.calls.slice(0, PLANNED_AT_ONCE), running); // what cannot be written leaves nothing behind
     await this.#app.results.beginGroups(plan);
     await this.#sendPlanned(plan.calls, first, running);
-    if (running && addToParent && "addChild" in running) for (const id of leafIds(plan.result)) (running as RunningTask).addChild(id);
+    if (running && addToParent && "addChild" in running) for (const child of begunOf(plan.result)) (running as RunningTask).addChild(child);
     return plan.result;
   }
 
@@ -369,7 +369,10 @@ function codecOf(destination: Destination, settings: Lovage["settings"]): Codec 
 }
 
 function recordChild(running: TaskContext, prepared: Prepared, id: string, options: CallOptions | undefined): void {
-  if ((options?.addToParent ?? true) && prepared.options?.trail !== false && "addChild" in running) (running as RunningTask).addChild(id);
+  if ((options?.addToParent ?? true) && prepared.options?.trail !== false && "addChild" in running) {
+    const child: ResultTuple = [[id, null], null];
+    (running as RunningTask).addChild(child);
+  }
 }
 
 function isEmpty(options: object): boolean {

@@ -124,6 +124,11 @@ export class ResultReader {
     for (const tuple of nested) await groups.save(tuple[0][0], this.#encodeGroup(tuple), expiresMs);
   }
 
+  /** The group waits for so many more. @throws ResultsDisabledError */
+  async extendGroup(groupId: string, count: number): Promise<void> {
+    await (await this.#backend()).groups.extend(groupId, count, this.#expiresMs);
+  }
+
   async saveGroup(id: string, tuple: ResultTuple): Promise<void> {
     await (await this.#backend()).groups.save(id, this.#encodeGroup(tuple), this.#expiresMs);
   }

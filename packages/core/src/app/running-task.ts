@@ -2,6 +2,9 @@
  * The context of one run of a task: facts, and the way to ask for things. Made by workers and by eager calls.
  * What is seldom used (log, signal) is made when it is first asked for: a context must cost next to nothing.
  */
+import { replacement } from "../canvas/replace.ts";
+import type { ResultTuple } from "../canvas/result-tuple.ts";
+import { sizeOf } from "../canvas/steps.ts";
 import { MaxRetriesExceededError } from "../protocol/celery-errors.ts";
 import type { WireInstant } from "../protocol/message.ts";
 import type { Clock, Random } from "../shared/clock.ts";
@@ -11,10 +14,13 @@ import type { Lovage } from "./app.ts";
 import { sealArguments } from "./encrypted-arguments.ts";
 import { CallError } from "./errors.ts";
 import { type Iterated, type IterateOptions, ITERATION_HEADER, Iterations, type IterationSource, type Steps } from "./iteration.ts";
+import { type AnyResult, resultOf } from "./group-result.ts";
+import { dataOf, Signature } from "./signature.ts";
+import { asFellowMember, type FellowMember, replacedBy, sendMember } from "./workflow-place.ts";
 import { decideRetry } from "./retry-plan.ts";
-import type { ChildTask, RetryRequest, SnoozeOptions, TaskContext, TaskDelivery, TaskRequest } from "./task-context.ts";
+import type { RetryRequest, SnoozeOptions, TaskContext, TaskDelivery, TaskRequest, WholeSignature } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
-import { Ignore, Reject, Retry, Snooze, type RetryChanges } from "./task-signals.ts";
+import { Ignore, Reject, Replace, Retry, Snooze, type RetryChanges } from "./task-signals.ts";
 
 /** What the run offers its task. */
 export interface RunServices {
@@ -28,12 +34,14 @@ export interface RunServices {
   storeState(state: string, meta: unknown): Promise<void>;
   /** Writes into the message how far its iterations have come. Never rejects. Absent where there is no message. */
   checkpoint?(text: string): Promise<void>;
+  /** Sends one more member of its chord. Default: as the app does. */
+  sendMember?(member: FellowMember): Promise<ResultTuple>;
 }
 
 export class RunningTask implements TaskContext {
   readonly #request: TaskRequest;
   readonly #services: RunServices;
-  readonly #children: ChildTask[] = [];
+  readonly #children: ResultTuple[] = [];
   #log: Logger | undefined;
   #signal: AbortSignal | undefined;
   #iterations: Iterations | undefined;
@@ -59,13 +67,13 @@ export class RunningTask implements TaskContext {
     return (this.#log ??= this.app.logger.child({ task: this.task, taskId: this.id }));
   }
 
-  get children(): readonly ChildTask[] {
+  get children(): readonly ResultTuple[] {
     return this.#children;
   }
 
-  /** Records a task that this one sent. */
-  addChild(id: string): void {
-    this.#children.push([[id, this.id], null]);
+  /** Records a task, or a group of them, that this one sent. */
+  addChild(child: ResultTuple): void {
+    this.#children.push(child);
   }
 
   iterate<Item, Cursor>(source: IterationSource<Item, Cursor>, options?: IterateOptions): Steps<Item> {
@@ -158,6 +166,22 @@ export class RunningTask implements TaskContext {
 
   snooze(delay: Duration, { holdLimit = false }: SnoozeOptions = {}): never {
     throw new Snooze(durationOf(this.task, "delay", delay, "snooze"), holdLimit);
+  }
+
+  replace(signature: WholeSignature): never {
+    throw new Replace({ kind: "call", signature: replacement(dataOf(signature), replacedBy(this)) });
+  }
+
+  addToChord(signature: WholeSignature, options: { readonly lazy: true }): Promise<Signature>;
+  addToChord(signature: WholeSignature, options?: { readonly lazy?: boolean }): Promise<AnyResult>;
+  async addToChord(signature: WholeSignature, { lazy = false } = {}): Promise<AnyResult | Signature> {
+    const member = asFellowMember(dataOf(signature), this);
+    if (lazy) {
+      await this.app.results.extendGroup(member.options.group_id, sizeOf(member));
+      return new Signature(this.app, member);
+    }
+    const { sendMember: send = (each: typeof member) => sendMember(this.app, each) } = this.#services;
+    return resultOf(this.app, await send(member));
   }
 
   ignore(): never {

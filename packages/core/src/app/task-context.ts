@@ -2,8 +2,12 @@
  * What a running task knows about itself, and what it may ask for. The first parameter of `run` in `app.task({ run })`;
  * `currentTask()` gives it to code further down.
  */
+import type { ResultTuple } from "../canvas/result-tuple.ts";
+import type { SignatureData } from "../protocol/signature.ts";
 import type { Lovage } from "./app.ts";
 import type { IterateOptions, IterationSource, Steps } from "./iteration.ts";
+import type { AnyResult } from "./group-result.ts";
+import type { Signature } from "./signature.ts";
 import type { WireInstant } from "../protocol/message.ts";
 import type { Duration } from "../shared/duration.ts";
 import type { Logger } from "../shared/log.ts";
@@ -100,10 +104,24 @@ export interface TaskContext extends TaskRequest {
    * API that answered 429 and said when to come back.
    */
   snooze(delay: Duration, options?: SnoozeOptions): never;
+  /**
+   * Runs something else in this task's place: its end counts as this task's end. It has this task's id, its place in a chord,
+   * its callbacks and error callbacks, and the rest of its chain follows. A group's result is the list of its members'.
+   * Published in the step that ends this task. Throws, so that nothing after it runs.
+   * @throws ProtocolError for a chain of nothing, or a signature that is part of a chord already
+   */
+  replace(signature: WholeSignature): never;
+  /**
+   * Adds a member to the chord that this task is a member of: its body waits for that one too. Sent at once, so a task that
+   * runs again adds it again; with `lazy` it is not sent: call `delay()` of what is answered, or the chord waits until its results expire.
+   * @throws CallError when the task is no member of a chord
+   */
+  addToChord(signature: WholeSignature, options: { readonly lazy: true }): Promise<Signature>;
+  addToChord(signature: WholeSignature, options?: { readonly lazy?: boolean }): Promise<AnyResult>;
   /** Ends the task without storing a result. */
   ignore(): never;
   /** Tasks that this one has sent, as they are recorded in its result. */
-  readonly children: readonly ChildTask[];
+  readonly children: readonly ResultTuple[];
   /** Gives the message back to its queue (`requeue`), or puts it with the dead letters. Late acks only. */
   reject(reason?: unknown, options?: { readonly requeue?: boolean }): never;
 }
@@ -113,8 +131,8 @@ export interface SnoozeOptions {
   readonly holdLimit?: boolean;
 }
 
-/** A result tuple as Celery writes it: `[[id, parent id], null]`. */
-export type ChildTask = readonly [readonly [string, string | null], null];
+/** A signature that has all its arguments. */
+export type WholeSignature = SignatureData | { readonly accepts: (input: []) => void; toJSON(): SignatureData };
 
 /** Options of `ctx.retry()`, with Celery's names and units. */
 export interface RetryRequest {

@@ -2,11 +2,12 @@
  * What a task asks for by throwing. The worker turns each into an outcome at once; nothing else may catch them.
  * Recognised by a brand and not by class: a task's module may have been loaded beside a second copy of this one.
  */
+import type { HandOver } from "../canvas/replace.ts";
 import { delaySeconds } from "../shared/duration.ts";
 
 const BRAND = Symbol.for("lovage.taskSignal");
 
-export type TaskSignalKind = "retry" | "snooze" | "ignore" | "reject" | "interruption";
+export type TaskSignalKind = "retry" | "snooze" | "ignore" | "replace" | "reject" | "interruption";
 
 abstract class TaskSignalBase extends Error {
   abstract readonly kind: TaskSignalKind;
@@ -79,6 +80,18 @@ export class Ignore extends TaskSignalBase {
   }
 }
 
+/** Run something else instead. Made by `ctx.replace()`. */
+export class Replace extends TaskSignalBase {
+  readonly kind = "replace";
+  readonly by: HandOver;
+
+  constructor(by: HandOver) {
+    super("the task was replaced");
+    this.name = "Replace";
+    this.by = by;
+  }
+}
+
 /** Reject the message: back to its queue, or to the dead letters. Made by `ctx.reject()`. */
 export class Reject extends TaskSignalBase {
   readonly kind = "reject";
@@ -106,7 +119,7 @@ export class Interruption extends TaskSignalBase {
   }
 }
 
-export type TaskSignal = Retry | Snooze | Ignore | Reject | Interruption;
+export type TaskSignal = Retry | Snooze | Ignore | Replace | Reject | Interruption;
 
 export function isTaskSignal(error: unknown): error is TaskSignal {
   return typeof error === "object" && error !== null && BRAND in error;

@@ -7,7 +7,7 @@ import type { SignatureData } from "../protocol/signature.ts";
 import { isMap, mergedOptions, namesIn, readSignature, shapeOf, textIn } from "./signature-data.ts";
 
 /** `[batch, place]`. */
-const MEMBER_HEADER = "lovage_batch";
+export const MEMBER_HEADER = "lovage_batch";
 /** The batch alone, as a stamp: what is revoked by it is revoked on workers of either language. */
 export const BATCH_STAMP = "lovage_batch_id";
 

@@ -24,3 +24,18 @@ export function readResultTuple(value: unknown, where = "result", depth = 0): Re
 export function leafIds([[id], children]: ResultTuple): readonly string[] {
   return children === null ? [id] : children.flatMap(leafIds);
 }
+
+/**
+ * What was begun by sending the whole, for the document of the task that sent it: the first of its line, and behind a group
+ * also what comes next, which no member's document names. In a document's children nobody looks for ancestors.
+ */
+export function begunOf(tuple: ResultTuple): readonly ResultTuple[] {
+  let [first, next]: [ResultTuple, ResultTuple | undefined] = [tuple, undefined];
+  for (let parent = first[0][1]; parent !== null; parent = first[0][1]) [first, next] = [parent, first];
+  const begun = first[1] !== null && next !== undefined ? [first, next] : [first];
+  return begun.map(withoutParents);
+}
+
+function withoutParents([[id], children]: ResultTuple): ResultTuple {
+  return [[id, null], children === null ? null : children.map(withoutParents)];
+}

@@ -44,6 +44,7 @@ function deadCause(outcome: Outcome, run: EndedRun, rules: SettlementRules): Dea
     case "snoozed":
     case "yielded":
     case "ignored":
+    case "replaced":
     case "interrupted":
     case "leaseLost":
       return undefined;

@@ -25,6 +25,7 @@ export async function runEndHooks(hooks: TaskHooks, outcome: Outcome, ctx: TaskC
     case "snoozed":
     case "yielded":
     case "ignored":
+    case "replaced":
     case "rejected":
     case "revoked":
     case "childLost":

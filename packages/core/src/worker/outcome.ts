@@ -3,6 +3,7 @@
  * broker and the result backend. What a task asked for by throwing is turned into an outcome here, and travels as
  * data from then on.
  */
+import type { HandOver } from "../canvas/replace.ts";
 import { isTaskSignal, type RetryPlan } from "../app/task-signals.ts";
 import { LovageError } from "../shared/errors.ts";
 
@@ -28,6 +29,8 @@ export type Outcome =
   /** An iteration was interrupted between two steps; how far it came stands with the run. Nothing was attempted in vain. */
   | { readonly kind: "yielded"; readonly to: "front" | "back" }
   | { readonly kind: "ignored" }
+  /** Something else runs in its place: its own end says nothing. */
+  | { readonly kind: "replaced"; readonly by: HandOver }
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: unknown }
   /** It waited, or ran, beyond its hard limit; a pool that can has ended it. */
   | { readonly kind: "timedOut"; readonly limitMs: number }
@@ -52,6 +55,8 @@ export function outcomeOfThrown(thrown: unknown): Outcome {
       return { kind: "yielded", to: thrown.to };
     case "ignore":
       return { kind: "ignored" };
+    case "replace":
+      return { kind: "replaced", by: thrown.by };
     case "reject":
       return { kind: "rejected", requeue: thrown.requeue, reason: thrown.reason };
   }

@@ -5,6 +5,7 @@
  * straight to settling (expired, revoked, put back, parked).
  */
 import type { Iterated } from "../app/iteration.ts";
+import type { ResultTuple } from "../canvas/result-tuple.ts";
 import { RunningTask } from "../app/running-task.ts";
 import type { AnyTask } from "../app/task.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
@@ -134,8 +135,8 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
     return this.#home.storeState(this, state, meta);
   }
 
-  addChild(taskId: string): void {
-    this.context.addChild(taskId);
+  addChild(child: ResultTuple): void {
+    this.context.addChild(child);
   }
 
   softLimitReached(limitMs: number): void {

@@ -67,6 +67,7 @@ export function failureOf(
     case "snoozed":
     case "yielded":
     case "ignored":
+    case "replaced":
     case "leaseLost":
       return undefined;
   }

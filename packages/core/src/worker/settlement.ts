@@ -20,7 +20,7 @@ import { planDeadLetter, deadLetterRecord, told } from "./dead-letter-plan.ts";
 import { goingOn, iterationHeaders } from "./continuation.ts";
 import { type EndedRun, policyOf, type SettlementRules } from "./ended-run.ts";
 import { failureOf, planResult, writeResult } from "./result-plan.ts";
-import { planWorkflow, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
+import { planHandOver, planWorkflow, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
 const ACK: LoanEnd = { kind: "ack" };
 const TO_BACK: LoanEnd = { kind: "requeue", to: "back" };
@@ -73,6 +73,7 @@ function planNext(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: 
   if (outcome.kind === "succeeded")
     return planWorkflow(received, received.body().embed, { state: "SUCCESS", value: outcome.value }, workflows, now);
   // Nothing is called with what it did not return, but its chord must not wait for it.
+  if (outcome.kind === "replaced") return planHandOver(received, outcome.by, workflows, now);
   if (outcome.kind === "ignored") return planMember(received, workflows, now);
   const failure = failureOf(outcome, run, rules);
   if (failure === undefined) return undefined;
@@ -123,6 +124,7 @@ function endOfLoan(outcome: Outcome, run: EndedRun): LoanEnd {
     case "retry":
     case "snoozed":
     case "ignored":
+    case "replaced":
     case "revoked":
     case "failed":
       return ACK;

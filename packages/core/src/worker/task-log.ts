@@ -63,6 +63,8 @@ export class TaskLog implements TaskObserver {
         return;
       case "ignored":
         return this.#logger.info(facts(request), `Task ${label(request)} ignored`);
+      case "replaced":
+        return this.#logger.info(facts(request), `Task ${label(request)} replaced`);
       case "rejected":
         return this.#logger.warn(facts(request), `Task ${label(request)} rejected${outcome.requeue ? ", requeued" : ""}`);
       case "timedOut":

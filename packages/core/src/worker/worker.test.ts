@@ -283,7 +283,7 @@ test("extended results, expiry, and children of a task that sends tasks", async 
     worker: "w@test",
     retries: 0,
     queue: "celery",
-    children: [[[childId, sent.id], null]],
+    children: [[[childId, null], null]],
   });
   expect(await document(app, childId)).toMatchObject({ status: "SUCCESS", result: sent.id, parent_id: sent.id });
   await clock.advance(3_600_000);

@@ -5,7 +5,8 @@
  */
 import { type AbandonedTask, abandonedTasks, type ChordMember, errbacksOf } from "../canvas/abandon.ts";
 import { encodePart } from "../canvas/chord-part.ts";
-import type { ResultTuple } from "../canvas/result-tuple.ts";
+import type { HandOver } from "../canvas/replace.ts";
+import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
 import { groupSignature, shapeOf } from "../canvas/signature-data.ts";
 import { type GroupSize, type Plan, type PlannedCall, unroll } from "../canvas/unroll.ts";
 import type { CallParent } from "../app/calls.ts";
@@ -72,6 +73,14 @@ export function planWorkflow(
   return draft;
 }
 
+/** What a task leaves in its place. */
+export function planHandOver(received: ReceivedTask, by: HandOver, rules: WorkflowRules, now: number): WorkflowStep {
+  const draft = new StepDraft(parentOf(received), rules, now);
+  if (by.kind === "call") draft.call(by.signature, []);
+  else draft.failBody(by.body, by.error);
+  return draft;
+}
+
 /** What a value is to those who read it as a result: without what JSON has not. */
 function plainValue(value: unknown): unknown {
   return decodeJson(encodeJson(value ?? null, { where: "result", undefinedProperties: "drop" }));
@@ -100,7 +109,7 @@ export class StepDraft implements WorkflowStep {
     this.publish.push(...this.#rules.encodeCalls(plan.calls, this.parent));
     this.sizes.push(...plan.sizes);
     this.nested.push(...plan.nested);
-    this.children.push(withoutParents(plan.result));
+    this.children.push(...begunOf(plan.result));
   }
 
   /** One by itself; of several the groups each by themselves and the others as one group, as Celery does. */
@@ -157,9 +166,4 @@ export class StepDraft implements WorkflowStep {
     );
     return { taskId: id, state, document, expiresMs: this.#rules.resultExpiresMs };
   }
-}
-
-/** In a document's children nobody looks for ancestors. */
-function withoutParents([[id], children]: ResultTuple): ResultTuple {
-  return [[id, null], children === null ? null : children.map(withoutParents)];
 }

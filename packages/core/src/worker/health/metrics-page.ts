@@ -32,6 +32,7 @@ const OUTCOME_LABELS: Readonly<Record<(typeof OUTCOMES)[number], string>> = {
   snoozed: "snoozed",
   yielded: "yielded",
   ignored: "ignored",
+  replaced: "replaced",
   rejected: "rejected",
   timedOut: "timed_out",
   revoked: "revoked",

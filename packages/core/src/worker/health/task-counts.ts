@@ -20,6 +20,7 @@ export const OUTCOMES = [
   "snoozed",
   "yielded",
   "ignored",
+  "replaced",
   "rejected",
   "timedOut",
   "revoked",

@@ -369,8 +369,8 @@ export class ChildPool implements Pool {
   #onDone(member: Member, { job: number, outcome, children, iterated, memoryKib }: Extract<FromChild, { kind: "done" }>): void {
     const { running } = member;
     if (running?.number !== number || running.reported !== undefined) return;
-    for (const id of children) running.job.addChild(id);
     if (iterated) running.job.noteIterated(iterated);
+    for (const child of children) running.job.addChild(child);
     member.jobsDone += 1;
     member.leavesNext ||= this.#isUsedUp(member, memoryKib);
     const { job } = running;
@@ -400,7 +400,7 @@ export class ChildPool implements Pool {
     const { running } = member;
     const stored = (): void => member.child.send({ kind: "stored", call });
     if (running?.number !== number) return stored();
-    for (const id of children) running.job.addChild(id);
+    for (const child of children) running.job.addChild(child);
     void running.job.storeState(state, unpack(meta)).then(stored);
   }
 

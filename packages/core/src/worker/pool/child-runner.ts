@@ -10,6 +10,7 @@ import type { Lovage } from "../../app/app.ts";
 import { runAsTask } from "../../app/process-wide.ts";
 import { matchesError } from "../../app/retry-plan.ts";
 import { RunningTask } from "../../app/running-task.ts";
+import type { ResultTuple } from "../../canvas/result-tuple.ts";
 import type { TaskRequest } from "../../app/task-context.ts";
 import type { AnyTask } from "../../app/task.ts";
 import { NotRegistered } from "../../protocol/celery-errors.ts";
@@ -209,15 +210,15 @@ export class ChildRunner {
 /** Facts that are left out on the way. */
 const UNDEFINED_FACTS = { isEager: false };
 
-function newChildren(run: Run): readonly string[] {
+function newChildren(run: Run): readonly ResultTuple[] {
   const { children } = run.context;
   if (children.length === run.told) return NO_CHILDREN;
-  const fresh = children.slice(run.told).map(([[id]]) => id);
+  const fresh = children.slice(run.told);
   run.told = children.length;
   return fresh;
 }
 
-const NO_CHILDREN: readonly string[] = [];
+const NO_CHILDREN: readonly ResultTuple[] = [];
 
 function isExpected(outcome: Outcome, task: AnyTask): boolean {
   if (outcome.kind !== "failed") return false;

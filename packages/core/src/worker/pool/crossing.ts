@@ -3,6 +3,7 @@
  * class (decimals, dates with microseconds, bytes) is put in a wrapper here and taken out on the other side. Errors
  * cross as what is known of them: name, text, stack, and how Python calls them.
  */
+import type { HandOver } from "../../canvas/replace.ts";
 import type { RetryPlan } from "../../app/task-signals.ts";
 import { celeryError } from "../../protocol/celery-errors.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -216,7 +217,8 @@ export type PackedOutcome =
   | { readonly kind: "rejected"; readonly requeue: boolean; readonly reason: PackedThrown }
   | { readonly kind: "snoozed"; readonly delayMs: number; readonly holdsLimit?: boolean }
   | { readonly kind: "yielded"; readonly to: "front" | "back" }
-  | { readonly kind: "ignored" };
+  | { readonly kind: "ignored" }
+  | { readonly kind: "replaced"; readonly by: Packed };
 
 /** A plan without its error; its changes are packed. */
 type PackedPlan = Omit<RetryPlan, "error" | "changes"> & { readonly changes: Packed };
@@ -242,6 +244,8 @@ export function packOutcome(outcome: Outcome, isExpected: boolean, transfer?: Ar
     case "snoozed":
     case "yielded":
       return outcome;
+    case "replaced":
+      return { kind: "replaced", by: pack(outcome.by) };
     case "ignored":
     // What a worker says of a run, and no body of itself: no hook follows it.
     case "timedOut":
@@ -266,6 +270,8 @@ export function unpackOutcome(outcome: PackedOutcome): Outcome {
     }
     case "rejected":
       return { kind: "rejected", requeue: outcome.requeue, reason: unpackThrown(outcome.reason) };
+    case "replaced":
+      return { kind: "replaced", by: unpack(outcome.by) as HandOver }; // packed from one
     case "snoozed":
     case "yielded":
     case "ignored":

@@ -1,4 +1,5 @@
 /** What a pool and its children say to each other. */
+import type { ResultTuple } from "../../canvas/result-tuple.ts";
 import type { ConfigurationHandover } from "../../app/configuration.ts";
 import type { Iterated } from "../../app/iteration.ts";
 import type { TaskRequest } from "../../app/task-context.ts";
@@ -46,9 +47,9 @@ export type FromChild =
       readonly kind: "done";
       readonly job: number;
       readonly outcome: PackedOutcome;
-      readonly children: readonly string[];
       /** How far its iterations have come. */
       readonly iterated?: Iterated | undefined;
+      readonly children: readonly ResultTuple[];
       /** 0: it was not asked to look. */
       readonly memoryKib: number;
     }
@@ -58,7 +59,7 @@ export type FromChild =
       readonly call: number;
       readonly state: string;
       readonly meta: Packed;
-      readonly children: readonly string[];
+      readonly children: readonly ResultTuple[];
     }
   | { readonly kind: "checkpoint"; readonly job: number; readonly call: number; readonly iterated: Iterated }
   | { readonly kind: "hooksDone"; readonly job: number; readonly error: PackedThrown | undefined }

@@ -3,6 +3,7 @@
  * Every job that was given to `run` ends with exactly one `done`, whatever happens to the thing that runs it.
  */
 import type { Iterated } from "../../app/iteration.ts";
+import type { ResultTuple } from "../../canvas/result-tuple.ts";
 import type { TaskContext } from "../../app/task-context.ts";
 import type { PoolName } from "../../app/task-options.ts";
 import type { Outcome } from "../outcome.ts";
@@ -63,6 +64,6 @@ export interface PoolJob {
   /** Asks its iteration to stop after the step that it is at. */
   interrupt(): void;
   /** A task that was sent by a body that runs elsewhere. */
-  addChild(taskId: string): void;
+  addChild(child: ResultTuple): void;
   done(outcome: Outcome): void;
 }

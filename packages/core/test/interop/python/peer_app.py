@@ -131,3 +131,6 @@ def hold(seconds):
 def call_node(self, name, args):
     """Sends a task from inside a task, so that parent and root travel."""
     return app.send_task(name, args=args, queue="node").id
+
+
+import canvas_tasks  # noqa: E402, F401
