@@ -4,6 +4,7 @@ import { readAnnotations, type Annotation, type AnnotationsInput } from "./annot
 import { DEAD_LETTER_ACCEPTED, type DeadLetterInput, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { KeyRing } from "./encryption.ts";
 import { type LimitInput, queueLimitName, readLimits, type TaskLimit } from "./limit-options.ts";
+import { QUEUE_ORDER_ACCEPTED, type QueueOrderInput, readQueueOrder, type ResolvedQueueOrder } from "./queue-order.ts";
 import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
 import { readRoutes, type Router, type RoutesInput } from "./routes.ts";
 import { custom, isPlain, NotAccepted, oneOf, type Plain } from "./setting-kinds.ts";
@@ -31,6 +32,8 @@ export const routes = custom<RoutesInput, readonly Router[]>(
 );
 
 export const deadLetter = custom<DeadLetterInput, DeadLetterPolicy>(DEAD_LETTER_ACCEPTED, readDeadLetterPolicy);
+
+export const queueOrder = custom<QueueOrderInput, ResolvedQueueOrder>(QUEUE_ORDER_ACCEPTED, readQueueOrder);
 
 export const deadLettersByQueue = custom<Readonly<Record<string, DeadLetterInput>>, ReadonlyMap<string, DeadLetterPolicy>>(
   `an object of queue names, with ${DEAD_LETTER_ACCEPTED} for each`,

@@ -28,6 +28,7 @@ import {
   limitsByQueue,
   protocolVersion,
   publishRetryPolicy,
+  queueOrder,
   queues,
   rate,
   routes,
@@ -319,6 +320,12 @@ export const SETTINGS_TABLE = {
   workerEtaTaskLimit: setting(optional(integer(1)), null, "Messages with an ETA that are kept in memory at most."),
   workerEnablePrefetchCountReduction: amqpOnly(flag, true, "Take less after a reconnect."),
   workerDetectQuorumQueues: amqpOnly(flag, true, "Look whether queues are quorum queues."),
+  workerQueueOrder: setting(
+    queueOrder,
+    "fair",
+    "In which order a worker takes from its queues: in equal shares; strictly, each before those after it; or in shares by weight (`-Q critical:6,low:1`).",
+    { scope: "ours" },
+  ),
   workerPool: setting(
     oneOf("async", "threads", "processes", "prefork", "gevent", "eventlet", "solo"),
     "async",

@@ -9,6 +9,7 @@ import type { DeliveryInfo, Message } from "../protocol/message.ts";
 import type { GroupPart } from "../results/groups.ts";
 import type { DueCallback } from "../results/batches.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
+import type { QueueOrder } from "./queue-order.ts";
 import type { PausedQueues, QueuePauses } from "./queue-pauses.ts";
 import type { Fairness } from "./fairness.ts";
 import type { MessageSearch } from "./search.ts";
@@ -101,6 +102,8 @@ export interface ConsumeOptions {
   readonly paused?: PausedQueues | undefined;
   /** Those of the queues whose messages are taken by turns among their keys. Brokers without `fairness` take them as they come. */
   readonly fair?: ReadonlySet<string>;
+  /** Default: all queues at one priority step before the next, those of a step in equal shares. */
+  readonly order?: QueueOrder | undefined;
 }
 
 /** How many more deliveries the worker can take now, and a way to wait until it can take any. */

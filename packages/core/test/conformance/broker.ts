@@ -15,6 +15,7 @@ import { eventually } from "../support/eventually.ts";
 import { dueAndSearchConformance } from "./due-and-search.ts";
 import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
+import { orderConformance } from "./order.ts";
 import { pausesConformance } from "./pauses.ts";
 import { fairnessConformance } from "./fairness.ts";
 import { checkpointsConformance } from "./checkpoints.ts";
@@ -787,6 +788,7 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
       () => broker,
     );
     limitsConformance(() => stand);
+    orderConformance(() => stand);
 
     test("whatever is done, each message is ready, parked, dead, on loan or settled, and only one of them", async () => {
       const step = fc.oneof(

@@ -18,6 +18,7 @@ import { poisonRecord, redelivered, replaced } from "../envelope-edits.ts";
 import { deadLetterCaps } from "../dead-letter-filter.ts";
 import type { Fairness } from "../fairness.ts";
 import { Inbox } from "../inbox.ts";
+import { countByQueue, QueueTurns } from "../queue-order.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
 import { LimitsByLedger } from "../limits-by-ledger.ts";
 import type { Limits } from "../limits.ts";
@@ -130,7 +131,8 @@ export class MemoryBroker implements Broker {
   }
 
   async *consume(queues: readonly string[], options: ConsumeOptions): AsyncGenerator<readonly Delivery[], void, undefined> {
-    const { worker, credit, events, maxBatchBytes = MAX_BATCH_BYTES, paused } = options;
+    const { worker, credit, events, maxBatchBytes = MAX_BATCH_BYTES, paused, order } = options;
+    const turns = order && new QueueTurns(order, queues);
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
     this.#enter(worker);
     events?.connected?.();
@@ -146,7 +148,10 @@ export class MemoryBroker implements Broker {
       if (signal.aborted) return;
       const state = this.#store.worker(worker);
       // A worker that lost its lease is lent nothing until its guard has renewed it, and so knows.
-      const loans = state.lost ? [] : this.#store.reserve(state, open(), credit.free(), maxBatchBytes, options.fair);
+      const want = state.lost ? 0 : credit.free();
+      const plan = turns?.plan(want, (queue) => !paused?.has(queue));
+      const loans = want === 0 ? [] : this.#store.reserve(state, open(), want, maxBatchBytes, { fair: options.fair, plan });
+      if (plan) turns?.took(plan, countByQueue(loans.map(({ entry }) => entry)));
       events?.alive?.();
       if (loans.length > 0) yield loans.map((loan) => new MemoryDelivery(loan));
       else await this.#messageFor(open(), signal, paused);

@@ -8,6 +8,7 @@ import { boundQueues, type Binding } from "../topic.ts";
 import type { DeadLetterCaps, DeadLetterRecord, QueueDepth, QueueSpec } from "../broker.ts";
 import { takeFairly } from "../fair-take.ts";
 import type { Inbox } from "../inbox.ts";
+import type { TakePlan } from "../queue-order.ts";
 import type { QueuePause } from "../queue-pauses.ts";
 import type { FairKey } from "../../protocol/fair-key.ts";
 import type { FoundMessage } from "../search.ts";
@@ -27,6 +28,13 @@ export interface Entry {
   lent: number;
   /** Known once it was sorted in a fair queue. */
   fairKey?: FairKey;
+}
+
+export interface ReserveHow {
+  /** Queues that are taken from by turns among their keys. */
+  readonly fair?: ReadonlySet<string> | undefined;
+  /** In place of equal shares. */
+  readonly plan?: TakePlan | undefined;
 }
 
 export interface Loan {
@@ -118,8 +126,10 @@ export class MemoryStore {
   /**
    * Lends up to `want` entries: all queues at one step before the next step; within a step the first queue rotates and
    * each gives at most its share, so that a long queue starves no other. A fair queue is asked with the first step, for all of its steps.
+   * With a plan it is the plan that says.
    */
-  reserve(worker: WorkerState, names: readonly string[], want: number, maxBytes: number, fair: ReadonlySet<string> = NONE): Loan[] {
+  reserve(worker: WorkerState, names: readonly string[], want: number, maxBytes: number, how: ReserveHow = {}): Loan[] {
+    const { fair = NONE, plan } = how;
     const batch: Loan[] = [];
     let bytes = 0;
     const lend = (entry: Entry, isFair: boolean): boolean => {
@@ -141,6 +151,15 @@ export class MemoryStore {
       }
       return atMost;
     };
+    for (const { queue, most } of plan?.steps ?? []) {
+      const until = Math.min(want, batch.length + most);
+      const { ready, fair: line } = this.#queue(queue);
+      if (fair.has(queue)) {
+        line.sort(ready);
+        take(line, until - batch.length);
+      } else for (const step of PRIORITY_STEPS) take(ready[step], until - batch.length);
+    }
+    if (plan !== undefined) return batch;
     this.#turn++;
     for (const step of PRIORITY_STEPS) {
       const lists = names.flatMap((name): (Deque<Entry> | FairLine)[] => {

@@ -16,7 +16,7 @@ import type { QueueList, RedisDelivery } from "./delivery.ts";
 import { brokerError } from "./failures.ts";
 import { FairTaker, type Taker } from "./fair-taker.ts";
 import { ListWatch } from "./list-watch.ts";
-import type { QueueLists } from "./lists.ts";
+import type { ListOrder, QueueLists } from "./lists.ts";
 import type { WorkerSession } from "./session.ts";
 import { type Arrival, type InboxOf, Waiter, WAITING_LISTS_MAX } from "./waiter.ts";
 
@@ -155,6 +155,7 @@ export class Consumer {
     const { events } = this.#options;
     const isOfInboxes = asked.length > 0;
     if (isOfInboxes) this.#inboxReserves += 1;
+    let order: ListOrder | undefined;
     try {
       const connection = await this.#session.connection(this.#options.signal);
       const isNew = connection !== this.#connection;
@@ -169,8 +170,10 @@ export class Consumer {
         if (claim) this.#ready.push(claim.delivery);
         this.#ring();
       };
-      const request = { want, order: this.#lists.next(this.#options.paused), inboxes, maxBytes, claim, begin };
+      order = this.#lists.next(want, this.#options.paused);
+      const request = { want, order, inboxes, maxBytes, claim, begin };
       const { deliveries, count, emptied, full } = await this.#taker.reserve(request, this.#options.signal);
+      this.#lists.came(order, claim ? [claim.delivery, ...deliveries] : deliveries);
       this.#ready.push(...deliveries);
       if (this.#isOver) this.#abandonReady();
       if (inboxes.length > 0) this.#waiter.taken(count < want ? emptied : new Set(inboxes.map(({ source }) => source.list)));
@@ -179,6 +182,7 @@ export class Consumer {
       this.#lastReserveAt = this.#context.clock.monotonic();
       events?.alive?.();
     } catch (error) {
+      if (order) this.#lists.failed(order);
       await this.#waitOut(error);
     } finally {
       if (isOfInboxes) this.#inboxReserves -= 1;

@@ -9,6 +9,7 @@ import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { asList, asNumber } from "../../stores/redis/answers.ts";
 import { fairQueuesKey, inboxKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
+import type { TakeStep } from "../queue-order.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery, type QueueList } from "./delivery.ts";
@@ -38,13 +39,16 @@ interface Group {
 export class FairTaker implements Taker {
   readonly #context: RedisContext;
   readonly #session: WorkerSession;
+  readonly #lists: QueueLists;
   readonly #groups: readonly Group[];
   readonly #paused: PausedQueues | undefined;
   readonly #markedAt = new Map<string, number>();
   #turn = 0;
 
-  constructor(context: RedisContext, session: WorkerSession, { queues, fair }: QueueLists, paused: PausedQueues | undefined) {
+  constructor(context: RedisContext, session: WorkerSession, lists: QueueLists, paused: PausedQueues | undefined) {
+    const { queues, fair } = lists;
     this.#context = context;
+    this.#lists = lists;
     this.#session = session;
     this.#paused = paused;
     const plain: readonly Group[] = queues.length === 0 ? [] : [{ queues: queues.length, fair: undefined }];
@@ -53,6 +57,8 @@ export class FairTaker implements Taker {
 
   /** By turns: a group that gives all it is asked for is asked again for what others left. */
   async reserve(request: ReserveRequest, signal?: AbortSignal): Promise<Reserved> {
+    const { plan } = request.order;
+    if (plan && request.want > 0) return await this.#follow(plan.steps, request, signal);
     const turn = request.claim === undefined ? this.#turn++ % this.#groups.length : 0; // a claim is a plain queue's, and comes first
     let open = [...this.#groups.slice(turn), ...this.#groups.slice(0, turn)];
     let left = request.want;
@@ -70,6 +76,36 @@ export class FairTaker implements Taker {
       }
       open = generous;
     }
+    return all;
+  }
+
+  /** A worker with an order of its own: what arrived in inboxes, then each step; plain queues that follow each other by one script. */
+  async #follow(steps: readonly TakeStep[], request: ReserveRequest, signal?: AbortSignal): Promise<Reserved> {
+    const { claim, begin, ...rest } = request;
+    const inboxes = request.inboxes.filter(({ source }) => source.fair === undefined);
+    let all = NOTHING;
+    const take = async (taking: Promise<Reserved>): Promise<void> => {
+      const taken = await taking;
+      all = joined(all, taken);
+    };
+    const left = (): number => request.want - all.count;
+    if (inboxes.length > 0) await take(this.#session.reserve({ ...rest, inboxes, order: this.#lists.orderOf([]), claim, begin }, signal));
+    let plain: TakeStep[] = [];
+    const takePlain = async (): Promise<void> => {
+      const order = this.#lists.orderOf(plain.splice(0));
+      if (left() > 0 && order.lists.length > 0) await take(this.#session.reserve({ ...rest, want: left(), inboxes: [], order }, signal));
+    };
+    for (const step of steps) {
+      const fair = this.#lists.fair.find(({ queue }) => queue === step.queue);
+      if (fair === undefined) {
+        plain.push(step);
+        continue;
+      }
+      await takePlain();
+      const want = Math.min(left(), step.most);
+      if (want > 0) await take(this.#reserveFairly(fair, want, request.maxBytes, signal));
+    }
+    await takePlain();
     return all;
   }
 

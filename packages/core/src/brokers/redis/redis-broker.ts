@@ -148,6 +148,7 @@ export class RedisBroker implements Broker {
       this.#context.options,
       queues.filter((queue) => !fanouts.some(({ name }) => name === queue)),
       options.fair,
+      options.order,
     );
     const hearFanout = (hear: (source: QueueList, raw: Buffer) => void): void => {
       for (const { name, exchange, routingKey } of fanouts) {

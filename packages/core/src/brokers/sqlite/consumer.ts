@@ -5,6 +5,7 @@
 import { sleep, type Timer } from "../../shared/clock.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { ConsumeOptions, DeadLetterCaps, Delivery } from "../broker.ts";
+import { countByQueue, QueueTurns } from "../queue-order.ts";
 import { SqliteDelivery } from "./delivery.ts";
 import { FairRows } from "./fair-rows.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
@@ -38,6 +39,7 @@ export class SqliteConsumer {
   readonly #messages: MessageRows;
   readonly #workers: LeaseRows;
   readonly #fair: FairRows;
+  readonly #turns: QueueTurns | undefined;
   #entered = false;
   #takes = 0;
   #rung = false;
@@ -51,6 +53,7 @@ export class SqliteConsumer {
     this.#messages = new MessageRows(options.file);
     this.#workers = new LeaseRows(options.file);
     this.#fair = new FairRows(options.file);
+    this.#turns = options.order && new QueueTurns(options.order, options.queues);
   }
 
   async *batches(): AsyncGenerator<readonly Delivery[], void, undefined> {
@@ -132,7 +135,9 @@ export class SqliteConsumer {
       if (lost === 1) return []; // lent again once the guard has renewed the lease, and so knows
       const take = nextTake();
       const queues = this.#openQueues();
-      const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++, fair });
+      const plan = this.#turns?.plan(want, (queue) => queues.includes(queue));
+      const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++, fair, plan });
+      if (plan) this.#turns?.took(plan, countByQueue(lent));
       return lent.map((message) => new SqliteDelivery(holder, take, message));
     }, this.#options);
   }

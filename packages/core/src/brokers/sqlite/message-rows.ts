@@ -4,6 +4,7 @@
  */
 import { redelivered, type Envelope } from "../envelope-edits.ts";
 import { takeFairly } from "../fair-take.ts";
+import type { TakePlan } from "../queue-order.ts";
 import { PRIORITY_STEPS, type PriorityStep } from "../priority.ts";
 import { boundQueues, type Binding } from "../topic.ts";
 import type { DeadLetterCaps, DeadLetterReason, DeadLetterRecord, LoanId } from "../broker.ts";
@@ -47,6 +48,8 @@ export interface Reserve {
   readonly turn: number;
   /** Those of the queues that are taken by turns among keys; what is to be lent of them is sorted. */
   readonly fair?: ReadonlySet<string> | undefined;
+  /** In place of equal shares. */
+  readonly plan?: TakePlan | undefined;
 }
 
 interface Lane {
@@ -91,40 +94,51 @@ export class MessageRows {
     return reached;
   }
 
-  /** Lends messages, all queues at one step before the next step, the queues of a step by turns. A fair queue is asked with the first step, for all of its steps. */
-  reserve({ holder, take, queues, want, maxBytes, turn, fair }: Reserve): LentRow[] {
+  /**
+   * Lends messages, all queues at one step before the next step, the queues of a step by turns, or as the plan says. A fair queue is asked
+   * with the first step, for all of its steps.
+   */
+  reserve({ holder, take, queues, want, maxBytes, turn, fair, plan }: Reserve): LentRow[] {
     const filled = queues.map((name) => {
       const queue = this.known(name);
       return { name, queue, steps: queue === undefined ? undefined : this.filledSteps(queue) };
     });
     const lent: LentRow[] = [];
     let bytesLeft = maxBytes;
-    for (const step of PRIORITY_STEPS) {
+    const takeFrom = (step: PriorityStep, { name, queue = 0 }: (typeof filled)[number], atMost: number): number => {
+      const cut = this.#measure(queue, step, atMost, bytesLeft, lent.length === 0);
+      if (cut === undefined) return 0;
+      for (const row of this.#file.sql("reserve.read").all(queue, step, cut.last)) {
+        const { message, losses, envelope } = row as { message: number; losses: number; envelope: Envelope };
+        lent.push({ queue: name, message, losses, envelope });
+      }
+      this.#file.sql("reserve.lend").run(queue, step, cut.last, holder, take);
+      this.#file.sql("reserve.take").run(queue, step, cut.last);
+      bytesLeft -= cut.bytes;
+      return cut.count;
+    };
+    const takeByTurns = ({ name, queue = 0 }: (typeof filled)[number], atMost: number): number => {
+      let taken = 0;
+      const fits = (bytes: number): boolean => {
+        if (bytes > bytesLeft && lent.length + taken > 0) return false;
+        bytesLeft -= bytes;
+        taken += 1;
+        return true;
+      };
+      lent.push(...this.#fair.reserve(queue, name, { holder, take, want: atMost, fits }));
+      return taken;
+    };
+    for (const { queue, most } of plan?.steps ?? []) {
+      const until = Math.min(want, lent.length + most);
+      const list = filled.find(({ name }) => name === queue);
+      if (list?.steps === undefined) continue;
+      if (fair?.has(queue)) takeByTurns(list, until - lent.length);
+      else for (const step of PRIORITY_STEPS) if (list.steps[step] === 1) takeFrom(step, list, until - lent.length);
+    }
+    for (const step of plan === undefined ? PRIORITY_STEPS : []) {
       if (lent.length >= want) break;
       const lists = filled.filter(({ name, steps }) => (fair?.has(name) ? step === 0 && steps !== undefined : steps?.[step] === 1));
-      takeFairly(lists, want - lent.length, turn, ({ name, queue = 0 }, atMost) => {
-        if (fair?.has(name)) {
-          let taken = 0;
-          const fits = (bytes: number): boolean => {
-            if (bytes > bytesLeft && lent.length + taken > 0) return false;
-            bytesLeft -= bytes;
-            taken += 1;
-            return true;
-          };
-          lent.push(...this.#fair.reserve(queue, name, { holder, take, want: atMost, fits }));
-          return taken;
-        }
-        const cut = this.#measure(queue, step, atMost, bytesLeft, lent.length === 0);
-        if (cut === undefined) return 0;
-        for (const row of this.#file.sql("reserve.read").all(queue, step, cut.last)) {
-          const { message, losses, envelope } = row as { message: number; losses: number; envelope: Envelope };
-          lent.push({ queue: name, message, losses, envelope });
-        }
-        this.#file.sql("reserve.lend").run(queue, step, cut.last, holder, take);
-        this.#file.sql("reserve.take").run(queue, step, cut.last);
-        bytesLeft -= cut.bytes;
-        return cut.count;
-      });
+      takeFairly(lists, want - lent.length, turn, (list, atMost) => (fair?.has(list.name) ? takeByTurns(list, atMost) : takeFrom(step, list, atMost)));
     }
     return lent;
   }

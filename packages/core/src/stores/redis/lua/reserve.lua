@@ -4,7 +4,8 @@
 -- KEYS[2 .. 1+2n] inbox and the list it belongs to, in pairs    KEYS[2+2n ..] lists, in the order they are to be tried
 -- ARGV[1] epoch  ARGV[2] what loans begin with  ARGV[3] first loan number, chosen by the caller  ARGV[4] want, at most 512
 -- ARGV[5] bytes of envelopes at most; one message always fits  ARGV[6] bytes of a usual envelope, 0 when not known  ARGV[7] n
--- ARGV[8..] how many lists form each step: lists of one step share what is wanted, a step begins when the one before is empty
+-- ARGV[8..] how many lists form each step: lists of one step share what is wanted, a step begins when the one before is empty.
+--   -n and a number: n lists, one after the other, which give at most so many together; a list may come again in a later step
 -- Returns -1 when the epoch is not in force. Else 1 when the bytes ran out, or 0; then pairs of KEYS index and how many it lent; then the
 -- envelopes in loan order. When there are none, the lengths of all lists have been read: a tracking client is told of the next push.
 -- Invariant: an envelope is in its list, in an inbox, or in exactly one worker's loans, never in neither, whoever crashes.
@@ -56,11 +57,21 @@ for i = 2, 2 * inboxes, 2 do
   end
 end
 
-local first = 2 + 2 * inboxes
-for group = 8, #ARGV do
-  local last, live = first + tonumber(ARGV[group]) - 1, {}
-  for i = first, last do
-    if length[i] > 0 then live[#live + 1] = i end
+local first, group = 2 + 2 * inboxes, 8
+while group <= #ARGV do
+  local size = tonumber(ARGV[group])
+  local last, live = first + math.abs(size) - 1, {}
+  if size < 0 then
+    local most = math.min(want, tonumber(ARGV[group + 1]))
+    for i = first, last do
+      local taken = take(KEYS[i], i, math.min(most, length[i]))
+      most, want = most - taken, want - taken
+    end
+    group = group + 1
+  else
+    for i = first, last do
+      if length[i] > 0 then live[#live + 1] = i end
+    end
   end
   while want > 0 and #live > 0 and not full do
     local share, still = math.ceil(want / #live), {}
@@ -71,7 +82,7 @@ for group = 8, #ARGV do
     end
     live = still
   end
-  first = last + 1
+  first, group = last + 1, group + 1
 end
 
 for from = 1, written, 1000 do redis.call('HSET', loans, unpack(fields, from, math.min(from + 999, written))) end
