@@ -3,6 +3,7 @@ import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { readAnnotations, type Annotation, type AnnotationsInput } from "./annotations.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterInput, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { KeyRing } from "./encryption.ts";
+import { type CapsuleDeclaration, CAPSULES_ACCEPTED, type CapsulesInput, readCapsules } from "./capsules.ts";
 import { type LimitInput, queueLimitName, readLimits, type TaskLimit } from "./limit-options.ts";
 import { QUEUE_ORDER_ACCEPTED, type QueueOrderInput, readQueueOrder, type ResolvedQueueOrder } from "./queue-order.ts";
 import { readQueues, type QueueDeclaration, type QueuesInput } from "./queues.ts";
@@ -32,6 +33,8 @@ export const routes = custom<RoutesInput, readonly Router[]>(
 );
 
 export const deadLetter = custom<DeadLetterInput, DeadLetterPolicy>(DEAD_LETTER_ACCEPTED, readDeadLetterPolicy);
+
+export const capsules = custom<CapsulesInput, readonly CapsuleDeclaration[]>(CAPSULES_ACCEPTED, readCapsules);
 
 export const queueOrder = custom<QueueOrderInput, ResolvedQueueOrder>(QUEUE_ORDER_ACCEPTED, readQueueOrder);
 

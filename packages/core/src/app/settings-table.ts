@@ -20,6 +20,7 @@ import {
 } from "./setting-kinds.ts";
 import {
   annotations,
+  capsules,
   deadLetter,
   deadLettersByQueue,
   deliveryMode,
@@ -324,6 +325,12 @@ export const SETTINGS_TABLE = {
     queueOrder,
     "fair",
     "In which order a worker takes from its queues: in equal shares; strictly, each before those after it; or in shares by weight (`-Q critical:6,low:1`).",
+    { scope: "ours" },
+  ),
+  workerCapsules: setting(
+    optional(capsules),
+    null,
+    "Groups of queues with slots of their own in one worker. The queues that are in none of them have the worker's own concurrency.",
     { scope: "ours" },
   ),
   workerPool: setting(

@@ -106,7 +106,7 @@ function commanderOption(spec: OptionSpec<unknown>): Option {
   const option = new Option(spec.flags, spec.description);
   const { parse, choices } = spec;
   if (choices) option.choices([...choices]);
-  if (parse) option.argParser((value: string) => parse(value));
+  if (parse) option.argParser((value: string, before: unknown) => parse(value, before));
   if (spec.hidden) option.hideHelp();
   if (spec.group !== undefined) option.helpGroup(`${spec.group}:`);
   return option;

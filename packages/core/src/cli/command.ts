@@ -12,7 +12,8 @@ export interface OptionSpec<T> {
   /** Commander's notation: `-Q, --queues <names>`. */
   readonly flags: string;
   readonly description: string;
-  readonly parse?: (text: string) => T;
+  /** `before`: what it was parsed to earlier on the same line; for an option that may be given several times. */
+  readonly parse?: (text: string, before?: unknown) => T;
   readonly choices?: readonly string[];
   readonly hidden?: boolean;
   /** Heading it stands under in help. */

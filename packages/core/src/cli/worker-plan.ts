@@ -2,6 +2,7 @@
  * What `lovage worker` hands to each of its worker processes: plain data, in a variable of their environment, because
  * arguments can be read by every user of the machine and a broker's URL holds a password.
  */
+import type { CapsulesInput } from "../app/capsules.ts";
 import type { GlobalOptions } from "./command.ts";
 import type { LogFormat, LogLevelName } from "./log.ts";
 
@@ -9,7 +10,9 @@ export interface WorkerPlan {
   readonly globals: GlobalOptions;
   /** Node name with its expansions; undefined is `celery@%h`. */
   readonly name: string | undefined;
+  /** Names, or names with weights: which of both, the app's own queues tell. */
   readonly queues: readonly string[] | undefined;
+  readonly capsules: CapsulesInput | undefined;
   readonly excludeQueues: readonly string[] | undefined;
   readonly concurrency: number | undefined;
   readonly autoscale: { readonly max: number; readonly min: number } | undefined;

@@ -7,6 +7,7 @@ import type { Lovage } from "../app/app.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Worker } from "../worker/worker.ts";
+import type { WorkerOptions } from "../worker/worker-options.ts";
 import type { StopHow } from "../worker/life.ts";
 import { SupervisorLink } from "../worker/supervisor-link.ts";
 import { resolveAppArgument } from "./app-argument.ts";
@@ -15,6 +16,7 @@ import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { LineWriter, makeLogger, openLogFile } from "./log.ts";
 import { openApp } from "./open-app.ts";
 import { wantsColor } from "./output.ts";
+import { weightsOf } from "./queue-options.ts";
 import { onSignals, readRemap } from "./signals.ts";
 import { lovageVersion } from "./version.ts";
 import { processName, processTitle, takePlan, type WorkerPlan } from "./worker-plan.ts";
@@ -66,7 +68,7 @@ async function runWorker(how: WorkerPlan, index: number): Promise<ExitCode> {
   }
 }
 
-function workerOptions(how: WorkerPlan, index: number, { settings }: Lovage): ConstructorParameters<typeof Worker>[1] {
+function workerOptions(how: WorkerPlan, index: number, { settings, calls }: Lovage): ConstructorParameters<typeof Worker>[1] {
   const name = processName(how.name, index, how.processes);
   const target = how.globals.app === undefined ? undefined : resolveAppArgument(how.globals.app, process.cwd());
   const port = settings.workerHealthPort;
@@ -77,11 +79,22 @@ function workerOptions(how: WorkerPlan, index: number, { settings }: Lovage): Co
     ...(target?.exportName === undefined ? {} : { appExport: target.exportName }),
     ...(how.autoscale === undefined ? {} : { autoscale: how.autoscale }),
     ...(name === undefined ? {} : { name }),
-    ...(how.queues === undefined ? {} : { queues: how.queues }),
+    ...(how.queues === undefined
+      ? {}
+      : chosenQueues(
+          how.queues,
+          calls.routing.declared.map((queue) => queue.name),
+        )),
+    ...(how.capsules === undefined ? {} : { capsules: how.capsules }),
     ...(how.excludeQueues === undefined ? {} : { excludeQueues: how.excludeQueues }),
     ...(how.concurrency === undefined ? {} : { concurrency: how.concurrency }),
     purge: how.purge,
   };
+}
+
+function chosenQueues(names: readonly string[], declared: readonly string[]): Pick<WorkerOptions, "queues" | "queueOrder"> {
+  const weights = weightsOf(names, declared);
+  return weights ? { queues: [...weights.keys()], queueOrder: Object.fromEntries(weights) } : { queues: names };
 }
 
 function openSink({ log, processes }: WorkerPlan, index: number): (text: string) => void {

@@ -24,6 +24,7 @@ function consumerOf(sessions: Session[], maxRestarts: number | null = null) {
     broker: broker as unknown as Broker,
     fairQueues: new Set(),
     queues: ["q"],
+    order: undefined,
     owner: "w",
     credit,
     paused: { isAny: false, has: () => false, onChange: () => () => undefined },

@@ -7,6 +7,7 @@
  * Any of them <-> paused: the broker's consumer has ended, and has given back what it had not yielded.
  */
 import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker.ts";
+import type { QueueOrder } from "../brokers/queue-order.ts";
 import type { PausedQueues } from "../brokers/queue-pauses.ts";
 import { BrokerUnavailableError } from "../brokers/errors.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
@@ -18,6 +19,8 @@ export interface ConsumerSetup {
   readonly broker: Broker;
   readonly queues: readonly string[];
   readonly fairQueues: ReadonlySet<string>;
+  /** undefined: in equal shares. */
+  readonly order: QueueOrder | undefined;
   /** Under which loans are kept. */
   readonly owner: string;
   readonly credit: Credit;
@@ -96,7 +99,7 @@ export class Consumer {
 
   /** Resolves when `signal` aborts. Rejects when it gave up. */
   async run(signal: AbortSignal): Promise<void> {
-    const { broker, queues, fairQueues: fair, owner, credit, paused, clock, random, logger, maxRestarts } = this.#setup;
+    const { broker, queues, fairQueues: fair, order, owner, credit, paused, clock, random, logger, maxRestarts } = this.#setup;
     while (!signal.aborted) {
       if (this.#pause) {
         await this.#beQuiet(this.#pause, signal);
@@ -105,7 +108,7 @@ export class Consumer {
       const session = (this.#session = new AbortController());
       const until = AbortSignal.any([signal, session.signal]);
       try {
-        const options = { worker: owner, credit, paused, signal: until, events: this.#events, fair };
+        const options = { worker: owner, credit, paused, order, signal: until, events: this.#events, fair };
         for await (const batch of broker.consume(queues, options)) {
           this.#answered();
           if (session.signal.aborted) this.#setup.onStaleBatch(batch);

@@ -29,6 +29,7 @@ import type { SettlementRules } from "./ended-run.ts";
 import { writeOfState } from "./result-plan.ts";
 import { planSettlement } from "./settlement.ts";
 import type { StateWriter } from "./state-writer.ts";
+import type { SuspectTurn } from "./suspect-turn.ts";
 import type { Termination } from "./termination.ts";
 import { finalOutcome } from "./verdict.ts";
 
@@ -47,6 +48,7 @@ export interface DispatcherDeps {
   /** undefined: a crash begins an iteration anew. */
   readonly checkpoints: Checkpoints | undefined;
   readonly observers: Required<TaskObserver>;
+  readonly suspectTurn: SuspectTurn;
   /** Gives back what has not started, to be taken by anybody from then on. undefined: the broker cannot keep it until then. */
   readonly park: ((request: Request, dueAt: number) => void) | undefined;
   /** It has ended, or will not run here: what it held goes to others. */
@@ -77,7 +79,6 @@ export class Dispatcher implements RequestHome {
   readonly #deps: DispatcherDeps;
   /** Lost with a worker before. They take no slot while they wait for their turn. */
   readonly #suspects = new Fifo<Request>();
-  #suspect: Request | undefined;
   readonly #running = new Roster<Request>();
   #isPumping = false;
   #isPumpPlanned = false;
@@ -88,6 +89,7 @@ export class Dispatcher implements RequestHome {
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
+    deps.suspectTurn.onFree(() => this.pump());
   }
 
   get app(): Lovage {
@@ -186,12 +188,12 @@ export class Dispatcher implements RequestHome {
   }
 
   #startSuspect(): void {
-    if (this.#isStopped || this.#suspect !== undefined) return;
+    if (this.#isStopped || !this.#deps.suspectTurn.isFree) return;
     const lane = this.#deps.lanes.of(this.#suspects.peek() as Request);
     const now = this.#deps.clock.monotonic();
     if (!lane.hasFreeSlot || !this.#deps.mayStart(now)) return;
     const request = this.#suspects.shift() as Request;
-    this.#suspect = request;
+    this.#deps.suspectTurn.take(request);
     this.#deps.credit.wantSlot();
     this.#start(request, lane, now);
   }
@@ -318,14 +320,12 @@ export class Dispatcher implements RequestHome {
       const runtimeMs = request.startedAt === undefined ? undefined : request.endedAt - request.startedAt;
       this.#deps.observers.ended(request, outcome, runtimeMs);
     }
-    if (this.#suspect !== request) return;
-    this.#suspect = undefined; // not before: the next one may kill this process, and with it what is not settled yet
-    this.pump();
+    this.#deps.suspectTurn.free(request); // not before: the next one may kill this process, and with it what is not settled yet
   }
 
   #leaveSlot(request: Request): void {
     if (this.#running.delete(request)) this.#deps.lanes.of(request).running -= 1;
-    if (this.#suspect === request && request.outcome === undefined) this.#suspect = undefined; // it never began
+    if (request.outcome === undefined) this.#deps.suspectTurn.free(request); // it never began
     this.#deps.credit.freeSlot();
     this.#deps.left?.(request);
     if (this.#running.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();

@@ -1,4 +1,6 @@
 /** What a worker is told, and what it tells of itself. */
+import type { CapsulesInput } from "../app/capsules.ts";
+import type { QueueOrderInput } from "../app/queue-order.ts";
 import type { QueuePause } from "../brokers/queue-pauses.ts";
 import type { Logger } from "../shared/log.ts";
 import type { AutoscaleRange } from "./autoscale.ts";
@@ -12,6 +14,10 @@ export interface WorkerOptions {
   readonly queues?: readonly string[];
   /** Not these of the declared ones. */
   readonly excludeQueues?: readonly string[];
+  /** In which order it takes from its queues: see the setting `workerQueueOrder`, which is the default. */
+  readonly queueOrder?: QueueOrderInput;
+  /** Groups of queues with slots of their own. Default: the setting `workerCapsules`. `queues`, `concurrency` and `autoscale` are of the rest. */
+  readonly capsules?: CapsulesInput;
   /** Tasks at once. Default: the setting `workerConcurrency`, else 100 in the async pool and one a core in the others. */
   readonly concurrency?: number;
   /** Slots between these two numbers, as the load asks for. Takes the place of `concurrency`. */
@@ -37,8 +43,8 @@ export interface WorkerOptions {
   readonly onState?: (state: WorkerState) => void;
 }
 
-export interface WorkerStatus {
-  readonly state: WorkerState;
+/** What there is of each capsule; of a worker it is the sum. */
+export interface SlotStatus {
   /** A message published now would be taken, as far as the broker's answers show. */
   readonly consuming: boolean;
   readonly slots: number;
@@ -52,6 +58,18 @@ export interface WorkerStatus {
   readonly onLoan: number;
   /** Bodies begun since the start. */
   readonly processed: number;
+}
+
+export interface CapsuleStatus extends SlotStatus {
+  /** `default` for the queues that are in no other. */
+  readonly name: string;
+  readonly queues: readonly string[];
+}
+
+export interface WorkerStatus extends SlotStatus {
+  readonly state: WorkerState;
   /** Its queues that are paused, as far as it knows. */
   readonly paused: readonly QueuePause[];
+  /** One, unless it has capsules. None until it has been started. */
+  readonly capsules: readonly CapsuleStatus[];
 }

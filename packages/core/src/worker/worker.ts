@@ -30,7 +30,7 @@ import { isPoolChild } from "./pool/child-marker.ts";
 import { makePool, makePrimaryPool, type PoolSetup } from "./pool/make-pool.ts";
 import type { Pool } from "./pool/pool.ts";
 import { TaskLog } from "./task-log.ts";
-import { consumedQueues } from "./consumed-queues.ts";
+import { type CapsulePlan, planCapsules } from "./capsule-plan.ts";
 import { readTermination, type Termination } from "./termination.ts";
 import { WorkerInPoolError, WorkerStoppedWhileStarting } from "./errors.ts";
 import type { WorkerOptions, WorkerStatus } from "./worker-options.ts";
@@ -52,8 +52,8 @@ export class Worker implements AsyncDisposable {
   readonly #logger: Logger;
   /** A fresh one for each worker: a successor of the same name must not be taken for its predecessor. */
   readonly #owner: string;
-  readonly #queues: readonly DeclaredQueue[];
-  readonly #poolSetup: PoolSetup;
+  readonly #capsules: readonly CapsuleOfWorker[];
+  /** Of the first capsule: what is resized, and scaled. */
   readonly #pool: Pool;
   #autoscaling: Timer | undefined;
   readonly #stopCalled = new AbortController();
@@ -82,8 +82,7 @@ export class Worker implements AsyncDisposable {
     this.#logger = options.logger ?? app.logger;
     this.name = nodeName(options.name ?? "celery@%h", hostname());
     this.#owner = `${this.name}/${newId().slice(0, 8)}`;
-    this.#queues = consumedQueues(app, options, this.name);
-    this.#poolSetup = {
+    const poolSetup = {
       app,
       worker: this.name,
       logger: this.#logger,
@@ -91,7 +90,11 @@ export class Worker implements AsyncDisposable {
       appExport: options.appExport,
       concurrency: options.autoscale?.min ?? options.concurrency,
     };
-    this.#pool = makePrimaryPool(this.#poolSetup);
+    this.#capsules = planCapsules(app, options, this.name).map((plan) => {
+      const own = { ...poolSetup, concurrency: plan.concurrency ?? poolSetup.concurrency };
+      return { plan, poolSetup: own, pool: makePrimaryPool(own) };
+    });
+    this.#pool = (this.#capsules[0] as CapsuleOfWorker).pool;
     this.finished = new Promise((resolve, reject) => (this.#finish = { resolve, reject }));
     this.finished.catch(() => undefined); // told to whoever asks; nobody has to
   }
@@ -150,13 +153,19 @@ export class Worker implements AsyncDisposable {
     return {
       state: this.#state,
       consuming: this.#state === "running" && (engine?.isConsuming ?? false),
-      slots: engine?.slots ?? this.#pool.size,
-      running: engine?.running ?? 0,
-      waiting: engine?.waiting ?? 0,
-      scheduled: engine?.scheduled ?? 0,
-      onLoan: engine?.onLoan ?? 0,
-      processed: engine?.processed ?? 0,
+      slots: engine
+        ? sum(engine.capsules, "slots")
+        : sum(
+            this.#capsules.map(({ pool }) => pool),
+            "size",
+          ),
+      running: sum(engine?.capsules, "running"),
+      waiting: sum(engine?.capsules, "waiting"),
+      scheduled: sum(engine?.capsules, "scheduled"),
+      onLoan: sum(engine?.capsules, "onLoan"),
+      processed: sum(engine?.capsules, "processed"),
       paused: engine?.pauses.list ?? [],
+      capsules: engine?.capsules.map((capsule) => capsule.status()) ?? [],
     };
   }
 
@@ -178,16 +187,14 @@ export class Worker implements AsyncDisposable {
       app: this.app.name,
       transport: this.#bannerOf?.transport ?? "not connected yet",
       results: this.#bannerOf?.results,
-      concurrency: this.#pool.size,
       pool: this.#pool.kind,
-      queues: this.#queues.map(({ name, bindings: [first] }) => ({
-        name,
-        exchange: first?.exchange ?? "",
-        exchangeType: first?.exchangeType ?? "direct",
-        routingKey: first?.routingKey ?? name,
-      })),
+      capsules: this.#capsules.map(({ plan, pool }) => ({ ...plan, concurrency: pool.size })),
       tasks: this.app.tasks.names(),
     });
+  }
+
+  get #queues(): readonly DeclaredQueue[] {
+    return this.#capsules.flatMap(({ plan }) => plan.queues);
   }
 
   // --- start -------------------------------------------------------------------------------------------------------
@@ -206,7 +213,8 @@ export class Worker implements AsyncDisposable {
     if (this.#options.purge) for (const queue of this.#queues) await broker.purge(queue.name);
     this.#hooksBegun = true;
     await app.hooks.run("workerStart");
-    await this.#pool.start({ slotsChanged: () => this.#engine?.slotsChanged(), failed: (error) => this.#fail(error) });
+    for (const [at, { pool }] of this.#capsules.entries())
+      await pool.start({ slotsChanged: () => this.#engine?.capsules[at]?.slotsChanged(), failed: (error) => this.#fail(error) });
     const spec = app.brokerSpec("read");
     this.#engine = new Engine({
       app,
@@ -215,11 +223,15 @@ export class Worker implements AsyncDisposable {
       broker,
       backend,
       guardSpec: spec.kind === "memory" ? undefined : spec, // memory is shared by nobody but this thread
-      queues: this.#queues.map((queue) => queue.name),
-      fairQueues: new Set(this.#queues.flatMap(({ name, fair }) => (fair ? [name] : []))),
+      capsules: this.#capsules.map(({ plan: { name, queues, order }, pool, poolSetup }) => ({
+        name,
+        queues: queues.map((queue) => queue.name),
+        fairQueues: new Set(queues.flatMap(({ name: queue, fair }) => (fair ? [queue] : []))),
+        order,
+        pool,
+        makePool: (kind) => makePool(kind, poolSetup),
+      })),
       health: this.#health,
-      pool: this.#pool,
-      makePool: (kind) => makePool(kind, this.#poolSetup),
       logger: this.#logger,
       observers: [new TaskLog(this.#logger), ...(this.#options.observers ?? [])],
       isListening: isControlled(this, broker),
@@ -256,7 +268,7 @@ export class Worker implements AsyncDisposable {
     const engine = this.#engine;
     return {
       status: this.status(),
-      prefetch: engine?.prefetch ?? 0,
+      prefetch: sum(engine?.capsules, "prefetch"),
       answeredAt: engine?.link.answeredAt,
       connects: engine?.link.connects ?? 0,
     };
@@ -266,7 +278,7 @@ export class Worker implements AsyncDisposable {
   #checkTasks(): void {
     for (const name of this.app.tasks.names()) {
       const pool = this.app.tasks.get(name)?.options.pool;
-      if (pool !== undefined && pool !== this.#pool.kind) makePool(pool, this.#poolSetup); // nothing is started by it
+      if (pool !== undefined && pool !== this.#pool.kind) makePool(pool, (this.#capsules[0] as CapsuleOfWorker).poolSetup); // nothing is started by it
     }
   }
 
@@ -275,7 +287,7 @@ export class Worker implements AsyncDisposable {
     this.#autoscaling = clock.timer(
       AUTOSCALE_LOOK_MS,
       () => {
-        const { running, waiting } = this.status();
+        const { running = 0, waiting = 0 } = this.#engine?.capsules[0] ?? {};
         const { size } = this.#pool;
         const next = autoscale.next(size, running, waiting, clock.monotonic());
         if (next !== size) this.resize(next);
@@ -285,7 +297,7 @@ export class Worker implements AsyncDisposable {
     );
   }
 
-  /** Gives the worker's own pool more or fewer slots. What runs is not disturbed. */
+  /** Gives the worker's own pool (with capsules: that of the first) more or fewer slots. What runs is not disturbed. */
   resize(slots: number): void {
     if (!Number.isSafeInteger(slots) || slots < 1)
       throw new ConfigurationError(`a pool cannot have ${slots} slots: it takes a whole number from 1`);
@@ -364,7 +376,7 @@ export class Worker implements AsyncDisposable {
       await engine.end(Math.max(SETTLE_GRACE_MS, this.#waitEnd - clock.monotonic()));
     }
     await this.#control?.stop(); // a stop may take long, and is controlled until its end
-    await this.#runHooks(() => (engine ? engine.stopPools() : this.#pool.stop()));
+    await this.#runHooks(() => (engine ? engine.stopPools() : this.#stopPools()));
     if (this.#hooksBegun) await this.#runHooks(() => hooks.run("workerStop"));
     await this.#ownBroker?.[Symbol.asyncDispose]();
     await this.#health?.close();
@@ -399,6 +411,10 @@ export class Worker implements AsyncDisposable {
     if (left > 0) this.#logger.warn({ tasks: left }, `${left} tasks did not end: they run again elsewhere`);
   }
 
+  async #stopPools(): Promise<void> {
+    for (const { pool } of this.#capsules) await pool.stop();
+  }
+
   async #runHooks(run: () => Promise<void>): Promise<void> {
     try {
       await run();
@@ -406,6 +422,16 @@ export class Worker implements AsyncDisposable {
       this.#logger.error({ err: error }, `a hook failed while the worker stopped: ${errorText(error)}`);
     }
   }
+}
+
+interface CapsuleOfWorker {
+  readonly plan: CapsulePlan;
+  readonly poolSetup: PoolSetup;
+  readonly pool: Pool;
+}
+
+function sum<Key extends string>(all: readonly { readonly [K in Key]: number }[] = [], key: Key): number {
+  return all.reduce((total, each) => total + each[key], 0);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

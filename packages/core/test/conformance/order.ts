@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 
 import type { Broker, Delivery } from "../../src/brokers/broker.ts";
 import { countByQueue, type QueueOrder } from "../../src/brokers/queue-order.ts";
+import { eventually } from "../support/eventually.ts";
 import { idOf, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import type { BrokerStand } from "./broker.ts";
 
@@ -62,6 +63,52 @@ export function orderConformance(stand: () => BrokerStand): void {
       await fill(broker, "c", 30);
       const counts = countByQueue(await consume(broker, ["a", "b", "c"], WEIGHTED, 120, 8));
       expect(counts).toEqual(new Map([["b", 90], ["c", 30]])); // prettier-ignore
+    });
+
+    test("several consumers of one worker: each takes of its own queues as many as it has slots, and one that ends leaves the others be", async () => {
+      const broker = await stand().open();
+      for (const queue of ["a", "b", "c"]) await fill(broker, queue, 30);
+      const groups = [{ queues: ["a"], slots: 2 }, { queues: ["b", "c"], slots: 5 }].map(({ queues, slots }) => ({
+        queues,
+        credit: new Slots(slots),
+        stop: new AbortController(),
+        held: [] as Delivery[],
+        taken: [] as Delivery[],
+        ended: Promise.resolve(),
+      })); // prettier-ignore
+      const [one, other] = groups as [(typeof groups)[number], (typeof groups)[number]];
+      for (const group of groups) {
+        group.ended = (async () => {
+          for await (const batch of broker.consume(group.queues, { worker: "one", credit: group.credit, signal: group.stop.signal })) {
+            group.credit.take(batch.length);
+            group.held.push(...batch);
+            group.taken.push(...batch);
+          }
+        })();
+      }
+      const finish = async (group: typeof one): Promise<void> => {
+        const done = group.held.splice(0);
+        expect(await settleAll(broker, done)).toEqual(done.map(() => "settled"));
+        group.credit.give(done.length);
+      };
+      await eventually("all slots are taken", () => one.held.length === 2 && other.held.length === 5);
+      for (let round = 0; round < 3; round++) {
+        for (const group of groups) await finish(group);
+        await eventually("all slots are taken again", () => one.held.length === 2 && other.held.length === 5);
+      }
+      one.stop.abort();
+      await one.ended;
+      await finish(one);
+      while (other.taken.length < 60) {
+        await finish(other);
+        await eventually("the next", () => other.held.length > 0);
+      }
+      await finish(other);
+      other.stop.abort();
+      await other.ended;
+      expect(one.taken.map(idOf)).toEqual(Array.from({ length: 8 }, (_, at) => `a${at}`));
+      expect(new Set(other.taken.map(idOf)).size).toBe(60);
+      expect(await broker.depth(["a", "b", "c"])).toMatchObject([{ ready: 22 }, { ready: 0 }, { ready: 0 }]);
     });
 
     test("what an ordered consumer did not yield is back, in its order", async () => {

@@ -40,6 +40,7 @@ export class Consumer {
   readonly #context: RedisContext;
   readonly #session: WorkerSession;
   readonly #lists: QueueLists;
+  readonly #ownLists: ReadonlySet<string>;
   readonly #options: ConsumeOptions;
   readonly #giveBack: (deliveries: readonly RedisDelivery[], signal: AbortSignal) => Promise<unknown>;
   readonly #taker: Taker;
@@ -75,6 +76,7 @@ export class Consumer {
     this.#context = context;
     this.#session = session;
     this.#lists = lists;
+    this.#ownLists = new Set(lists.all.map(({ list }) => list));
     this.#options = options;
     this.#giveBack = giveBack;
     hearFanout((source, raw) => this.#hear(source, raw));
@@ -96,7 +98,7 @@ export class Consumer {
     try {
       while (!signal.aborted) {
         if (this.#failure !== undefined) throw this.#failure;
-        this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));
+        this.#ready.push(...(this.#session.takeAdopted(this.#ownLists) as RedisDelivery[]));
         const free = credit.free();
         this.#mostFree = Math.max(this.#mostFree, free);
         if (this.#ready.length > 0 && free > 0) {
@@ -311,7 +313,7 @@ export class Consumer {
         tooLong.signal,
       );
       await this.#session.reconcile(tooLong.signal); // also what an earlier consumer could not give back
-      this.#ready.push(...(this.#session.takeAdopted() as RedisDelivery[]));
+      this.#ready.push(...(this.#session.takeAdopted(this.#ownLists) as RedisDelivery[]));
       left = this.#ready.splice(0);
       if (left.length > 0) await this.#giveBack(left, tooLong.signal);
     } catch (error) {

@@ -89,7 +89,8 @@ export class FairTaker implements Taker {
       all = joined(all, taken);
     };
     const left = (): number => request.want - all.count;
-    if (inboxes.length > 0) await take(this.#session.reserve({ ...rest, inboxes, order: this.#lists.orderOf([]), claim, begin }, signal));
+    if (inboxes.length > 0)
+      await take(this.#session.reserve({ ...rest, inboxes, order: this.#lists.orderOf([]), claim, ...(begin && { begin }) }, signal));
     let plain: TakeStep[] = [];
     const takePlain = async (): Promise<void> => {
       const order = this.#lists.orderOf(plain.splice(0));

@@ -144,11 +144,11 @@ export class WorkerSession {
     return delivery;
   }
 
-  /** What was lent without our knowing, since the last call. */
-  takeAdopted(): readonly RedisDelivery[] {
+  /** What was lent from these lists without our knowing, since the last call: consumers of one worker have lists of their own. */
+  takeAdopted(lists: ReadonlySet<string>): readonly RedisDelivery[] {
     if (this.#adopted.length === 0) return this.#adopted;
-    const adopted = this.#adopted;
-    this.#adopted = [];
+    const adopted = this.#adopted.filter(({ list }) => lists.has(list));
+    this.#adopted = this.#adopted.filter(({ list }) => !lists.has(list));
     return adopted;
   }
 

@@ -138,7 +138,9 @@ export class MessageRows {
     for (const step of plan === undefined ? PRIORITY_STEPS : []) {
       if (lent.length >= want) break;
       const lists = filled.filter(({ name, steps }) => (fair?.has(name) ? step === 0 && steps !== undefined : steps?.[step] === 1));
-      takeFairly(lists, want - lent.length, turn, (list, atMost) => (fair?.has(list.name) ? takeByTurns(list, atMost) : takeFrom(step, list, atMost)));
+      takeFairly(lists, want - lent.length, turn, (list, atMost) =>
+        fair?.has(list.name) ? takeByTurns(list, atMost) : takeFrom(step, list, atMost),
+      );
     }
     return lent;
   }

@@ -5,13 +5,20 @@ import { defineCommand } from "../command.ts";
 import { UsageError } from "../errors.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevelName } from "../log.ts";
 import { choice, decimal, durationMs, flag, names, range, text, wholeNumber } from "../option-kinds.ts";
+import { capsules } from "../queue-options.ts";
 import type { WorkerPlan } from "../worker-plan.ts";
 
+const ORDERS = ["fair", "strict"] as const;
 const FORMATS = ["human", "json"] as const;
 
 export const worker = defineCommand({
   options: {
-    queues: names("-Q, --queues <names>", "consume these queues, separated by commas (default: those of the app)"),
+    queues: names(
+      "-Q, --queues <names>",
+      "consume these queues, separated by commas; with weights: mail:6,bulk:1 (default: those of the app)",
+    ),
+    queueOrder: choice("--queue-order <order>", "fair: in equal shares (default); strict: each queue before those after it", ORDERS),
+    capsules: capsules("--capsule <capsule>", "queues with slots of their own, such as pdf=pdf,thumbs@2; once for each"),
     exclude: names("-X, --exclude-queues <names>", "do not consume these"),
     concurrency: wholeNumber(
       "-c, --concurrency <number>",
@@ -56,6 +63,7 @@ export const worker = defineCommand({
     "lovage -A ./src/app.ts worker",
     "lovage -A ./src/app.ts worker -Q mail,celery -c 20 -l warning",
     "lovage -A ./src/app.ts worker -P processes --autoscale 8,2",
+    "lovage -A ./src/app.ts worker -Q critical:6,default:3,low:1 --capsule pdf=pdf@2",
     "lovage -A ./src/app.ts worker --watch",
   ],
   async run({ globals, output, env }, options) {
@@ -67,6 +75,7 @@ export const worker = defineCommand({
       globals: { ...globals, settings: { ...settingsOf(options), ...globals.settings } },
       name: options.name,
       queues: options.queues,
+      capsules: options.capsules,
       excludeQueues: options.exclude,
       concurrency: options.concurrency,
       autoscale: options.autoscale,
@@ -88,6 +97,7 @@ export const worker = defineCommand({
 });
 
 interface SettingOptions {
+  readonly queueOrder: string | undefined;
   readonly pool: string | undefined;
   readonly maxTasksPerChild: number | undefined;
   readonly maxMemoryPerChild: number | undefined;
@@ -104,6 +114,7 @@ interface SettingOptions {
 function settingsOf(options: SettingOptions): Readonly<Record<string, string>> {
   const given: Readonly<Record<string, string | undefined>> = {
     worker_pool: options.pool,
+    worker_queue_order: options.queueOrder,
     worker_max_tasks_per_child: options.maxTasksPerChild?.toString(),
     worker_max_memory_per_child: options.maxMemoryPerChild?.toString(),
     worker_prefetch_multiplier: options.prefetchMultiplier?.toString(),

@@ -14,6 +14,7 @@ const STATUS: WorkerStatus = {
   onLoan: 1,
   processed: 9,
   paused: [],
+  capsules: [],
 };
 
 function sampling(clock: FakeClock) {

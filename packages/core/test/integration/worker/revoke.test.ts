@@ -101,8 +101,8 @@ test("to listen costs an idle worker a command in twenty seconds at most", async
   await project.start("async");
   const hand = new Redis(redis.url);
   await eventually("it waits and listens", async () => {
-    const channels = (await hand.call("PUBSUB", "NUMPAT")) as number;
-    return channels === 1 && (await hand.info("clients")).includes("blocked_clients:4");
+    const channels = (await hand.call("PUBSUB", "NUMPAT")) as number; // control, and pauses of queues
+    return channels === 2 && (await hand.info("clients")).includes("blocked_clients:4");
   });
   const monitor = await hand.monitor();
   const commands: string[] = [];
