@@ -2,6 +2,7 @@
 import { readSignature } from "../canvas/signature-data.ts";
 import { NotRegistered } from "../protocol/celery-errors.ts";
 import { ProtocolError } from "../protocol/errors.ts";
+import { CANVAS_TASKS } from "./canvas-tasks.ts";
 import { FailedByHandError } from "./errors.ts";
 import type { TaskContext } from "./task-context.ts";
 import { storeDefinition, type StoredDefinition } from "./task-definition.ts";
@@ -77,4 +78,4 @@ const fail = storeDefinition(
   undefined,
 );
 
-export const BUILT_IN_TASKS: readonly StoredDefinition[] = [healthcheck, fail, ...celery];
+export const BUILT_IN_TASKS: readonly StoredDefinition[] = [healthcheck, fail, ...celery, ...CANVAS_TASKS];

@@ -1,6 +1,8 @@
 /** A member's part of its group: `[1, "<task id>", "<STATE>", <encoded result>]` (celery-protocol 7.5). */
 import { ProtocolError } from "../protocol/errors.ts";
-import { readWireException, wireDocument, type WireException } from "../protocol/exception.ts";
+import { ChordError } from "../protocol/celery-errors.ts";
+import { readWireException, toWireException, wireDocument, type WireException } from "../protocol/exception.ts";
+import { pythonRepr } from "../protocol/python-repr.ts";
 import { encodeJson, quote } from "../protocol/json.ts";
 import type { DecodeLimits } from "../protocol/limits.ts";
 import { decodeBody, encodeBody, serializerFor, type SerializerName } from "../protocol/serializers.ts";
@@ -33,4 +35,10 @@ export function decodePart(
   const [, taskId, state, value] = list as [unknown, string, string, unknown];
   const failed = EXCEPTION_STATES.has(state);
   return { taskId, state, result: failed ? undefined : value, error: failed ? readWireException(value) : undefined };
+}
+
+/** What a chord's body fails with when this member of its header has failed. */
+export function memberError(taskId: string, { type, args }: WireException): WireException {
+  const raised = `${type}(${args.map((arg) => pythonRepr(arg)).join(", ")})`;
+  return toWireException(new ChordError(`Dependency ${taskId} raised ${raised}`));
 }

@@ -4,7 +4,7 @@
  * removal of that record where broker and results are one store, else before it. Whoever completed a group ends it at once;
  * what a crash left is claimed by some worker's look seconds later.
  */
-import { decodePart, type ChordPart } from "../canvas/chord-part.ts";
+import { decodePart, memberError, type ChordPart } from "../canvas/chord-part.ts";
 import { type ResultTuple } from "../canvas/result-tuple.ts";
 import { decodeGroup, encodeGroup } from "../canvas/saved-group.ts";
 import { readSignature } from "../canvas/signature-data.ts";
@@ -13,7 +13,6 @@ import { ChordError } from "../protocol/celery-errors.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { toWireException } from "../protocol/exception.ts";
 import { decodeJson } from "../protocol/json.ts";
-import { pythonRepr } from "../protocol/python-repr.ts";
 import { decodeResult } from "../protocol/result.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { DueGroup } from "../results/groups.ts";
@@ -168,9 +167,7 @@ export class Chords {
     const draft = this.#empty(due);
     const failed = [...byId.values()].find((part) => part.error !== undefined);
     if (failed?.error !== undefined) {
-      const { type, args } = failed.error;
-      const raised = `${type}(${args.map((arg) => pythonRepr(arg)).join(", ")})`;
-      draft.failBody(chord, toWireException(new ChordError(`Dependency ${failed.taskId} raised ${raised}`)));
+      draft.failBody(chord, memberError(failed.taskId, failed.error));
       return draft;
     }
     const saved = await groups.restore(groupId);
