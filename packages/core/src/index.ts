@@ -34,6 +34,8 @@ export { taskLogger } from "./app/task-logger.ts";
 export { Ignore, NonRetryableError, Reject, Retry } from "./app/task-signals.ts";
 export { DecryptionError } from "./app/encryption.ts";
 export type { PauseOptions, QueueControl } from "./app/queue-control.ts";
+export type { FairQueues, FairQueueState, KeyLimits, KeyPauseOptions } from "./app/fair-queues.ts";
+export { FairChangeError, type FairPause, type KeyState } from "./brokers/fairness.ts";
 export type { QueuePause } from "./brokers/queue-pauses.ts";
 export { Exchange, Queue, type QueueOptions } from "./app/queues.ts";
 export type { Route, RouterFunction, RoutesInput } from "./app/routes.ts";

@@ -27,6 +27,7 @@ import { ClusterLimits } from "./limits.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
+import { FairQueues } from "./fair-queues.ts";
 import { QueueControl } from "./queue-control.ts";
 import { ResultReader } from "./result-reader.ts";
 import { environmentName, type ResolvedSettings, type Settings, type SettingsInput } from "./settings.ts";
@@ -86,6 +87,7 @@ export class Lovage implements AsyncDisposable {
   #logger: Logger;
   #control: Control | undefined;
   #queues: QueueControl | undefined;
+  #fairness: FairQueues | undefined;
   #limits: ClusterLimits | undefined;
   readonly #patterns: string[] = [];
   readonly #configuration: Configuration;
@@ -228,6 +230,11 @@ export class Lovage implements AsyncDisposable {
   /** Pauses queues, and lets them go on. */
   get queues(): QueueControl {
     return (this.#queues ??= new QueueControl(this));
+  }
+
+  /** Keys of fair queues: how each stands, weights, limits, pauses. */
+  get fairness(): FairQueues {
+    return (this.#fairness ??= new FairQueues(this));
   }
 
   /** Limits for the whole cluster, by hand. */

@@ -78,7 +78,8 @@ function endOf({ for: duration, until }: PauseOptions, now: number): number | un
   return end;
 }
 
-function whoami(): string {
+/** The user of this process, at this machine. */
+export function whoami(): string {
   try {
     return `${userInfo().username}@${hostname()}`;
   } catch {

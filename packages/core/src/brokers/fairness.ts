@@ -7,6 +7,7 @@
  * A key that is paused or at its limit has no turn until that has changed.
  */
 import { toFairKey, type FairKey } from "../protocol/fair-key.ts";
+import { LovageError } from "../shared/errors.ts";
 
 export interface Fairness {
   /** Keys that have messages waiting or running, or settings of their own; in no order. A page may be empty and have a cursor. */
@@ -85,7 +86,7 @@ const LIMIT_MAX = 1_000_000_000;
 export const FAIR_SETTINGS_MAX = 100_000;
 
 /** A weight, limit or key that is not accepted. */
-export class FairChangeError extends RangeError {
+export class FairChangeError extends LovageError {
   readonly code = "FAIR_CHANGE";
 }
 

@@ -28,6 +28,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/queues.ts")).queues,
   },
   {
+    name: "fairness",
+    group: "Look",
+    summary: "show the keys of a fair queue; weights, limits, pauses",
+    load: async () => (await import("./commands/fairness.ts")).fairness,
+  },
+  {
     name: "purge",
     group: "Look",
     summary: "discard the messages in queues",

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import type { Broker, Delivery } from "../../src/brokers/broker.ts";
 import type { Fairness, KeyState } from "../../src/brokers/fairness.ts";
+import { decodeEnvelope } from "../../src/protocol/envelope.ts";
 import { FAIR_KEY_HEADER } from "../../src/protocol/fair-key.ts";
 import { idOf, settleAll, Slots, take as takeAs, type Taking, toQueue } from "../support/broker-hands.ts";
 import { eventually } from "../support/eventually.ts";
@@ -222,6 +223,17 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
       expect(left.map(idOf).toSorted()).toEqual(["a2", "a3", "b1", "p1"]);
       await settleAll(first(), left);
       expect(await ready()).toBe(0);
+    });
+
+    test("who looks for messages finds those that are sorted", async () => {
+      await publish("a", "a1", "a2");
+      await publish("b", "b1");
+      const [a1] = await take(1);
+      await first().settle([{ delivery: a1 as Delivery, end: { kind: "park", dueAt: Date.now() + 3_600_000 } }]);
+      const found: string[] = [];
+      for await (const page of first().search?.messages({ queues: ["q"], limit: 100 }) ?? [])
+        for (const { at, raw } of page) found.push(`${at.kind} ${String(decodeEnvelope(raw).message.headers["id"])}`);
+      expect(found.toSorted()).toEqual(["parked a1", "queue a2", "queue b1"]);
     });
 
     test("a plain queue beside it is served too, and keys there change nothing", async () => {

@@ -104,6 +104,10 @@ export class FairLine {
     };
   }
 
+  *[Symbol.iterator](): IterableIterator<Entry> {
+    for (const { steps } of this.#lines.values()) for (const list of steps.values()) yield* list;
+  }
+
   /** All that waits, by turns. */
   release(): Entry[] {
     const lines = [...this.#lines.values()].filter(({ waiting }) => waiting > 0);

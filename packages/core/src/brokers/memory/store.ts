@@ -280,7 +280,8 @@ export class MemoryStore {
     for (const [name, { loans }] of this.#workers)
       for (const { entry } of loans) yield { at: { kind: "loan", worker: name }, raw: entry.raw };
     for (const queue of queues) {
-      const { ready, parked } = this.#queue(queue);
+      const { ready, parked, fair } = this.#queue(queue);
+      for (const { raw } of fair) yield { at: { kind: "queue", queue }, raw };
       for (const step of PRIORITY_STEPS) for (const { raw } of ready[step]) yield { at: { kind: "queue", queue }, raw };
       for (const { dueAt, entry } of parked) yield { at: { kind: "parked", queue, dueAt }, raw: entry.raw };
     }

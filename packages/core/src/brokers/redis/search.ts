@@ -1,7 +1,7 @@
 /** Reads lists, loans and parked messages in portions, none of which holds Redis up. */
 import { asList, asPairs, asText, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, Argument } from "../../stores/redis/connection.ts";
-import { inboxesKey, inboxKey, listKey, loansKey, parkedKey, unackedKey, workersKey } from "../../stores/redis/keys.ts";
+import { fairKeys, inboxesKey, inboxKey, listKey, loansKey, parkedKey, unackedKey, workersKey } from "../../stores/redis/keys.ts";
 import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
 import type { RedisContext } from "./context.ts";
 import { asking } from "./failures.ts";
@@ -36,6 +36,8 @@ export class RedisSearch implements MessageSearch {
       });
     for (const queue of queues) {
       for (const step of options.prioritySteps) yield* this.#list(listKey(shard, queue, step), { kind: "queue", queue });
+      for await (const page of this.#hash(fairKeys(shard, queue).sorted))
+        yield page.map(([, raw]) => ({ at: { kind: "queue", queue }, raw }));
       yield* this.#parked(queue);
     }
   }
@@ -64,7 +66,7 @@ export class RedisSearch implements MessageSearch {
       if (page.length > 0)
         yield page.map(([entry, dueAt]) => ({
           at: { kind: "parked", queue, dueAt: Number(dueAt) },
-          raw: entry.slice(entry.indexOf('\n{"') + 1), // a loan, and perhaps a list, stand in front of it
+          raw: entry.slice(entry.search(/\n ?\{"/) + 1), // a loan, and perhaps a list, stand in front of it
         }));
       if (page.length < PAGE) return;
     }

@@ -34,6 +34,7 @@ export class SqliteSearch implements MessageSearch {
     yield* this.#rows("search.loans", [], ({ worker }) => ({ kind: "loan", worker }));
     for (const queue of queues) {
       yield* this.#rows("search.ready", [queue], () => ({ kind: "queue", queue }));
+      yield* this.#rows("search.keyed", [queue], () => ({ kind: "queue", queue }));
       yield* this.#rows("search.parked", [queue], ({ due = 0 }) => ({ kind: "parked", queue, dueAt: due }));
     }
   }

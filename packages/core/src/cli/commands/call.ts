@@ -15,6 +15,7 @@ export const call = defineCommand({
     exchange: text("--exchange <name>", "exchange to publish to"),
     routingKey: text("--routing-key <key>", "routing key to publish with"),
     priority: wholeNumber("--priority <number>", "0 to 255; on Redis and SQLite 0 is served first", 0, 255),
+    fairKey: text("--fair-key <key>", "under which it shares its queue with others, where that is fair"),
     serializer: text("--serializer <name>", "json, yaml or msgpack"),
     compression: text("--compression <name>", "gzip, zlib, brotli or zstd"),
     taskId: text("--task-id <id>", "id to give it, instead of a fresh one"),

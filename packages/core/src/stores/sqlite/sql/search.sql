@@ -12,3 +12,7 @@ WHERE ready.queue = (SELECT id FROM queues WHERE name = ?1) AND messages.id > ?2
 -- name: parked
 SELECT messages.id AS message, envelope, due FROM parked JOIN messages ON messages.id = parked.message
 WHERE parked.queue = (SELECT id FROM queues WHERE name = ?1) AND messages.id > ?2 ORDER BY messages.id LIMIT ?3
+
+-- name: keyed
+SELECT messages.id AS message, envelope FROM keyed JOIN messages ON messages.id = keyed.message
+WHERE keyed.queue = (SELECT id FROM queues WHERE name = ?1) AND messages.id > ?2 ORDER BY messages.id LIMIT ?3
