@@ -93,7 +93,15 @@ export class Calls {
       return this.runEagerly(prepared.ownTask, args, kwargs ?? NO_KWARGS, all ?? NO_OPTIONS, true);
     const running = currentTask();
     const sending = this.#encode(handle.name, prepared, args, kwargs ?? NO_KWARGS, all, running);
-    await this.#producer().send(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+    const { awaitedSends } = this.#app.results;
+    awaitedSends.sending(sending.taskId);
+    try {
+      await this.#producer().send(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+    } catch (error) {
+      awaitedSends.failed(sending.taskId);
+      throw error;
+    }
+    awaitedSends.sent(sending.taskId);
     if (running) recordChild(running, prepared, sending.taskId, all);
     return new AsyncResult<Result>(this.#app, sending.taskId);
   }

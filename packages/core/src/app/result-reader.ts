@@ -8,6 +8,7 @@ import { isReady } from "../protocol/states.ts";
 import type { ResultBackend, ResultText } from "../results/result-backend.ts";
 import type { Clock, Timer } from "../shared/clock.ts";
 import { ResultsDisabledError, ResultTimeoutError } from "./errors.ts";
+import { AwaitedSends } from "./awaited-sends.ts";
 import type { Settings } from "./settings.ts";
 
 export interface ReaderDeps {
@@ -30,6 +31,8 @@ interface Read {
 }
 
 export class ResultReader {
+  /** Told of what is sent, so that what is asked for at once is watched from the start. */
+  readonly awaitedSends = new AwaitedSends(async (id, onText) => await (await this.#backend()).watch(id, onText));
   readonly #deps: ReaderDeps;
   #reads: Read[] = [];
   #codec: { readonly accept: ReadonlySet<string>; readonly serializer: string } | undefined;
@@ -93,10 +96,15 @@ export class ResultReader {
             reject(error);
           }
         };
-        this.#watch(id, onText, (watch) => {
-          if (ended) watch[Symbol.dispose]();
-          else watching = watch;
-        }).catch(reject);
+        const early = this.awaitedSends.asked(id);
+        if (early) watching = early;
+        const watched = early
+          ? early.listen(onText)
+          : this.#watch(id, onText, (watch) => {
+              if (ended) watch[Symbol.dispose]();
+              else watching = watch;
+            });
+        watched.catch(reject);
       });
     } finally {
       ended = true;

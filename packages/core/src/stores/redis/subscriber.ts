@@ -103,8 +103,8 @@ export class Subscriber {
         const dropped = [...this.#toDrop];
         this.#toAdd = new Set();
         this.#toDrop = new Set();
-        for (const names of portions(dropped)) await connection.command(this.#kind.unsubscribe, names);
-        await this.#subscribe(connection, added);
+        const dropping = portions(dropped).map((names) => connection.command(this.#kind.unsubscribe, names));
+        await Promise.all([...dropping, this.#subscribe(connection, added)]);
       }
     } catch {
       // The connection broke: the next one subscribes to all that is wanted, and has nothing to drop.
