@@ -138,7 +138,7 @@ test.each(CASES.filter((_, i) => isSoak || SHORT.has(i)))(
   },
 );
 
-test("a worker whose slots are all busy computing is green all the while", async () => {
+test("a worker whose slots are all busy computing is green all the while", { timeout: isSoak ? 600_000 : 180_000 }, async () => {
   await using redis = await RedisServer.start();
   const port = await freePort();
   const tasks = isSoak ? 6000 : 300;
