@@ -5,6 +5,8 @@ export { AsyncResult, type GetOptions } from "./app/async-result.ts";
 export { EagerResult } from "./app/eager.ts";
 export type { CallOptions, Kwargs, TaskCall } from "./app/call-options.ts";
 export type { Control, ControlOptions, ControlTarget, NodeReply, RevokeOptions } from "./app/control.ts";
+export type { BatchItem, BatchTaskContext, BatchTaskOptions, ItemRetry } from "./app/batch-task.ts";
+export type { BatchTaskDefinition, CheckedBatchTaskDefinition } from "./app/task-definition.ts";
 export type { IterateOptions, IterationSource, IterationStep, Steps } from "./app/iteration.ts";
 export { counted, eachOf, pages, range, rowsByKey, type SourcePage } from "./app/iteration-sources.ts";
 export type { TaskContext, TaskRequest, TaskDelivery, RetryRequest, WholeSignature } from "./app/task-context.ts";

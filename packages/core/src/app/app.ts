@@ -36,6 +36,8 @@ import { RemoteTask, type AnyTask, type Task } from "./task.ts";
 import {
   storeDefinition,
   type CallerArgs,
+  type BatchTaskDefinition,
+  type CheckedBatchTaskDefinition,
   type CheckedTaskDefinition,
   type InputSchema,
   type StoredDefinition,
@@ -187,6 +189,8 @@ export class Lovage implements AsyncDisposable {
     options: TaskOptions,
     run: (...args: Args) => Result,
   ): Task<Args, Awaited<Result>>;
+  task<const Schema extends InputSchema, Result>(definition: CheckedBatchTaskDefinition<Schema, Result>): Task<CallerArgs<Schema>, Result>;
+  task<Args extends readonly unknown[], Result>(definition: BatchTaskDefinition<Args, Result>): Task<Args, Result>;
   task<const Schema extends InputSchema, Result>(
     definition: CheckedTaskDefinition<Schema, Result>,
   ): Task<CallerArgs<Schema>, Awaited<Result>>;

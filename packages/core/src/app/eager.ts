@@ -9,6 +9,7 @@ import { newId } from "../shared/ids.ts";
 import { parseDuration } from "../shared/duration.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult, type GetOptions, type ResultSource } from "./async-result.ts";
+import type { BatchEnds } from "./batch-task.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
 import { CallError } from "./errors.ts";
 import { runAsTask } from "./process-wide.ts";
@@ -88,7 +89,7 @@ async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<A
   return runAsTask(ctx, async () => {
     try {
       await hooks.beforeStart?.(ctx);
-      const value = await task.invoke(ctx, request.args, request.kwargs);
+      const value = await (task.options.batch ? invokeAlone(task, ctx, request) : task.invoke(ctx, request.args, request.kwargs));
       await hooks.onSuccess?.(value, ctx);
       await hooks.afterReturn?.("SUCCESS", value, ctx);
       return { kind: "done", state: "SUCCESS", value, children: ctx.children };
@@ -117,6 +118,14 @@ async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<A
       return { kind: "done", state: "FAILURE", error, children: ctx.children };
     }
   });
+}
+
+/** A batch of one: what became of its item is what became of the call. */
+async function invokeAlone(task: Task, ctx: TaskContext, request: TaskRequest): Promise<unknown> {
+  const { each } = (await task.invoke(ctx, [{ ...request }], {})) as BatchEnds; // what invoking a task of batches returns
+  const [end] = each;
+  if (end !== undefined && "thrown" in end) throw end.thrown;
+  return end?.value;
 }
 
 /** Turns an error that the options retry by themselves into the signal for it; what the user's own functions throw is the error. */

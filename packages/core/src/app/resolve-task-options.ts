@@ -1,6 +1,7 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
+import { resolveBatch } from "./batch-task.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
 import { TaskDefinitionError } from "./errors.ts";
@@ -68,6 +69,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     deadLetter: deadLetterOption(name, options.deadLetter),
     throws: options.throws ?? [],
     hooks: pickHooks(options),
+    batch: resolveBatch(name, definition.batch),
   });
 }
 

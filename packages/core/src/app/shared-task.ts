@@ -4,7 +4,15 @@ import { currentTask, processWide } from "./process-wide.ts";
 import type { Lovage } from "./app.ts";
 import type { AsyncResult } from "./async-result.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
-import { storeDefinition, type CallerArgs, type CheckedTaskDefinition, type InputSchema, type TaskDefinition } from "./task-definition.ts";
+import {
+  storeDefinition,
+  type CallerArgs,
+  type BatchTaskDefinition,
+  type CheckedBatchTaskDefinition,
+  type CheckedTaskDefinition,
+  type InputSchema,
+  type TaskDefinition,
+} from "./task-definition.ts";
 import type { LeadingArgs, Task } from "./task.ts";
 import type { TaskOptions } from "./task-options.ts";
 
@@ -47,6 +55,12 @@ export function sharedTask<Args extends readonly unknown[], Result>(
   options: TaskOptions,
   run: (...args: Args) => Result,
 ): SharedTask<Args, Awaited<Result>>;
+export function sharedTask<const Schema extends InputSchema, Result>(
+  definition: CheckedBatchTaskDefinition<Schema, Result>,
+): SharedTask<CallerArgs<Schema>, Result>;
+export function sharedTask<Args extends readonly unknown[], Result>(
+  definition: BatchTaskDefinition<Args, Result>,
+): SharedTask<Args, Result>;
 export function sharedTask<const Schema extends InputSchema, Result>(
   definition: CheckedTaskDefinition<Schema, Result>,
 ): SharedTask<CallerArgs<Schema>, Awaited<Result>>;

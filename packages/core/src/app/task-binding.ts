@@ -1,5 +1,7 @@
 /** From the arguments of a message to a call of the task's function. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { BatchEnds, Item, type ItemEnd, type ItemServices, runBatch, type WatchedFacts } from "./batch-task.ts";
+import type { CallArguments } from "./encrypted-arguments.ts";
 import { TaskArgumentsError } from "./errors.ts";
 import type { Kwargs } from "./call-options.ts";
 import type { TaskContext } from "./task-context.ts";
@@ -17,11 +19,32 @@ export function bindInvoke(definition: StoredDefinition): Invoke {
     ? (ctx, args) => run(ctx, ...args)
     : (_, args) => run(...args);
   if (!params && !input) return async (ctx, args) => call(ctx, args);
-  return async (ctx, args, kwargs) => {
-    const bound = params ? bindParams(definition.name, params, args, kwargs) : args;
-    if (!input) return call(ctx, bound);
-    const isObjectByName = bound.length === 0 && !params && Object.keys(kwargs).length > 0;
-    return call(ctx, await check(definition.name, input, isObjectByName ? [kwargs] : bound));
+  return async (ctx, args, kwargs) => call(ctx, await bindOne(definition, { args, kwargs }));
+}
+
+/** Arguments of one message, bound and checked. Rejects with TaskArgumentsError. */
+async function bindOne({ name, params, input }: StoredDefinition, { args, kwargs }: CallArguments): Promise<readonly unknown[]> {
+  const bound = params ? bindParams(name, params, args, kwargs) : args;
+  if (!input) return bound;
+  const isObjectByName = bound.length === 0 && !params && Object.keys(kwargs).length > 0;
+  return await check(name, input, isObjectByName ? [kwargs] : bound);
+}
+
+/** For a task that takes batches: `args` are the facts of its messages, and it answers with a BatchEnds. Arguments that do not fit end theirs alone. */
+export function bindBatch(definition: StoredDefinition, services: ItemServices, open: (call: CallArguments) => CallArguments): Invoke {
+  const run = definition.run as AnyRun;
+  const item = async (facts: WatchedFacts): Promise<Item> => {
+    try {
+      return new Item(definition.name, facts, await bindOne(definition, open(facts)), services);
+    } catch (thrown) {
+      facts.end = { thrown };
+      return new Item(definition.name, facts, [], services);
+    }
+  };
+  return async (ctx, args) => {
+    const items = await Promise.all((args as readonly WatchedFacts[]).map(item)); // made by whoever runs batches
+    await runBatch(definition.name, items, (fit) => run(ctx, fit));
+    return new BatchEnds(items.map(({ end }) => end as ItemEnd));
   };
 }
 

@@ -1,6 +1,7 @@
 /** What a user hands to `app.task(...)`, in its typed forms, and the one plain form that is kept. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { didYouMean } from "../shared/suggest.ts";
+import { type BatchItem, type BatchTaskContext, type BatchTaskOptions, checkBatchOptions } from "./batch-task.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { TaskOptions } from "./task-options.ts";
@@ -45,6 +46,22 @@ export interface CheckedTaskDefinition<Schema extends InputSchema, Result> exten
   run(ctx: TaskContext, ...args: RunArgs<Schema>): Result;
 }
 
+/** What a batch's function returns: nothing, or one value for each item that it was given. */
+export type BatchReturn<Result> = void | null | readonly Result[] | Promise<void | null | readonly Result[]>;
+
+export interface BatchTaskDefinition<Args extends readonly unknown[], Result> extends DefinitionBase {
+  /** Its function takes many messages at once. */
+  readonly batch: BatchTaskOptions;
+  run(ctx: BatchTaskContext, items: readonly BatchItem<Args, Result>[]): BatchReturn<Result>;
+}
+
+export interface CheckedBatchTaskDefinition<Schema extends InputSchema, Result> extends DefinitionBase {
+  readonly batch: BatchTaskOptions;
+  /** Checks each message for itself: one that does not fit fails alone. */
+  readonly input: Schema;
+  run(ctx: BatchTaskContext, items: readonly BatchItem<RunArgs<Schema>, Result>[]): BatchReturn<Result>;
+}
+
 /** A definition without its types, as it is kept. */
 export interface StoredDefinition {
   readonly name: string;
@@ -54,6 +71,8 @@ export interface StoredDefinition {
   readonly run: (...args: never[]) => unknown;
   readonly params: readonly string[] | undefined;
   readonly input: InputSchema | undefined;
+  /** `run` takes many messages at once. */
+  readonly batch?: BatchTaskOptions | undefined;
 }
 
 const OPTION_NAMES: ReadonlySet<string> = new Set<keyof TaskOptions>([
@@ -92,12 +111,15 @@ export function storeDefinition(nameOrDefinition: unknown, second: unknown, thir
       "app.task() takes a name and a function, or an object with name and run: tasks have no automatic names, because the name is what other programs call",
     );
   }
-  const { name, params, input, run, ...options } = nameOrDefinition as Partial<TaskDefinition<never, unknown>> & { input?: InputSchema };
-  return checked({ name: name as string, options, takesContext: true, run: run as StoredDefinition["run"], params, input });
+  const { name, params, input, run, batch, ...options } = nameOrDefinition as Untyped;
+  if (batch !== undefined) checkBatchOptions(String(name), options);
+  return checked({ name: name as string, options, takesContext: true, run: run as StoredDefinition["run"], params, input, batch });
 }
 
+type Untyped = Partial<TaskDefinition<never, unknown>> & { readonly input?: InputSchema; readonly batch?: BatchTaskOptions };
+
 function checked(definition: StoredDefinition): StoredDefinition {
-  const { name, run, params, takesContext } = definition;
+  const { name, run, params, takesContext, batch } = definition;
   if (typeof name !== "string" || name === "")
     throw new TaskDefinitionError("", "a task needs a name: it is what other programs call it by, so none is made up");
   if (typeof run !== "function") throw new TaskDefinitionError(name, `the task ${name} has no function to run`);
@@ -105,7 +127,7 @@ function checked(definition: StoredDefinition): StoredDefinition {
   if (params && new Set(params).size !== params.length)
     throw new TaskDefinitionError(name, `the task ${name} names a parameter twice in params`);
   const declared = run.length - (takesContext ? 1 : 0);
-  if (params && params.length < declared)
+  if (params && batch === undefined && params.length < declared)
     throw new TaskDefinitionError(name, `the task ${name} takes ${declared} arguments but names ${params.length} in params`);
   return definition;
 }

@@ -1,5 +1,6 @@
 /** What can be said about a task where it is defined: Celery's task attributes in camelCase, in Celery's units, and a few of ours. */
 import type { Duration } from "../shared/duration.ts";
+import type { ResolvedBatch } from "./batch-task.ts";
 import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { EncryptedPath, EncryptInput } from "./encrypted-arguments.ts";
 import type { FairKeyOption } from "./fair-key.ts";
@@ -174,6 +175,8 @@ export interface ResolvedTaskOptions {
   readonly deadLetter: DeadLetterPolicy | undefined;
   readonly throws: readonly ErrorMatcher[];
   readonly hooks: TaskHooks;
+  /** Its function takes many messages at once. */
+  readonly batch: ResolvedBatch | undefined;
 }
 
 export interface ResolvedRetry {

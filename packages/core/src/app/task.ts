@@ -1,8 +1,8 @@
 /** Handles to tasks: what callers hold. `RemoteTask` only sends; `Task` can also run here. */
 import type { Lovage } from "./app.ts";
 import type { AsyncResult } from "./async-result.ts";
-import { bindInvoke, boundArgs, type Invoke } from "./task-binding.ts";
-import { openArguments } from "./encrypted-arguments.ts";
+import { bindBatch, bindInvoke, boundArgs, type Invoke } from "./task-binding.ts";
+import { type CallArguments, openArguments } from "./encrypted-arguments.ts";
 import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
 import { type Leading, type Signature, signatureOf, type Trailing } from "./signature.ts";
 import type { EagerResult } from "./eager.ts";
@@ -80,8 +80,19 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   constructor(app: Lovage, definition: StoredDefinition) {
     super(app, definition.name);
     this.definition = definition;
+    this.invoke = definition.batch ? this.#bindBatch(definition) : this.#bind(definition);
+  }
+
+  #bind(definition: StoredDefinition): Invoke {
     const invoke = bindInvoke(definition);
-    this.invoke = definition.options.encrypt ? this.#opening(invoke) : invoke;
+    return definition.options.encrypt ? this.#opening(invoke) : invoke;
+  }
+
+  #bindBatch(definition: StoredDefinition): Invoke {
+    const { clock, random } = this.app;
+    const open = (call: CallArguments): CallArguments =>
+      definition.options.encrypt ? openArguments(call, () => this.app.cipher, this.name) : call;
+    return bindBatch(definition, { options: () => this.options, clock, random }, open);
   }
 
   #opening(invoke: Invoke): Invoke {

@@ -21,6 +21,8 @@ export class LoanCredit implements Credit {
   #busy = 0;
   /** Taken and not settled yet, whatever it waits for. Messages that wait for their ETA are bounded elsewhere. */
   #held = 0;
+  /** What may be taken besides, for batches that are open. */
+  #room = 0;
   #closed = false;
   #waiters: Waiter[] = [];
   #waking = false;
@@ -39,7 +41,8 @@ export class LoanCredit implements Credit {
 
   free(): number {
     if (this.#closed) return 0;
-    return Math.max(0, Math.min(this.#limits.busy - this.#busy, this.#limits.held - this.#held));
+    const free = Math.min(this.#limits.busy - this.#busy, this.#limits.held - this.#held);
+    return free <= 0 ? 0 : free + this.#room;
   }
 
   /** What is taken already stays; below it nothing more is. */
@@ -65,6 +68,11 @@ export class LoanCredit implements Credit {
       signal.addEventListener("abort", onAbort, { once: true });
       this.#waiters.push(waiter);
     });
+  }
+
+  /** An open batch can take so many more, or, below zero, fewer than it said. */
+  addRoom(count: number): void {
+    this.#room += count;
   }
 
   /** A delivery came: it is on loan and wants a slot. */

@@ -15,8 +15,10 @@ import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { Gathering } from "./gathering.ts";
 import { continuation } from "./continuation.ts";
 import type { LoanCredit } from "./credit.ts";
+import { Crew } from "./crew.ts";
 import { hasEndHooks, runEndHooks } from "./end-hooks.ts";
 import { Fifo } from "./fifo.ts";
 import type { Lane, Lanes } from "./lanes.ts";
@@ -80,6 +82,7 @@ export class Dispatcher implements RequestHome {
   /** Lost with a worker before. They take no slot while they wait for their turn. */
   readonly #suspects = new Fifo<Request>();
   readonly #running = new Roster<Request>();
+  readonly #gathering: Gathering;
   #isPumping = false;
   #isPumpPlanned = false;
   #surplus: Timer | undefined;
@@ -90,6 +93,8 @@ export class Dispatcher implements RequestHome {
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
     deps.suspectTurn.onFree(() => this.pump());
+    const { clock, credit } = deps;
+    this.#gathering = new Gathering({ clock, credit, closed: (members) => this.#enqueue(new Crew(members, this)) });
   }
 
   get app(): Lovage {
@@ -115,7 +120,7 @@ export class Dispatcher implements RequestHome {
   get waiting(): number {
     let ready = 0;
     for (const lane of this.#deps.lanes.all) ready += lane.ready.size;
-    return ready + this.#suspects.size;
+    return ready + this.#suspects.size + this.#gathering.size;
   }
   get suspectsWaiting(): number {
     return this.#suspects.size;
@@ -126,6 +131,8 @@ export class Dispatcher implements RequestHome {
   /** The request has a loan and counts as busy. `pump` starts it, now or later. */
   add(request: Request): void {
     if (request.delivery.losses === 0) {
+      const { batch } = request.options;
+      if (batch !== undefined) return this.#gathering.add(request, batch);
       const lane = this.#deps.lanes.of(request);
       lane.ready.push(request);
       if (lane.surplus > 0 && this.#deps.lanes.all.length > 1) this.#planSurplus();
@@ -175,7 +182,7 @@ export class Dispatcher implements RequestHome {
     if (surplus <= 0) return;
     const { random, park } = this.#deps;
     const now = this.#deps.brokerNow();
-    for (const request of ready.takeLast(surplus)) park?.(request, now + SURPLUS_PARKED_MS * (0.5 + random()));
+    for (const request of this.#dissolved(ready.takeLast(surplus))) park?.(request, now + SURPLUS_PARKED_MS * (0.5 + random()));
   }
 
   #pumpNextTurn(): void {
@@ -198,10 +205,82 @@ export class Dispatcher implements RequestHome {
     this.#start(request, lane, now);
   }
 
-  #start(request: Request, lane: Lane, now: number): void {
+  /** A batch waits for its slot as its first member, which counts as busy and as one loan. */
+  #enqueue(crew: Crew): void {
+    const { credit, lanes } = this.#deps;
+    for (const member of crew.members) member.crew = crew;
+    credit.wantSlot();
+    credit.wantLoan();
+    lanes.of(crew.lead).ready.push(crew.lead);
+    this.pump();
+  }
+
+  /** The members of batches in the place of their first; each counts as busy and as a loan of its own again. */
+  #dissolved(requests: readonly Request[]): readonly Request[] {
+    const { credit } = this.#deps;
+    return requests.flatMap((request) => {
+      const members = request.crew?.members ?? [request];
+      for (const member of members) {
+        if (member !== request) credit.wantSlot();
+        if (member !== request) credit.wantLoan();
+        member.crew = undefined;
+      }
+      return members;
+    });
+  }
+
+  /** Whether it is to run; if not, it ends here. */
+  #mayRun(request: Request): boolean {
     const { expires } = request.received;
-    if (expires !== undefined && expires.at < this.#deps.brokerNow()) return this.endUnrun(request, { kind: "revoked", how: "expired" });
-    if (this.#deps.isRevoked(request)) return this.endUnrun(request, { kind: "revoked", how: "revoked" });
+    if (expires !== undefined && expires.at < this.#deps.brokerNow()) this.endUnrun(request, { kind: "revoked", how: "expired" });
+    else if (this.#deps.isRevoked(request)) this.endUnrun(request, { kind: "revoked", how: "revoked" });
+    else return true;
+    return false;
+  }
+
+  #startCrew(request: Request, lane: Lane, now: number): void {
+    const { credit } = this.#deps;
+    const members = this.#dissolved([request]).filter((member) => this.#mayRun(member));
+    if (members.length === 0) return;
+    const crew = new Crew(members, this);
+    for (const member of members) {
+      member.crew = crew;
+      this.#running.add(member);
+      if (member === crew.lead) continue;
+      credit.freeSlot();
+      credit.freeLoan();
+    }
+    lane.running += 1;
+    if (request.options.acksLate) this.#runCrew(crew, now);
+    else void this.#ackCrew(crew);
+  }
+
+  #runCrew(crew: Crew, now: number): void {
+    for (const member of crew.members) this.#begin(member, now);
+    this.#deps.lanes.of(crew.lead).pool.run(crew);
+  }
+
+  async #ackCrew(crew: Crew): Promise<void> {
+    const ack = async ({ delivery }: Request): Promise<SettlementAnswer> =>
+      await this.#settled({ delivery, end: ACK, results: NOTHING, publish: NOTHING });
+    const answers = await Promise.all(crew.members.map(ack));
+    this.#deps.credit.freeLoan();
+    const left = crew.keep((member, i) => {
+      member.isAcked = answers[i] === "settled";
+      return member.isAcked && member.verdict?.kind !== "revoked";
+    });
+    if (crew.members.length > 0 && !this.#isStopped) this.#runCrew(crew, this.clock.monotonic());
+    else crew.done({ kind: "interrupted" });
+    for (const member of left) {
+      if (member.isAcked) this.ended(member, { kind: "revoked", how: "revoked" });
+      else this.#leaveSlot(member);
+      if (!member.isAcked) this.#deps.observers.lost(member);
+    }
+  }
+
+  #start(request: Request, lane: Lane, now: number): void {
+    if (request.options.batch !== undefined) return this.#startCrew(request, lane, now);
+    if (!this.#mayRun(request)) return;
     this.#running.add(request);
     lane.running += 1;
     if (request.options.acksLate) return this.#run(request, now);
@@ -224,12 +303,16 @@ export class Dispatcher implements RequestHome {
   }
 
   #run(request: Request, now: number): void {
+    this.#begin(request, now);
+    this.#deps.lanes.of(request).pool.run(request);
+  }
+
+  #begin(request: Request, now: number): void {
     request.startedAt = now;
     this.#processed += 1;
     this.#deps.observers.started(request);
     if (request.options.trackStarted && !this.#ignoresResult(request))
       void this.storeState(request, "STARTED", { pid: process.pid, hostname: this.hostname });
-    this.#deps.lanes.of(request).pool.run(request);
   }
 
   #ignoresResult(request: Request): boolean {
@@ -313,7 +396,7 @@ export class Dispatcher implements RequestHome {
   }
 
   settled(request: Request, answer: SettlementAnswer): void {
-    if (!request.isAcked) this.#deps.credit.freeLoan();
+    if (!request.isAcked && request.crew?.settledLast() !== false) this.#deps.credit.freeLoan();
     const outcome = request.outcome as Outcome;
     if (answer === "lost") this.#deps.observers.lost(request);
     else if (answer === "settled") {
@@ -324,6 +407,10 @@ export class Dispatcher implements RequestHome {
   }
 
   #leaveSlot(request: Request): void {
+    if (request.crew?.leave() === false) {
+      this.#running.delete(request);
+      return this.#deps.left?.(request); // others of its batch still run
+    }
     if (this.#running.delete(request)) this.#deps.lanes.of(request).running -= 1;
     if (request.outcome === undefined) this.#deps.suspectTurn.free(request); // it never began
     this.#deps.credit.freeSlot();
@@ -370,7 +457,8 @@ export class Dispatcher implements RequestHome {
 
   /** Iterations that run end after the step that they are at; other tasks take no notice. */
   interruptIterations(): void {
-    for (const request of this.#running) if (request.startedAt !== undefined) this.#deps.lanes.of(request).pool.interrupt(request);
+    for (const request of this.#running)
+      if (request.startedAt !== undefined && request.crew === undefined) this.#deps.lanes.of(request).pool.interrupt(request);
   }
 
   /** Aborts the signals of what runs; a task that then fails was revoked, one that succeeds all the same has succeeded. */
@@ -403,15 +491,21 @@ export class Dispatcher implements RequestHome {
     if (this.#running.has(request) && request.outcome === undefined) this.#abort(request, reason, "now");
   }
 
+  /** A batch is aborted once all of it is to end. */
   #abort(request: Request, reason: Error, force?: AbortForce): void {
-    this.#deps.lanes.of(request).pool.abort(request, reason, force);
+    const { crew } = request;
+    if (crew?.isToAbort !== false) this.#deps.lanes.of(request).pool.abort(crew ?? request, reason, force);
   }
 
   /** Ends what waits for a slot and is revoked. Returns it. */
   discardWaiting(isRevoked: (request: Request) => boolean): ReceivedTask[] {
     const suspects = this.#suspects.takeWhere(isRevoked);
     for (const _ of suspects) this.#deps.credit.wantSlot();
-    const requests = [...suspects, ...this.#deps.lanes.all.flatMap(({ ready }) => ready.takeWhere(isRevoked))];
+    const collected = this.#gathering.takeWhere(isRevoked);
+    for (const _ of collected) this.#deps.credit.wantSlot();
+    for (const _ of collected) this.#deps.credit.wantLoan();
+    const isAlone = (request: Request): boolean => request.crew === undefined && isRevoked(request); // of a batch, each is looked at when it starts
+    const requests = [...suspects, ...collected, ...this.#deps.lanes.all.flatMap(({ ready }) => ready.takeWhere(isAlone))];
     for (const request of requests) this.endUnrun(request, { kind: "revoked", how: "revoked" });
     return requests.map(({ received }) => received);
   }
@@ -430,10 +524,13 @@ export class Dispatcher implements RequestHome {
 
   /** Gives back what has not started, all or what matches, the earliest to the very front. */
   putBackWaiting(isMeant: (request: Request) => boolean = () => true): void {
-    const ready = this.#deps.lanes.all.flatMap((lane) => lane.ready.takeWhere(isMeant));
+    const holds = (request: Request): boolean => request.crew?.members.some(isMeant) ?? isMeant(request);
+    const ready = this.#deps.lanes.all.flatMap((lane) => this.#dissolved(lane.ready.takeWhere(holds)));
     const suspects = this.#suspects.takeWhere(isMeant);
+    const collected = this.#gathering.takeWhere(isMeant);
     for (const _ of ready) this.#deps.credit.freeSlot();
-    this.putBack([...suspects, ...ready]);
+    for (const _ of collected) this.#deps.credit.wantLoan();
+    this.putBack([...suspects, ...ready, ...collected]);
   }
 
   putBack(requests: readonly Request[]): void {

@@ -11,6 +11,7 @@ import type { AnyTask } from "../app/task.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { Delivery } from "../brokers/broker.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
+import type { Crew } from "./crew.ts";
 import { hasEndHooks } from "./end-hooks.ts";
 import { invokeTask } from "./invoke.ts";
 import type { Outcome } from "./outcome.ts";
@@ -47,6 +48,8 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
   isHeld = false;
   /** Observers have heard of it. */
   isTold = false;
+  /** Those that run with it in one batch; undefined when it runs alone. */
+  crew: Crew | undefined;
   /** Acknowledged before its body began. */
   isAcked = false;
   /** By the monotonic clock; undefined before its body began. */
@@ -83,6 +86,9 @@ export class Request implements EndedRun, PoolJob, RosterMember, SettlementOwner
   get iterated(): Iterated | undefined {
     return this.#iterated ?? this.#context?.iterated;
   }
+
+  /** It is no batch. */
+  noteEach(): void {}
 
   noteIterated(iterated: Iterated): void {
     this.#iterated = iterated;

@@ -108,6 +108,7 @@ class Stage {
       addChild: () => undefined,
       checkpoint: async () => undefined,
       noteIterated: () => undefined,
+      noteEach: () => undefined,
       interrupt: () => undefined,
       done: (outcome) => outcomes.push(outcome),
       ...limits,

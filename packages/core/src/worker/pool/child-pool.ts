@@ -366,9 +366,10 @@ export class ChildPool implements Pool {
     }
   }
 
-  #onDone(member: Member, { job: number, outcome, children, iterated, memoryKib }: Extract<FromChild, { kind: "done" }>): void {
+  #onDone(member: Member, { job: number, outcome, children, each, iterated, memoryKib }: Extract<FromChild, { kind: "done" }>): void {
     const { running } = member;
     if (running?.number !== number || running.reported !== undefined) return;
+    if (each) running.job.noteEach(each.map(unpackOutcome));
     if (iterated) running.job.noteIterated(iterated);
     for (const child of children) running.job.addChild(child);
     member.jobsDone += 1;

@@ -7,6 +7,7 @@
  */
 import { inspect } from "node:util";
 import type { Lovage } from "../../app/app.ts";
+import { BatchEnds, type ItemFacts } from "../../app/batch-task.ts";
 import { runAsTask } from "../../app/process-wide.ts";
 import { matchesError } from "../../app/retry-plan.ts";
 import { RunningTask } from "../../app/running-task.ts";
@@ -16,6 +17,7 @@ import type { AnyTask } from "../../app/task.ts";
 import { NotRegistered } from "../../protocol/celery-errors.ts";
 import { errorText } from "../../shared/errors.ts";
 import type { LogFields, Logger, LogLevel } from "../../shared/log.ts";
+import { outcomeOfEnd } from "../crew.ts";
 import { runEndHooks } from "../end-hooks.ts";
 import { invokeTask } from "../invoke.ts";
 import { type Outcome, outcomeOfThrown } from "../outcome.ts";
@@ -132,9 +134,9 @@ export class ChildRunner {
       outcome = outcomeOfThrown(thrown);
     }
     run.outcome = outcome;
+    if (outcome.kind === "succeeded" && outcome.value instanceof BatchEnds) return this.#answerEach(run, facts, outcome.value);
     // Errors are weighed here, where they still have their class.
-    const weighed = finalOutcome(outcome, undefined, () => ({ ...facts, now: app.clock.now() }), task.options.retry, app.random);
-    this.#answer(job, weighed === outcome || weighed.kind !== "retry" ? weighed : { ...weighed, isAutomatic: true }, run);
+    this.#answer(job, this.#weighed(outcome, facts, task), run);
   }
 
   #begin(job: number, facts: JobFacts, app: Lovage, task: AnyTask): Run {
@@ -151,6 +153,28 @@ export class ChildRunner {
     });
     const run: Run = { job, task, context, abort, outcome: undefined, told: 0 };
     return run;
+  }
+
+  /** Each message of a batch is weighed by its own attempts. */
+  #answerEach({ job, task }: Run, { args }: JobFacts, { each }: BatchEnds): void {
+    const transfer: ArrayBuffer[] = [];
+    const packed = each.map((end, i) => {
+      const facts = args[i] as ItemFacts; // those that the batch was made from
+      const outcome = this.#weighed(outcomeOfEnd(end), facts, task);
+      try {
+        return packOutcome(outcome, isExpected(outcome, task), transfer);
+      } catch (error) {
+        return packOutcome({ kind: "failed", error }, false); // a value that cannot cross
+      }
+    });
+    const memoryKib = this.#setup?.reportsMemory ? this.#home.memoryKib() : 0;
+    this.#home.send({ kind: "done", job, outcome: { kind: "ignored" }, each: packed, children: [], memoryKib }, transfer);
+  }
+
+  #weighed(outcome: Outcome, facts: Pick<JobFacts, "retries" | "headers" | "startedAt">, task: AnyTask): Outcome {
+    const app = this.#app as Lovage; // jobs come after `ready`
+    const weighed = finalOutcome(outcome, undefined, () => ({ ...facts, now: app.clock.now() }), task.options.retry, app.random);
+    return weighed === outcome || weighed.kind !== "retry" ? weighed : { ...weighed, isAutomatic: true };
   }
 
   #answer(job: number, outcome: Outcome, run: Run | undefined): void {

@@ -47,6 +47,8 @@ export type FromChild =
       readonly kind: "done";
       readonly job: number;
       readonly outcome: PackedOutcome;
+      /** What became of each message of a batch. */
+      readonly each?: readonly PackedOutcome[] | undefined;
       /** How far its iterations have come. */
       readonly iterated?: Iterated | undefined;
       readonly children: readonly ResultTuple[];

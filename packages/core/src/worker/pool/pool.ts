@@ -61,6 +61,8 @@ export interface PoolJob {
   checkpoint(text: string): Promise<void>;
   /** Told by a body that runs elsewhere, with its checkpoints and at its end. */
   noteIterated(iterated: Iterated): void;
+  /** Told before `done` by a batch that ran elsewhere: what became of each of its messages. */
+  noteEach(outcomes: readonly Outcome[]): void;
   /** Asks its iteration to stop after the step that it is at. */
   interrupt(): void;
   /** A task that was sent by a body that runs elsewhere. */
