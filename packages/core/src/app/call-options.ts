@@ -1,4 +1,5 @@
 /** Options of one call (`applyAsync`, `sendTask`): Celery's names in camelCase, Celery's units. */
+import { isPriority, PRIORITY_ACCEPTED } from "./priority.ts";
 import type { Duration } from "../shared/duration.ts";
 import { didYouMean } from "../shared/suggest.ts";
 import { CallError } from "./errors.ts";
@@ -25,7 +26,7 @@ export interface CallOptions {
   readonly exchange?: string;
   readonly exchangeType?: ExchangeType;
   readonly routingKey?: string;
-  /** On Redis and SQLite 0 is served first, on RabbitMQ last. */
+  /** From 0, which is served first, to 9. */
   readonly priority?: number;
   /** Under which it shares its queue with others, where the queue is `fair`: a tenant's id, say. Default: what the task says. */
   readonly fairKey?: FairKeyInput;
@@ -91,4 +92,11 @@ export function checkCallOptions(task: string, options: CallOptions): void {
     if (!CALL_OPTIONS.has(name))
       throw new CallError(task, `"${name}" is not an option of a call of ${task}.${didYouMean(name, CALL_OPTIONS)}`);
   }
+  checkPriority(task, "call", options.priority);
+}
+
+/** @throws CallError. undefined: none was given. */
+export function checkPriority(task: string, what: "call" | "retry", priority: number | undefined): void {
+  if (priority === undefined || isPriority(priority)) return;
+  throw new CallError(task, `priority of a ${what} of ${task} is ${String(priority)}: it takes ${PRIORITY_ACCEPTED}`);
 }

@@ -1,4 +1,5 @@
 /** From what a user wrote about a task, over annotations and settings, to options with nothing left open. */
+import { isPriority, PRIORITY_ACCEPTED } from "./priority.ts";
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { resolveBatch } from "./batch-task.ts";
@@ -37,7 +38,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
   const timeLimitMs = ms("timeLimit");
   const softTimeLimitMs = ms("softTimeLimit");
   return Object.freeze({
-    routing: pickRouting(options),
+    routing: pickRouting(name, options),
     serializer: options.serializer ?? settings.taskSerializer,
     compression: (options.compression === undefined ? settings.taskCompression : options.compression) ?? undefined,
     expiresMs: ms("expires"),
@@ -179,8 +180,10 @@ function encryptOption(task: string, value: unknown): readonly EncryptedPath[] |
   }
 }
 
-function pickRouting(options: TaskOptions): RoutingOptions {
+function pickRouting(name: string, options: TaskOptions): RoutingOptions {
   const { queue, exchange, exchangeType, routingKey, priority, deliveryMode, serializer, compression } = options;
+  if (priority !== undefined && !isPriority(priority))
+    throw new TaskDefinitionError(name, `priority of the task ${name} is ${String(priority)}: it takes ${PRIORITY_ACCEPTED}`);
   return { queue, exchange, exchangeType, routingKey, priority, deliveryMode, serializer, compression };
 }
 

@@ -1,4 +1,5 @@
 /** `taskRoutes`: where tasks go, by name. The forms users may write, and the list of routers that `routing.ts` asks in turn. */
+import { isPriority, PRIORITY_ACCEPTED } from "./priority.ts";
 import { nameMatcher, type NamePattern } from "./name-pattern.ts";
 import { isPlain, NotAccepted } from "./setting-kinds.ts";
 import type { DeliveryMode, ExchangeType } from "./task-options.ts";
@@ -98,6 +99,8 @@ export function readRoute(value: unknown, where: string): Route {
     const wants = known === "priority" ? "number" : known === "deliveryMode" ? typeof part : "string";
     if (typeof part !== wants && !(part === null && known === "compression"))
       throw new NotAccepted(`"${key}" in the route of ${where} is not a ${wants}`);
+    if (known === "priority" && !isPriority(part))
+      throw new NotAccepted(`"${key}" in the route of ${where} is ${JSON.stringify(part)}: it takes ${PRIORITY_ACCEPTED}`);
     route[known] = part;
   }
   return route;

@@ -2,6 +2,7 @@
  * The context of one run of a task: facts, and the way to ask for things. Made by workers and by eager calls.
  * What is seldom used (log, signal) is made when it is first asked for: a context must cost next to nothing.
  */
+import { checkPriority } from "./call-options.ts";
 import { replacement } from "../canvas/replace.ts";
 import type { ResultTuple } from "../canvas/result-tuple.ts";
 import { sizeOf } from "../canvas/steps.ts";
@@ -299,6 +300,7 @@ function progressDocument(current: number, total: number | undefined): Readonly<
 
 function retryChanges(task: string, request: RetryRequest, now: number): RetryChanges {
   const { args, kwargs, queue, exchange, routingKey, priority, timeLimit, softTimeLimit, expires, headers } = request;
+  checkPriority(task, "retry", priority);
   return {
     ...(args && { args }),
     ...(kwargs && { kwargs }),

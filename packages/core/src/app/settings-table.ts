@@ -18,6 +18,7 @@ import {
   type InputOf,
   type Kind,
 } from "./setting-kinds.ts";
+import { PRIORITY_FIRST, PRIORITY_LAST } from "./priority.ts";
 import {
   annotations,
   capsules,
@@ -131,11 +132,7 @@ export const SETTINGS_TABLE = {
   taskAcksOnFailureOrTimeout: setting(flag, true, "Celery's older name for the two above."),
   taskRejectOnWorkerLost: setting(flag, true, "Put a message back when the process that ran its task died.", { celery: false }),
   taskDefaultRateLimit: setting(optional(rate), null, "Starts of one task per worker and time."),
-  taskDefaultPriority: setting(
-    optional(integer(0, 255)),
-    null,
-    "Priority of messages. On Redis and SQLite 0 is served first, on RabbitMQ last.",
-  ),
+  taskDefaultPriority: setting(optional(integer(PRIORITY_FIRST, PRIORITY_LAST)), null, "Priority of messages; 0 is served first."),
   taskInheritParentPriority: setting(flag, false, "A task that is sent by a task gets its priority."),
   taskDefaultRetryDelay: setting(duration, 180, "Delay of a retry that names none.", { note: "In Celery only a task's own option." }),
   taskDefaultMaxRetries: setting(optional(integer()), 3, "Retries of a task that names no limit; null for ever.", {

@@ -14,7 +14,7 @@ export interface TaskOptions {
   readonly exchange?: string;
   readonly exchangeType?: ExchangeType;
   readonly routingKey?: string;
-  /** On Redis and SQLite 0 is served first, on RabbitMQ last. */
+  /** From 0, which is served first, to 9. */
   readonly priority?: number;
   readonly deliveryMode?: DeliveryMode;
   /** Under which its calls share their queue with others, where the queue is `fair`: a key, or a function of the call's arguments. */

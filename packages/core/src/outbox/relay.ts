@@ -9,7 +9,7 @@
 import type { Lovage } from "../app/app.ts";
 import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
 import { PublishError } from "../brokers/errors.ts";
-import { sleep } from "../shared/clock.ts";
+import { type Clock, sleep } from "../shared/clock.ts";
 import { errorText, LovageError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { messageOf } from "./row-message.ts";
@@ -71,6 +71,15 @@ export class OutboxRelay {
     this.#logger = app.logger.child({ outbox: store.location });
     this.#batch = options.batch ?? 500;
     this.#pollMs = options.pollMs ?? 1000;
+  }
+
+  /** Of the outbox, without credentials. */
+  get location(): string {
+    return this.#store.location;
+  }
+
+  get clock(): Clock {
+    return this.#app.clock;
   }
 
   /** Since this relay began. */

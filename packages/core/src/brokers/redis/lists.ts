@@ -39,13 +39,7 @@ export class QueueLists {
   readonly #byQueue: ReadonlyMap<string, readonly QueueList[]>;
   #turn = 0;
 
-  constructor(
-    shard: Shard,
-    options: BrokerOptions,
-    queues: readonly string[],
-    fair: ReadonlySet<string> = new Set(),
-    own?: QueueOrder | undefined,
-  ) {
+  constructor(shard: Shard, options: BrokerOptions, queues: readonly string[], fair: ReadonlySet<string> = new Set(), own?: QueueOrder) {
     const named = options.queueOrder === "sorted" ? queues.toSorted() : [...new Set(queues)];
     this.#turns = own && new QueueTurns(own, queues);
     this.queues = named.filter((queue) => !fair.has(queue));

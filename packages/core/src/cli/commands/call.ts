@@ -1,4 +1,5 @@
 /** `lovage call`: sends a task by its name, whether or not a worker is there. */
+import { PRIORITY_FIRST, PRIORITY_LAST } from "../../app/priority.ts";
 import type { CallOptions } from "../../app/call-options.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -14,8 +15,8 @@ export const call = defineCommand({
     queue: text("--queue <name>", "queue to put it in, instead of the one it is routed to"),
     exchange: text("--exchange <name>", "exchange to publish to"),
     routingKey: text("--routing-key <key>", "routing key to publish with"),
-    priority: wholeNumber("--priority <number>", "0 to 255; on Redis and SQLite 0 is served first", 0, 255),
     fairKey: text("--fair-key <key>", "under which it shares its queue with others, where that is fair"),
+    priority: wholeNumber("--priority <number>", "0 to 9; 0 is served first", PRIORITY_FIRST, PRIORITY_LAST),
     serializer: text("--serializer <name>", "json, yaml or msgpack"),
     compression: text("--compression <name>", "gzip, zlib, brotli or zstd"),
     taskId: text("--task-id <id>", "id to give it, instead of a fresh one"),

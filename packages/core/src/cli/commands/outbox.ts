@@ -1,6 +1,9 @@
 /** `lovage outbox`: publishes what transactions have left in a database, and looks after what cannot be published. */
 import { systemClock } from "../../shared/clock.ts";
 import { formatDuration } from "../../shared/duration.ts";
+import { errorText } from "../../shared/errors.ts";
+import type { RelayMetrics } from "../../outbox/metrics.ts";
+import type { OutboxRelay } from "../../outbox/relay.ts";
 import type { AsideRow, OutboxStatus, OutboxStore } from "../../outbox/store.ts";
 import { defineCommand, type CommandContext } from "../command.ts";
 import { UsageError } from "../errors.ts";
@@ -16,6 +19,8 @@ export const outbox = defineCommand({
     database: text("-d, --database <url>", "postgres:// or sqlite:// (default: the setting outbox_url)"),
     batch: wholeNumber("--batch <number>", "with relay: rows of one round (default: 500)", 1, 10_000),
     pollMs: durationMs("--poll <duration>", "with relay: the longest time without a look for rows (default: 1s)"),
+    metricsPort: wholeNumber("--metrics-port <port>", "with relay: answer /metrics here, for Prometheus (default: not at all)", 0, 65_535),
+    metricsHost: text("--metrics-host <address>", "with relay: on this address (default: 127.0.0.1)"),
     once: flag("--once", "with relay: publish what waits now, and end"),
     maxLagMs: durationMs("--max-lag <duration>", "with status: exit with 1 when the oldest row waits longer"),
     ids: names("--id <ids>", "with retry or discard: only these tasks"),
@@ -27,6 +32,7 @@ export const outbox = defineCommand({
   arguments: [{ name: "action", description: ACTIONS.join(", "), required: true, choices: ACTIONS }],
   examples: [
     "lovage -A ./src/app.ts outbox relay -d postgres://app@db/shop",
+    "lovage outbox relay --metrics-port 9464",
     "lovage outbox status --max-lag 30s",
     "lovage outbox aside",
     "lovage outbox retry --id 4f0cbd6e-3b0c-4c6b-9d3f-0c1f6a7f0d9e",
@@ -90,6 +96,8 @@ interface RelayFlags {
   readonly batch: number | undefined;
   readonly pollMs: number | undefined;
   readonly once: boolean;
+  readonly metricsPort: number | undefined;
+  readonly metricsHost: string | undefined;
 }
 
 async function relay(context: CommandContext, app: Lovage, store: OutboxStore, flags: RelayFlags): Promise<ExitCode> {
@@ -114,12 +122,33 @@ async function relay(context: CommandContext, app: Lovage, store: OutboxStore, f
     await worker.drain();
     output.answer(worker.counts, () => `${rowCount(worker.counts.published)} published`);
   } else {
+    const metrics = await serveMetrics(worker, flags);
+    if (metrics) app.logger.info({ port: metrics.port }, `metrics are served on http://${metricsHost(flags)}:${metrics.port}/metrics`);
     app.logger.info({ outbox: store.location }, "the relay publishes what is in the outbox");
-    await worker.run(stopping);
+    try {
+      await worker.run(stopping);
+    } finally {
+      await metrics?.[Symbol.asyncDispose]();
+    }
     app.logger.info({ ...worker.counts }, "the relay has stopped");
   }
   lines.flush();
   return EXIT.ok;
+}
+
+const metricsHost = (flags: RelayFlags): string => flags.metricsHost ?? "127.0.0.1";
+
+async function serveMetrics(publisher: OutboxRelay, flags: RelayFlags): Promise<RelayMetrics | undefined> {
+  if (flags.metricsPort === undefined) return undefined;
+  const { serveRelayMetrics } = await import("../../outbox/metrics.ts");
+  try {
+    return await serveRelayMetrics(publisher, { port: flags.metricsPort, host: metricsHost(flags) });
+  } catch (error) {
+    throw new UsageError(
+      `metrics cannot be served on ${metricsHost(flags)}:${flags.metricsPort}: ${errorText(error)}`,
+      "give another --metrics-port",
+    );
+  }
 }
 
 /** Ctrl+C, or SIGTERM from a service manager: the round that has begun is finished. */

@@ -9,7 +9,7 @@ import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Lease } from "../lease.ts";
 import { type HealthFacts, type HealthVerdicts, judgeHealth, type Trouble, type Troubles, type Verdict } from "./judge.ts";
 import { metricsPage } from "./metrics-page.ts";
-import { type HealthServer, type Page, serveHealth } from "./server.ts";
+import { type Page, type PageServer, servePages } from "../../shared/pages.ts";
 import { REFUSALS, type RowLabels, TaskCounts } from "./task-counts.ts";
 import { TURN_MS, Vitals } from "./vitals.ts";
 
@@ -67,8 +67,8 @@ export class HealthDesk {
   }
 
   /** @throws what `listen` throws */
-  listen(address: { readonly host: string; readonly port: number }): Promise<HealthServer> {
-    return serveHealth(address, {
+  listen(address: { readonly host: string; readonly port: number }): Promise<PageServer> {
+    return servePages(address, {
       "/livez": () => this.#verdictPage(this.verdicts().live),
       "/readyz": () => this.#verdictPage(this.verdicts().ready),
       "/metrics": () => this.#metrics(),

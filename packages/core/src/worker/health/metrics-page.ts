@@ -1,6 +1,6 @@
 /** The page `/metrics`: every number a worker tells, under its name. docs/health.md lists them. */
 import type { QueueDepth } from "../../brokers/broker.ts";
-import { Exposition, type Labels } from "./exposition.ts";
+import { Exposition, type Labels } from "../../shared/exposition.ts";
 import type { HealthVerdicts } from "./judge.ts";
 import { OUTCOMES, type REFUSALS, RUNTIME_BUCKETS, type TaskRow, WAIT_BUCKETS } from "./task-counts.ts";
 import { LAG_BUCKETS, STATES, type Vitals } from "./vitals.ts";

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadSqlite } from "../../../src/stores/sqlite/driver.ts";
+import { probe } from "../../support/health-probe.ts";
 import { Project } from "./project.ts";
 
 async function shop(): Promise<
@@ -61,12 +62,16 @@ test("from the tables to a task that runs, and what cannot be sent", async () =>
 test("a relay works until SIGTERM", async () => {
   await using home = await shop();
   await home.ask("migrate");
-  const relay = home.project.start(["-A", "src/app.ts", "outbox", "relay", "-d", "sqlite://shop.db"]);
+  const relay = home.project.start(["-A", "src/app.ts", "outbox", "relay", "-d", "sqlite://shop.db", "--metrics-port", "0"]);
+  const [, port] = await relay.says(/metrics are served on http:\/\/127\.0\.0\.1:(\d+)\/metrics/);
   await relay.says(/the relay publishes what is in the outbox/);
   home.sql("INSERT INTO lovage_outbox (task, args) VALUES ('shop.add', '[2, 3]')");
   await expect
     .poll(async () => (JSON.parse((await home.ask("status", "--json")).stdout) as { waiting: number }).waiting, { timeout: 30_000 })
     .toBe(0);
+  await expect
+    .poll(async () => (await probe(Number(port), "/metrics"))?.body)
+    .toMatch(/^lovage_outbox_published_total\{outbox="sqlite:[^"]*shop\.db"\} 1$/m);
   relay.signal("SIGTERM");
   expect(await relay.finished).toMatchObject({ code: 0, stderr: expect.stringMatching(/the relay has stopped.*published=1/) as string });
 });

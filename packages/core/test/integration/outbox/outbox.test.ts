@@ -1,8 +1,11 @@
 /** What holds for the outbox in every database. */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { serveRelayMetrics } from "../../../src/outbox/metrics.ts";
 import { Outbox } from "../../../src/outbox/outbox.ts";
 import { OutboxRelay } from "../../../src/outbox/relay.ts";
 import { newId } from "../../../src/shared/ids.ts";
+import { eventually } from "../../support/eventually.ts";
+import { metric, probe } from "../../support/health-probe.ts";
 import { type OutboxHome, postgresOutbox, sqliteOutbox } from "../../support/outboxes.ts";
 import { PostgresServer } from "../../support/postgres-server.ts";
 
@@ -33,6 +36,32 @@ describe.each([
     expect(await home.sent()).toMatchObject([{ id: sent.id, task: "mail.send", body: expect.stringContaining("a'b \\u00e9") as string }]);
     expect(await home.store.status()).toEqual({ waiting: 0, lagMs: 0, heldBack: 0, setAside: 0 });
     expect(relay.counts).toEqual({ published: 1, setAside: 0, failedRounds: 0 });
+  });
+
+  test("the lag is a metric where the relay runs, and says when the database is away", async () => {
+    await using home = await open();
+    const relay = new OutboxRelay(home.app, home.store);
+    await using served = await serveRelayMetrics(relay, { port: 0 });
+    const page = async (): Promise<string> => (await probe(served.port, "/metrics"))?.body ?? "";
+    const value = async (name: string): Promise<number | undefined> => metric(await page(), `${name}{outbox="${home.store.location}"}`);
+    expect(await value("lovage_outbox_waiting_rows")).toBe(0);
+    expect(await value("lovage_outbox_lag_seconds")).toBe(0);
+    const transaction = await home.begin();
+    for (const n of [1, 2, 3]) await new Outbox(home.app).enqueue(transaction.executor, { name: "t", args: [n] });
+    await transaction.commit();
+    await eventually("three wait", async () => (await value("lovage_outbox_waiting_rows")) === 3);
+    await eventually("the lag grows", async () => ((await value("lovage_outbox_lag_seconds")) ?? 0) > 1);
+    await relay.drain();
+    await eventually("none waits", async () => (await value("lovage_outbox_waiting_rows")) === 0);
+    expect(await value("lovage_outbox_lag_seconds")).toBe(0);
+    expect(await value("lovage_outbox_published_total")).toBe(3);
+    expect(await value("lovage_outbox_up")).toBe(1);
+    const { status } = home.store;
+    home.store.status = async () => Promise.reject(new Error("away"));
+    await eventually("the database is away", async () => (await value("lovage_outbox_up")) === 0);
+    expect(await page()).not.toContain("lovage_outbox_waiting_rows");
+    home.store.status = status;
+    expect((await probe(served.port, "/other"))?.status).toBe(404);
   });
 
   test("arguments are checked at the call, and nothing is written", async () => {

@@ -1,6 +1,5 @@
 /**
- * The HTTP side: three pages, answered at once from what is in memory. Runs in the guard thread. Node's own server, with
- * its limits set for what a prober or Prometheus does and no more.
+ * A few pages over HTTP, for probers and Prometheus: Node's own server, with its limits set for what those do and no more.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -11,7 +10,7 @@ export interface Page {
   readonly body: string;
 }
 
-export interface HealthServer {
+export interface PageServer {
   readonly port: number;
   close(): Promise<void>;
 }
@@ -20,10 +19,10 @@ const MAX_CONNECTIONS = 64;
 const REQUEST_MS = 5000;
 
 /** @param pages by path. @throws what `listen` throws */
-export async function serveHealth(
+export async function servePages(
   where: { readonly host: string; readonly port: number },
   pages: Readonly<Record<string, () => Page | Promise<Page>>>,
-): Promise<HealthServer> {
+): Promise<PageServer> {
   const server = createServer(
     {
       requestTimeout: REQUEST_MS,
