@@ -25,8 +25,7 @@ app.task("batches.spread", async (size) => {
 });
 const worker = new Worker(app, { concurrency: 20, name, queues: ["celery"] });
 await worker.start();
-console.log("ready");
-process.once("SIGTERM", async () => {
-  await worker.stop();
-  await app.close();
-});
+process.stdout.write("ready\n");
+await new Promise((resolve) => process.once("SIGTERM", resolve));
+await worker.stop();
+await app.close();

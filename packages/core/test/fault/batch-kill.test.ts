@@ -15,7 +15,7 @@ import { RedisServer } from "../support/redis-server.ts";
 const isSoak = process.env.LOVAGE_SOAK === "1";
 const SPREADERS = isSoak ? 40 : 6;
 const SIZE = 10;
-const KILLS = isSoak ? 40 : 3;
+const KILLS = isSoak ? 40 : 2;
 const script = fileURLToPath(new URL("batch-kill-child.mjs", import.meta.url));
 const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 

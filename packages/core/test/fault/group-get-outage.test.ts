@@ -6,24 +6,23 @@ import { expect, test } from "vitest";
 import { group, Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 import { RedisServer } from "../support/redis-server.ts";
+import { Turnstile } from "../support/turnstile.ts";
 
 const isSoak = process.env.LOVAGE_SOAK === "1";
 const MEMBERS = isSoak ? 10_000 : 500;
 const KILLS = 3;
 const AWAY_MS = 300;
+/** Members that end while nobody answers. */
+const UNHEARD = 25;
 const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 
 test(`every result of ${MEMBERS} arrives although Redis is killed ${KILLS} times`, { timeout: 300_000 }, async ({ annotate }) => {
   await using redis = await RedisServer.start({ appendonly: true });
   const app = new Lovage("outage", { brokerUrl: redis.url, resultBackend: redis.url, logger: silent, publishTimeout: 60 });
-  let ran = 0;
-  let wake = (): void => undefined;
-  /** Bodies begin when they may: as many as are told, so that Redis is killed while results are on their way. */
-  let allowed = 0;
+  /** Bodies end when they may, so that Redis is killed while results are on their way. */
+  const turnstile = new Turnstile();
   const task = app.task("outage.member", async (i: number) => {
-    while (ran >= allowed) await new Promise<void>((resolve) => setTimeout(resolve, 5));
-    ran += 1;
-    wake();
+    await turnstile.pass();
     return i;
   });
   const worker = new Worker(app, { concurrency: 50, name: "worker@outage" });
@@ -41,20 +40,20 @@ test(`every result of ${MEMBERS} arrives although Redis is killed ${KILLS} times
     );
     await worker.start();
     for (let kill = 1; kill <= KILLS; kill++) {
-      allowed = Math.floor((MEMBERS * kill) / (KILLS + 1));
-      while (ran < allowed) await new Promise<void>((resolve) => (wake = resolve));
+      const some = Math.floor((MEMBERS * kill) / (KILLS + 1));
+      await turnstile.allow(some);
       await redis.kill();
-      allowed += 25; // what ends while nobody answers
+      void turnstile.allow(some + UNHEARD);
       await new Promise((resolve) => setTimeout(resolve, AWAY_MS));
       await redis.restart();
     }
-    allowed = Infinity;
+    void turnstile.allow(Infinity);
     const outcomes = await waiting;
     const ofMembers = outcomes.map((outcome) => (outcome.status === "fulfilled" ? outcome.value : String(outcome.reason)));
     expect(settled).toBe(MEMBERS);
     expect(ofMembers).toEqual(Array.from({ length: MEMBERS }, (_, i) => i));
     expect(await result.get({ timeout: "60s" })).toHaveLength(MEMBERS);
-    await annotate(`${MEMBERS} results, ${ran} runs, ${KILLS} kills`);
+    await annotate(`${MEMBERS} results, ${turnstile.passed} runs, ${KILLS} kills`);
   } finally {
     await worker.stop();
     await app.close();
