@@ -5,6 +5,9 @@ import { chain, group } from "../app/compose.ts";
 import { BatchClosedError } from "../app/errors.ts";
 import { currentTask } from "../app/process-wide.ts";
 import { memoryApp } from "../testing/memory-app.ts";
+import type { Batches } from "../results/batches.ts";
+import type { ResultBackend } from "../results/result-backend.ts";
+import { BatchKeeper } from "./batch-keeper.ts";
 import { Worker } from "./worker.ts";
 
 let app: ReturnType<typeof memoryApp>;
@@ -263,6 +266,45 @@ describe("batches in batches", () => {
     await begin();
     expect(await batch.whenComplete().get(get)).toMatchObject({ total: 2, succeeded: 2 });
     expect(runs).toBe(2);
+  });
+});
+
+describe("members that cannot report", () => {
+  test("are found by their results and among the dead letters, and counted once", async () => {
+    const { work, callbacks } = tasks();
+    const batch = await app.batch(callbacks, (one) => one.add(many(4).map((i) => work.s(i))));
+    const backend = (await app.backend()) as ResultBackend;
+    const store = async (place: number, state: string): Promise<void> => {
+      const document = `{"status": "${state}", "result": null, "task_id": "${batch.result(place).id}"}`;
+      await backend.store([{ taskId: batch.result(place).id, state, document, expiresMs: 60_000 }]);
+    };
+    await store(0, "SUCCESS");
+    await store(1, "REVOKED");
+    await store(2, "STARTED");
+    const published: unknown[] = [];
+    const keeper = new BatchKeeper({
+      broker: await app.broker(),
+      backend,
+      batches: backend.batches as Batches,
+      queues: ["celery"],
+      resultSerializer: "json",
+      resultExpiresMs: undefined,
+      accept: new Set(["application/json"]),
+      encodeCalls: (calls) => (published.push(...calls), []),
+      brokerNow: () => app.clock.now(),
+      clock: app.clock,
+      random: app.random,
+      logger: app.logger,
+    });
+    expect(await keeper.reconcile(batch.id)).toBe(2);
+    expect(await keeper.reconcile(batch.id)).toBe(0);
+    expect(await batch.counts()).toMatchObject({ pending: 2, succeeded: 1, failed: 1 });
+    await store(2, "SUCCESS");
+    await store(3, "SUCCESS");
+    expect(await keeper.reconcile(batch.id)).toBe(2);
+    await keeper.whenIdle();
+    expect(await batch.whenComplete().get(get)).toMatchObject({ succeeded: 3, failed: 1 });
+    expect(published).toHaveLength(2); // death and complete
   });
 });
 
