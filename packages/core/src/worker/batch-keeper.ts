@@ -35,9 +35,9 @@ export interface BatchKeeperDeps {
 }
 
 /** Between two looks for what others have left. */
-const SWEEP_MS = 4000;
+const SWEEP_MS = 2000;
 /** Whoever brought it about has so long to see to it. */
-const LEFT_MS = 2000;
+const LEFT_MS = 1000;
 /** Callbacks of one look. */
 const DUE_MAX = 100;
 /** A batch without a report for so long is looked after, so many members at a time. */

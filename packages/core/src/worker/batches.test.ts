@@ -1,5 +1,5 @@
 /** Batches through a worker, in memory: what is called when, with what, and what is counted. */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Batch, type BatchSummary, currentBatch } from "../app/batch.ts";
 import { chain, group } from "../app/compose.ts";
 import { BatchClosedError } from "../app/errors.ts";
@@ -9,6 +9,8 @@ import type { Batches } from "../results/batches.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
 import { BatchKeeper } from "./batch-keeper.ts";
 import { Worker } from "./worker.ts";
+
+vi.setConfig({ testTimeout: 30_000 }); // what nobody brought about here is seen at the next look, seconds later
 
 let app: ReturnType<typeof memoryApp>;
 let worker: Worker | undefined;
