@@ -60,11 +60,11 @@ export interface LimitRows<Item> {
   /** When the first of those that wait there may have its turn; undefined: none waits. */
   turnAt(queue: string, limit: string): number | undefined;
   setTurn(queue: string, limit: string, at: number | undefined): void;
-  /** Limits with a turn up to then, the earliest first, at most `max`. */
+  /** Limits with a turn up to then, the earliest first, at the same time by their ids; at most `max`. */
   turnsUntil(queue: string, until: number, max: number): readonly string[];
   firstTurn(queue: string): number | undefined;
-  /** To the front of its queue. */
-  returnToQueue(message: WaitingMessage<Item>): void;
+  /** To the front of their queues, the first of them foremost. */
+  returnToQueue(messages: readonly WaitingMessage<Item>[]): void;
 }
 
 export interface Asked {
@@ -145,31 +145,32 @@ export class LimitLedger<Item> {
     const rows = this.#rows;
     const stale = rows.takeStale(now - KEPT_MS).flatMap(({ places }) => [...this.#leave(places)]);
     for (const queue of queues) this.#call(queue, [...freed, ...stale], now);
-    let moved = 0;
+    const moved: WaitingMessage<Item>[] = [];
     for (const queue of queues) {
       if (want <= 0) break;
       for (const limit of rows.turnsUntil(queue, now + LOOKAHEAD_MS, LIMITS_AT_ONCE)) {
-        if (moved >= want) break;
-        moved += this.#advanceOne(queue, limit, want - moved, now);
+        if (moved.length >= want) break;
+        this.#advanceOne(queue, limit, want, now, moved);
       }
     }
+    if (moved.length > 0) rows.returnToQueue(moved);
     const turns = queues.map((queue) => rows.firstTurn(queue)).filter((at) => at !== undefined);
-    return { moved, nextTurnInMs: turns.length === 0 ? undefined : Math.max(0, Math.ceil(Math.min(...turns) - now)) };
+    return { moved: moved.length, nextTurnInMs: turns.length === 0 ? undefined : Math.max(0, Math.ceil(Math.min(...turns) - now)) };
   }
 
   /** Everybody who waits under these limits returns to the queue, whatever they say. Returns how many. */
   flush(queue: string, limits: readonly string[]): number {
     const rows = this.#rows;
-    let moved = 0;
+    const moved: WaitingMessage<Item>[] = [];
     for (const limit of limits) {
       for (let first = rows.firstWaiting(queue, limit); first !== undefined; first = rows.firstWaiting(queue, limit)) {
         rows.endWait(limit, first);
-        rows.returnToQueue(first);
-        moved += 1;
+        moved.push(first);
       }
       rows.setTurn(queue, limit, undefined);
     }
-    return moved;
+    if (moved.length > 0) rows.returnToQueue(moved);
+    return moved.length;
   }
 
   /** The specs of limits of these names have changed: those that wait under them in these queues are looked at at once. */
@@ -185,41 +186,29 @@ export class LimitLedger<Item> {
     for (const limit of limits) rows.setTat(limit, afterHold(rows.tat(limit), rows.spec(limit), until));
   }
 
-  #advanceOne(queue: string, limit: string, want: number, now: number): number {
+  #advanceOne(queue: string, limit: string, want: number, now: number, moved: WaitingMessage<Item>[]): void {
     const rows = this.#rows;
-    let moved = 0;
-    for (let tries = 0; moved < want && tries < TRIES;) {
+    for (let tries = 0; moved.length < want && tries < TRIES;) {
       const first = rows.firstWaiting(queue, limit);
-      if (first === undefined) {
-        rows.setTurn(queue, limit, undefined);
-        return moved;
-      }
-      if (first.expiresAt !== undefined && first.expiresAt < now) {
+      if (first === undefined) return rows.setTurn(queue, limit, undefined);
+      const isExpired = first.expiresAt !== undefined && first.expiresAt < now;
+      const verdict = isExpired ? undefined : this.#judge(first.limits, now, first.since);
+      if (verdict !== undefined && "blockedBy" in verdict) {
+        if (verdict.blockedBy === limit) return rows.setTurn(queue, limit, verdict.turnAt);
         rows.endWait(limit, first);
-        rows.returnToQueue(first);
-        moved += 1;
-        continue;
-      }
-      const verdict = this.#judge(first.limits, now, first.since);
-      if ("blockedBy" in verdict && verdict.blockedBy === limit) {
-        rows.setTurn(queue, limit, verdict.turnAt);
-        return moved;
-      }
-      rows.endWait(limit, first);
-      if ("blockedBy" in verdict) {
         this.wait(verdict.blockedBy, verdict.turnAt, first);
         tries += 1;
         continue;
       }
+      rows.endWait(limit, first);
+      moved.push(first);
+      if (verdict === undefined) continue;
       this.#charge(first.limits, verdict.startAt);
       // Two messages of one id: what is kept is for the first that comes, and the other asks anew.
       this.#leave(rows.takeKept(first.id)?.places ?? []);
       rows.keep(first.id, verdict);
-      rows.returnToQueue(first);
-      moved += 1;
     }
     rows.setTurn(queue, limit, rows.firstWaiting(queue, limit) === undefined ? undefined : now);
-    return moved;
   }
 
   /** Whether all of them let one start within the lookahead, and when. */

@@ -84,7 +84,7 @@ export function limitsConformance(stand: () => BrokerStand): void {
         },
       ]);
       await limits.release("one", [first[1] as Delivery, next as Delivery], { queues: ["q"], want: 9 });
-      expect((await take(broker, ["q"], 2)).map(idOf)).toEqual(expect.arrayContaining(["m3", "late"]));
+      expect((await take(broker, ["q"], 2)).map(idOf)).toEqual(["m3", "late"]);
     });
 
     test("keys are counted apart, and under several limits all must have room", async () => {

@@ -151,7 +151,7 @@ export class MemoryLimitRows<Item> implements LimitRows<Item>, LimitOverview {
   turnsUntil(queue: string, until: number, max: number): readonly string[] {
     const due = [...(this.#lines.get(queue) ?? [])].filter(([, { turnAt }]) => turnAt <= until);
     return due
-      .toSorted(([, a], [, b]) => a.turnAt - b.turnAt)
+      .toSorted(([id, a], [other, b]) => a.turnAt - b.turnAt || (id < other ? -1 : 1))
       .slice(0, max)
       .map(([limit]) => limit);
   }
@@ -161,8 +161,8 @@ export class MemoryLimitRows<Item> implements LimitRows<Item>, LimitOverview {
     return turns.length === 0 ? undefined : Math.min(...turns);
   }
 
-  returnToQueue({ item }: WaitingMessage<Item>): void {
-    this.#giveBack(item);
+  returnToQueue(messages: readonly WaitingMessage<Item>[]): void {
+    for (const { item } of messages.toReversed()) this.#giveBack(item);
   }
 
   queues(): readonly string[] {

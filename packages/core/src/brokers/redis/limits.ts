@@ -99,7 +99,7 @@ export class RedisLimits implements Limits {
   }
 
   async recheck(names: readonly string[]): Promise<void> {
-    for (const queue of await this.#queues()) await this.#turn("", { queues: [queue], want: 0 }, { what: "recheck", args: names });
+    await this.#turn("", { queues: await this.#queues(), want: 0 }, { what: "recheck", args: names });
   }
 
   /** Returns what waits to its queue, whatever the limits say. */
@@ -228,19 +228,30 @@ export class RedisLimits implements Limits {
     const queues = new Map<string, number>();
     const sets = new Map<string, number>();
     const texts: string[] = [];
+    const numbers: number[] = [];
     for (const { delivery, id, limits, expiresAt } of batch) {
       let queue = queues.get(delivery.queue);
       if (queue === undefined) queues.set(delivery.queue, (queue = queues.size + 1));
       const set = limits.length === 1 ? `${queue}\f${limits[0]}` : `${queue}\f${limits.join("\f")}`;
       let number = sets.get(set);
       if (number === undefined) sets.set(set, (number = sets.size + 1));
-      texts.push(`${number}\f${expiresAt ?? ""}\f${Buffer.byteLength(id)}\f${id}${delivery.loan}`);
+      numbers.push(number);
+      texts.push(`${expiresAt ?? ""}\f${Buffer.byteLength(id)}\f${id}${delivery.loan}`);
     }
     const keys = [...this.#shared, session.loansKey, limitHoldsKey(shard, session.worker), limitHoldersKey(shard), limitQueuesKey(shard)];
     for (const queue of queues.keys()) keys.push(limitLineKey(shard, queue), limitTurnsKey(shard, queue));
     return {
       keys,
-      args: [NOW, session.worker, isRepetition ? "1" : "", [...queues.keys()].join("\n"), sets.size, ...sets.keys(), ...texts],
+      args: [
+        NOW,
+        session.worker,
+        isRepetition ? "1" : "",
+        [...queues.keys()].join("\n"),
+        sets.size,
+        ...sets.keys(),
+        sets.size > 1 ? numbers.join(",") : "",
+        ...texts,
+      ],
     };
   }
 

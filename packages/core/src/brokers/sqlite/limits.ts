@@ -162,8 +162,8 @@ class SqliteLimitRows implements LimitRows<Waiting>, LimitOverview {
     return (this.#file.sql("limit.firstTurn").get(this.#number(queue)) as { turn: number | null }).turn ?? undefined;
   }
 
-  returnToQueue({ item }: WaitingMessage<Waiting>): void {
-    this.#messages.toFront([item.row]);
+  returnToQueue(messages: readonly WaitingMessage<Waiting>[]): void {
+    this.#messages.toFront(messages.map(({ item }) => item.row));
   }
 
   queues(): readonly string[] {

@@ -20,30 +20,55 @@ redis.call('HDEL', KEYS[3], '') -- before Redis 7 a script that has written is n
 
 local specs, tats, runnings, new_tats, changes = {}, {}, {}, {}, {}
 
-local function spec_of(id)
-  local known = specs[id]
-  if known ~= nil then return known end
-  local name = string.match(id, '^[^\t]*')
-  local found
-  if name == id then
-    found = redis.call('HMGET', KEYS[1], 's:' .. id, 'd:' .. id)
-  else
-    found = redis.call('HMGET', KEYS[1], 's:' .. id, 's:' .. name, 'd:' .. name)
+-- Calls with at most 500 values at once: there is an end to Lua's stack. `each(from, to)` has its turn for each portion.
+local function by_portions(count, each)
+  for from = 1, count, 500 do each(from, math.min(from + 499, count)) end
+end
+
+local function read_spec(own, of_name, declared)
+  local interval, burst, most = string.match(own or of_name or declared or '-', '^([^|]*)|([^|]*)|([^|]*)$')
+  if not burst or not tonumber(burst) then return false end
+  return { interval = tonumber(interval) or 0, burst = tonumber(burst), most = tonumber(most) }
+end
+
+-- Reads of many limits at once what will be asked for.
+local function prefetch(ids)
+  local fields, names = {}, {}
+  for _, id in ipairs(ids) do
+    local name = string.match(id, '^[^\t]*')
+    if not names[name] then
+      names[name] = #fields + 1
+      fields[#fields + 1], fields[#fields + 2] = 's:' .. name, 'd:' .. name
+    end
+    if name ~= id then
+      fields[#fields + 1] = 's:' .. id
+      names[id] = #fields
+    end
   end
-  local text = found[1] or found[2] or found[3] or '-'
-  local interval, burst, most = string.match(text, '^([^|]*)|([^|]*)|([^|]*)$')
-  known = burst and tonumber(burst) and { interval = tonumber(interval) or 0, burst = tonumber(burst), most = tonumber(most) } or false
-  specs[id] = known
-  return known
+  local texts = {}
+  by_portions(#fields, function(from, to)
+    for i, text in ipairs(redis.call('HMGET', KEYS[1], unpack(fields, from, to))) do texts[from + i - 1] = text end
+  end)
+  by_portions(#ids, function(from, to)
+    for i, tat in ipairs(redis.call('ZMSCORE', KEYS[2], unpack(ids, from, to))) do tats[ids[from + i - 1]] = tonumber(tat or 0) or 0 end
+  end)
+  local plain = {} -- most keys have no spec of their own: that of the name is read once
+  for _, id in ipairs(ids) do
+    local name = string.match(id, '^[^\t]*')
+    local at = names[name]
+    if plain[name] == nil then plain[name] = read_spec(false, texts[at], texts[at + 1]) end
+    specs[id] = (name ~= id and texts[names[id]]) and read_spec(texts[names[id]]) or (name == id or not texts[names[id]]) and plain[name] or false
+  end
+end
+
+local function spec_of(id)
+  if specs[id] == nil then prefetch({ id }) end
+  return specs[id]
 end
 
 local function tat_of(id)
-  local tat = tats[id]
-  if not tat then
-    tat = tonumber(redis.call('ZSCORE', KEYS[2], id) or 0)
-    tats[id] = tat
-  end
-  return tat
+  if not tats[id] then prefetch({ id }) end
+  return tats[id]
 end
 
 local function set_tat(id, tat) tats[id], new_tats[id] = tat, tat end
@@ -114,19 +139,21 @@ local function take_kept(message)
   return tonumber(start), places
 end
 
-local function line_entry(limit, since, expires, limits, list, message, envelope)
-  return table.concat({ limit, since, expires, limits, list, #message, message .. envelope }, '\n')
+-- Writes pairs of score and member into a sorted set. `mark`: as ZADD has it, or false.
+local function add_pairs(key, mark, values)
+  by_portions(#values, function(from, to)
+    if mark then redis.call('ZADD', key, mark, unpack(values, from, to)) else redis.call('ZADD', key, unpack(values, from, to)) end
+  end)
 end
 
 local function write_back()
-  local written = 0
-  for id, tat in pairs(new_tats) do
-    redis.call('ZADD', KEYS[2], string.format('%.3f', tat), id)
-    written = written + 1
-  end
-  if written > 0 then -- a tat that is long over says nothing: as many go as may have come
-    local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 2 * CATCH_UP), 'LIMIT', 0, 2 * written)
-    for from = 1, #over, 500 do redis.call('ZREM', KEYS[2], unpack(over, from, math.min(from + 499, #over))) end
+  local values = {}
+  for id, tat in pairs(new_tats) do values[#values + 1], values[#values + 2] = string.format('%.3f', tat), id end
+  if #values > 0 then
+    add_pairs(KEYS[2], false, values)
+    -- A tat that is long over says nothing: as many go as may have come.
+    local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 2 * CATCH_UP), 'LIMIT', 0, #values)
+    by_portions(#over, function(from, to) redis.call('ZREM', KEYS[2], unpack(over, from, to)) end)
   end
   for id, by in pairs(changes) do
     if by ~= 0 and redis.call('HINCRBY', KEYS[3], id, by) <= 0 then redis.call('HDEL', KEYS[3], id) end

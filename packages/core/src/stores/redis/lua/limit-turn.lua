@@ -73,9 +73,11 @@ if what == 'recheck' then
   end
 end
 
-for _, message in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.3f', now - KEPT), 'LIMIT', 0, 256)) do
-  local _, places = take_kept(message)
-  if places then free(places) end
+if what ~= 'recheck' and what ~= 'hold' and what ~= 'flush' then
+  for _, message in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.3f', now - KEPT), 'LIMIT', 0, 256)) do
+    local _, places = take_kept(message)
+    if places then free(places) end
+  end
 end
 
 for _, queue in ipairs(queues) do
@@ -89,43 +91,69 @@ for _, queue in ipairs(queues) do
   end
 end
 
-local moved = 0
+local moved, kept, kept_places, pushed = 0, {}, {}, {}
 
--- Returns when the next of this limit may have its turn; nothing when none waits.
+local function push(list, envelope)
+  local envelopes = pushed[list]
+  if not envelopes then
+    envelopes = {}
+    pushed[list] = envelopes
+  end
+  envelopes[#envelopes + 1] = envelope
+end
+
+-- Of the queue that has its turn: limit -> when the next may have one, false when none waits. Written when all are through.
+local turn_of = {}
+
+-- Gives turns under one limit. Returns when the next may have one; nothing when none waits any more.
 local function advance(queue, limit)
-  local tries, from, to = 0, '[' .. limit .. '\n', '(' .. limit .. '\11'
+  local tries, from, to, ended, portion = 0, '[' .. limit .. '\n', '(' .. limit .. '\11', {}, 2
+  local function finish(turn)
+    by_portions(#ended, function(i, j) redis.call('ZREM', queue.line, unpack(ended, i, j)) end)
+    if turn ~= now or redis.call('ZLEXCOUNT', queue.line, from, to) > 0 then return turn end
+  end
   while moved < want and tries < 64 do
-    local entry = redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', 0, 1)[1]
-    if not entry then return end
-    local since, expires, limits, list, length, at =
-      string.match(entry, '^(%d+)\n([%d.]*)\n([^\n]*)\n([^\n]*)\n(%d+)\n()', #limit + 2)
-    local message, envelope = string.sub(entry, at, at + tonumber(length) - 1), string.sub(entry, at + tonumber(length))
-    if not known[list] then list = queue.first end
-    if what == 'flush' or (expires ~= '' and tonumber(expires) < now) then
-      redis.call('ZREM', queue.line, entry)
-      redis.call('RPUSH', list, envelope)
-      moved = moved + 1
-    else
-      local under = split(limits)
-      local start, places, turn = judge(under, tonumber(string.sub(since, 1, 16)) / 1000)
-      if not start and places == limit then return turn end
-      redis.call('ZREM', queue.line, entry)
-      if start then
-        charge(under, start)
-        local _, kept_places = take_kept(message) -- two messages of one id: what is kept is for the first that comes
-        if kept_places then leave(kept_places) end
-        redis.call('ZADD', KEYS[4], string.format('%.3f', start), message)
-        if places then redis.call('HSET', KEYS[5], message, places) end
-        redis.call('RPUSH', list, envelope)
+    local entries = redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', #ended, portion)
+    if #entries == 0 then return finish() end
+    portion = math.min(32, portion * 4)
+    for _, entry in ipairs(entries) do
+      if moved >= want then return finish(now) end
+      local since, expires, limits, list, length, at =
+        string.match(entry, '^(%d+)\n([%d.]*)\n([^\n]*)\n([^\n]*)\n(%d+)\n()', #limit + 2)
+      local envelope_at = at + tonumber(length)
+      local target = known[list] and list or queue.first
+      if what == 'flush' or (expires ~= '' and tonumber(expires) < now) then
+        ended[#ended + 1] = entry
+        push(target, string.sub(entry, envelope_at))
         moved = moved + 1
-      else -- another of its limits holds it up: it waits there, at the place that it came to first
-        redis.call('ZADD', queue.line, 0, line_entry(places, since, expires, limits, list, message, envelope))
-        redis.call('ZADD', queue.turns, 'LT', string.format('%.3f', turn), places)
-        tries = tries + 1
+      else
+        local under = split(limits)
+        local start, places, turn = judge(under, tonumber(string.sub(since, 1, 16)) / 1000)
+        if not start and places == limit then return finish(turn) end
+        ended[#ended + 1] = entry
+        if start then
+          local message = string.sub(entry, at, envelope_at - 1)
+          charge(under, start)
+          local _, before = take_kept(message) -- two messages of one id: what is kept is for the first that comes
+          if not before then before = kept_places[message] end
+          if before then leave(before) end
+          kept[message], kept_places[message] = string.format('%.3f', start), places
+          push(target, string.sub(entry, envelope_at))
+          moved = moved + 1
+        else -- another of its limits holds it up: it waits there, at the place that it came to first
+          redis.call('ZADD', queue.line, 0, places .. string.sub(entry, #limit + 1))
+          local known_turn = turn_of[places]
+          if known_turn == nil then
+            redis.call('ZADD', queue.turns, 'LT', string.format('%.3f', turn), places)
+          elseif not known_turn or turn < known_turn then
+            turn_of[places] = turn
+          end
+          tries = tries + 1
+        end
       end
     end
   end
-  if redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', 0, 1)[1] then return now end
+  return finish(now)
 end
 
 local next_turn
@@ -133,18 +161,38 @@ for _, queue in ipairs(queues) do
   if queue.is_used then
     if want > 0 then
       local due = redis.call('ZRANGEBYSCORE', queue.turns, '-inf', what == 'flush' and '+inf' or string.format('%.3f', now + LOOKAHEAD), 'LIMIT', 0, 256)
+      turn_of = {}
+      prefetch(due)
       for _, limit in ipairs(due) do
         if moved >= want then break end
-        local turn = advance(queue, limit)
-        if turn then redis.call('ZADD', queue.turns, string.format('%.3f', turn), limit) else redis.call('ZREM', queue.turns, limit) end
+        turn_of[limit] = advance(queue, limit) or false
       end
+      local turns, over = {}, {}
+      for limit, turn in pairs(turn_of) do
+        if turn then turns[#turns + 1], turns[#turns + 2] = string.format('%.3f', turn), limit else over[#over + 1] = limit end
+      end
+      add_pairs(queue.turns, false, turns)
+      by_portions(#over, function(from, to) redis.call('ZREM', queue.turns, unpack(over, from, to)) end)
     end
     local first = redis.call('ZRANGE', queue.turns, 0, 0, 'WITHSCORES')[2]
     if not first then redis.call('SREM', KEYS[9], queue.name) end
     if first and (not next_turn or tonumber(first) < next_turn) then next_turn = tonumber(first) end
   end
 end
+
+local starts, places_of = {}, {}
+for message, start in pairs(kept) do
+  starts[#starts + 1], starts[#starts + 2] = start, message
+  if kept_places[message] then places_of[#places_of + 1], places_of[#places_of + 2] = message, kept_places[message] end
+end
+add_pairs(KEYS[4], false, starts)
+by_portions(#places_of, function(from, to) redis.call('HSET', KEYS[5], unpack(places_of, from, to)) end)
 write_back()
+for list, envelopes in pairs(pushed) do -- the last that is pushed is taken first
+  local reversed = {}
+  for i = #envelopes, 1, -1 do reversed[#reversed + 1] = envelopes[i] end
+  by_portions(#reversed, function(from, to) redis.call('RPUSH', list, unpack(reversed, from, to)) end)
+end
 
 local answer = { moved, next_turn and math.max(0, math.ceil(next_turn - now)) or -1 }
 local holders = redis.call('ZRANGE', KEYS[7], 0, 63)

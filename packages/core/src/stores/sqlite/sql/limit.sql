@@ -81,7 +81,7 @@ INSERT OR REPLACE INTO limit_turns (queue, id, turn) VALUES (?1, ?2, ?3)
 DELETE FROM limit_turns WHERE queue = ?1 AND id = ?2
 
 -- name: turnsUntil
-SELECT id FROM limit_turns WHERE queue = ?1 AND turn <= ?2 ORDER BY turn LIMIT ?3
+SELECT id FROM limit_turns WHERE queue = ?1 AND turn <= ?2 ORDER BY turn, id LIMIT ?3
 
 -- name: firstTurn
 SELECT min(turn) AS turn FROM limit_turns WHERE queue = ?1
