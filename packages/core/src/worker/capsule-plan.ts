@@ -42,9 +42,9 @@ export function planCapsules(app: Lovage, options: WorkerOptions, worker: string
     name: capsule.name,
     queues: capsule.queues.map((name) => routing.queue(name)),
     concurrency: capsule.concurrency,
-    order: usual(capsule.order ?? order),
+    order: usual(capsule.order ?? app.settings.workerQueueOrder, capsule.queues.length),
   }));
-  if (own.length > 0) plans.unshift({ name: OWN_CAPSULE, queues: own, concurrency: undefined, order: usual(order) });
+  if (own.length > 0) plans.unshift({ name: OWN_CAPSULE, queues: own, concurrency: undefined, order: usual(order, own.length) });
   const [first, ...rest] = plans;
   if (first === undefined) throw new ConfigurationError("the worker has no queue to consume from: all are excluded");
   return app.settings.workerDirect ? [{ ...first, queues: [...first.queues, directQueue(worker)] }, ...rest] : plans;
@@ -68,7 +68,9 @@ function accepted<T>(option: string, accepts: string, read: () => T): T {
   }
 }
 
-const usual = (order: ResolvedQueueOrder): QueueOrder | undefined => (order.kind === "fair" ? undefined : order);
+/** One queue needs no order. */
+const usual = (order: ResolvedQueueOrder, queues: number): QueueOrder | undefined =>
+  order.kind === "fair" || queues < 2 ? undefined : order;
 
 function inTwo(queue: string, one: string, other: string): ConfigurationError {
   return new ConfigurationError(`the queue ${queue} is in two capsules of the worker, ${one} and ${other}: it can be in one`);

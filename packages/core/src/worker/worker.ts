@@ -257,7 +257,12 @@ export class Worker implements AsyncDisposable {
     const port = this.#options.healthPort ?? settings.workerHealthPort;
     if (port === null) return;
     const host = settings.workerHealthHost;
-    const options: HealthOptions = { worker: this.name, address: { host, port }, blockedLimitMs: settings.workerBlockedLimitMs };
+    const options: HealthOptions = {
+      worker: this.name,
+      address: { host, port },
+      blockedLimitMs: settings.workerBlockedLimitMs,
+      capsules: this.#capsules.map(({ plan }) => plan.name),
+    };
     const deps = { clock, random, logger: this.#logger };
     this.#health = new Health(options, () => this.#vitalSigns(), deps);
     const listensAt = await this.#health.open();

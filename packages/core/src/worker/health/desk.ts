@@ -7,6 +7,7 @@ import type { Broker, QueueDepth } from "../../brokers/broker.ts";
 import type { QueuePause } from "../../brokers/queue-pauses.ts";
 import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Lease } from "../lease.ts";
+import { CapsuleVitals } from "./capsule-vitals.ts";
 import { type HealthFacts, type HealthVerdicts, judgeHealth, type Trouble, type Troubles, type Verdict } from "./judge.ts";
 import { metricsPage } from "./metrics-page.ts";
 import { type Page, type PageServer, servePages } from "../../shared/pages.ts";
@@ -20,6 +21,7 @@ export interface HealthData {
   /** undefined: nobody listens, and only the watchdog needs to see. */
   readonly address: { readonly host: string; readonly port: number } | undefined;
   readonly vitals: SharedArrayBuffer;
+  readonly capsules: { readonly names: readonly string[]; readonly memory: SharedArrayBuffer };
   readonly counts: SharedArrayBuffer;
   readonly rows: readonly RowLabels[];
   readonly troubles: Troubles;
@@ -48,6 +50,7 @@ export class HealthDesk {
   readonly #clock: Clock;
   readonly #vitals: Vitals;
   readonly #counts: TaskCounts;
+  readonly #capsules: CapsuleVitals;
   readonly #rows: RowLabels[];
   #troubles: Troubles;
   #paused: readonly QueuePause[];
@@ -61,6 +64,7 @@ export class HealthDesk {
     this.#clock = clock;
     this.#vitals = new Vitals(data.vitals);
     this.#counts = new TaskCounts(data.counts);
+    this.#capsules = new CapsuleVitals(data.capsules.names, data.capsules.memory);
     this.#rows = [...data.rows];
     this.#troubles = data.troubles;
     this.#paused = data.paused;
@@ -128,7 +132,14 @@ export class HealthDesk {
   }
 
   #verdictPage({ ok, reasons }: Verdict): Page {
-    const body = { ok, worker: this.#data.worker, state: this.#vitals.state, reasons, paused: this.#paused.map(pauseInWords) };
+    const body = {
+      ok,
+      worker: this.#data.worker,
+      state: this.#vitals.state,
+      reasons,
+      paused: this.#paused.map(pauseInWords),
+      ...this.#capsulesInWords(),
+    };
     return { status: ok ? 200 : 503, type: "application/json", body: `${JSON.stringify(body)}\n` };
   }
 
@@ -153,9 +164,17 @@ export class HealthDesk {
       refused: REFUSALS.map((reason) => [reason, this.#counts.refused(reason)]),
       queues: this.#depths !== undefined && now - this.#depths.at < DEPTH_KEPT_MS ? this.#depths.depths : undefined,
       paused: this.#pausedOrNot(),
+      capsules: this.#capsules.read(),
       process: { rssBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6, startedAt: this.#data.startedAt },
     });
     return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body };
+  }
+
+  /** Only where there are several: else the worker's own state says all. */
+  #capsulesInWords(): object {
+    const rows = this.#capsules.read();
+    if (rows.length < 2) return {};
+    return { capsules: rows.map(({ name, isConsuming, slots, running }) => ({ name, consuming: isConsuming === 1, slots, running })) };
   }
 
   #pausedOrNot(): readonly (readonly [string, boolean])[] {

@@ -7,6 +7,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { GuardDeps } from "../guard-loop.ts";
 import { GuardThread } from "../guard-host.ts";
 import type { Trouble, Troubles } from "./judge.ts";
+import { CapsuleVitals } from "./capsule-vitals.ts";
 import { Sampler, type VitalSigns } from "./sampler.ts";
 import { TaskMeter } from "./task-meter.ts";
 import { Vitals } from "./vitals.ts";
@@ -17,6 +18,8 @@ export interface HealthOptions {
   /** undefined: nobody listens. */
   readonly address: { readonly host: string; readonly port: number } | undefined;
   readonly blockedLimitMs: number;
+  /** Names of the worker's capsules, in the order of its status. */
+  readonly capsules: readonly string[];
 }
 
 export class Health {
@@ -27,15 +30,17 @@ export class Health {
   #troubles: Troubles = {};
   #paused: readonly QueuePause[] = [];
 
-  constructor(options: HealthOptions, look: () => VitalSigns, deps: GuardDeps) {
+  constructor({ capsules: names, ...options }: HealthOptions, look: () => VitalSigns, deps: GuardDeps) {
     const { clock } = deps;
     const vitals = new Vitals();
-    this.#sampler = new Sampler(vitals, clock, look);
+    const capsules = new CapsuleVitals(names);
+    this.#sampler = new Sampler(vitals, capsules, clock, look);
     this.meter = new TaskMeter(clock, (labels) => this.thread.tell({ kind: "row", labels }));
     this.thread = new GuardThread(deps, () => ({
       ...options,
       node: process.version,
       vitals: vitals.memory,
+      capsules: { names, memory: capsules.memory },
       counts: this.meter.counts.memory,
       rows: this.meter.labels,
       troubles: this.#troubles,

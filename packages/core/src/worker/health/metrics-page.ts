@@ -1,5 +1,6 @@
 /** The page `/metrics`: every number a worker tells, under its name. docs/health.md lists them. */
 import type { QueueDepth } from "../../brokers/broker.ts";
+import type { CapsuleRow, CapsuleVital } from "./capsule-vitals.ts";
 import { Exposition, type Labels } from "../../shared/exposition.ts";
 import type { HealthVerdicts } from "./judge.ts";
 import { OUTCOMES, type REFUSALS, RUNTIME_BUCKETS, type TaskRow, WAIT_BUCKETS } from "./task-counts.ts";
@@ -21,6 +22,8 @@ export interface MetricsFacts {
   readonly queues: readonly QueueDepth[] | undefined;
   /** Queues, and whether this worker takes nothing from them. */
   readonly paused: readonly (readonly [string, boolean])[];
+  /** One, unless the worker has several. */
+  readonly capsules: readonly CapsuleRow[];
   readonly process: { readonly rssBytes: number; readonly cpuSeconds: number; readonly startedAt: number };
 }
 
@@ -52,6 +55,7 @@ export function metricsPage(facts: MetricsFacts): string {
   const page = new Exposition();
   const only = (value: number | undefined): [Labels, number][] => (value === undefined ? [] : [[{}, value]]);
   writeWorker(page, facts, only);
+  if (facts.capsules.length > 1) writeCapsules(page, facts.capsules);
   writeTasks(page, facts);
   writeLink(page, facts, only);
   writeQueues(page, facts.queues ?? [], facts.paused);
@@ -76,6 +80,16 @@ function writeWorker(page: Exposition, { worker, node, verdicts, vitals }: Metri
   page.gauge("lovage_worker_scheduled_tasks", "Messages here that wait for their ETA.", only(vitals.get("scheduled")));
   page.gauge("lovage_worker_loans", "Messages on loan to this worker, without those that wait for their ETA.", only(vitals.get("onLoan")));
   page.gauge("lovage_worker_prefetch", "Messages on loan at most.", only(vitals.get("prefetch")));
+}
+
+function writeCapsules(page: Exposition, capsules: readonly CapsuleRow[]): void {
+  const of = (vital: CapsuleVital): [Labels, number][] => capsules.map((row) => [{ capsule: row.name }, row[vital]]);
+  page.gauge("lovage_capsule_consuming", "1 while the capsule would take messages that are published now.", of("isConsuming"));
+  page.gauge("lovage_capsule_slots", "Tasks that the capsule can run at once.", of("slots"));
+  page.gauge("lovage_capsule_running_tasks", "Tasks of the capsule that run.", of("running"));
+  page.gauge("lovage_capsule_waiting_tasks", "Messages here that wait for one of its slots.", of("waiting"));
+  page.gauge("lovage_capsule_scheduled_tasks", "Messages of the capsule that wait here for their ETA.", of("scheduled"));
+  page.gauge("lovage_capsule_loans", "Messages on loan to the capsule, without those that wait for their ETA.", of("onLoan"));
 }
 
 function writeTasks(page: Exposition, { tasks, refused }: MetricsFacts): void {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import type { WorkerStatus } from "../worker-options.ts";
+import { CapsuleVitals } from "./capsule-vitals.ts";
 import { Sampler, type VitalSigns } from "./sampler.ts";
 import { TURN_MS, Vitals } from "./vitals.ts";
 
@@ -21,7 +22,7 @@ function sampling(clock: FakeClock) {
   const signs = { status: STATUS, prefetch: 8, answeredAt: 0, connects: 1 } as { -readonly [Key in keyof VitalSigns]: VitalSigns[Key] };
   const vitals = new Vitals();
   const seen = new Vitals(vitals.memory); // as the guard thread sees it
-  return { signs, seen, sampler: new Sampler(vitals, clock, () => signs) };
+  return { signs, seen, sampler: new Sampler(vitals, new CapsuleVitals([]), clock, () => signs) };
 }
 
 test("silence is the time in which the loop turned and no answer was seen", async () => {

@@ -6,6 +6,7 @@ import { performance } from "node:perf_hooks";
 
 import type { Clock, Timer } from "../../shared/clock.ts";
 import type { WorkerStatus } from "../worker-options.ts";
+import type { CapsuleVitals } from "./capsule-vitals.ts";
 import { TURN_MS, type Vitals } from "./vitals.ts";
 
 export interface VitalSigns {
@@ -21,6 +22,7 @@ const HEAP_EVERY = 8;
 
 export class Sampler {
   readonly #vitals: Vitals;
+  readonly #capsules: CapsuleVitals;
   readonly #clock: Clock;
   readonly #look: () => VitalSigns;
   #timer: Timer | undefined;
@@ -29,8 +31,9 @@ export class Sampler {
   #silentMs = 0;
   #samples = 0;
 
-  constructor(vitals: Vitals, clock: Clock, look: () => VitalSigns) {
+  constructor(vitals: Vitals, capsules: CapsuleVitals, clock: Clock, look: () => VitalSigns) {
     this.#vitals = vitals;
+    this.#capsules = capsules;
     this.#clock = clock;
     this.#look = look;
     this.#sampledAt = clock.monotonic();
@@ -71,6 +74,7 @@ export class Sampler {
     vitals.set("scheduled", status.scheduled);
     vitals.set("onLoan", status.onLoan);
     vitals.set("prefetch", prefetch);
+    this.#capsules.write(status.capsules);
     if (this.#samples++ % HEAP_EVERY === 0) this.#measureHeap();
     vitals.set("turnedAt", now);
     this.#sampledAt = now;
