@@ -53,7 +53,7 @@ test.each(["threads", "processes"] as const)(
     const results = await rows.map(Array.from({ length: 50 }, (_, i) => [i]));
     const ends = await Promise.all(results.map((result) => result.get({ propagate: false, timeout: 60 })));
     for (const [row, end] of ends.entries()) {
-      if (row % 10 === 7) expect(end).toMatchObject({ message: "a bad row" });
+      if (row % 10 === 7) expect(end).toMatchObject({ message: expect.stringContaining("a bad row") });
       else expect(end).toMatchObject({ row, at: Buffer.from([row]) });
     }
     expect(workers.noted("row").toSorted((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i));

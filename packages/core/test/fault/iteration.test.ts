@@ -68,7 +68,7 @@ test.each(["threads", "processes"] as const)(
     await workers.end(first, "SIGTERM");
     const done = workers.noted("step").length;
     expect(done).toBeLessThan(30);
-    expect(await result.info()).toMatchObject({ current: done, total: 30 });
+    expect(await result.info()).toMatchObject({ state: "PROGRESS", result: { current: done, total: 30 } });
     await workers.start();
     expect(await result.get({ timeout: 60 })).toMatchObject({ steps: 30, retries: 0 });
     expect(workers.noted("step")).toEqual(Array.from({ length: 30 }, (_, i) => i));
