@@ -24,7 +24,7 @@ test(
     let fleet = await Promise.all([workers.start(), workers.start()]);
     const results = await rows.map(Array.from({ length: plan.rows }, (_, i) => [i]));
     for (let kill = 0; kill < plan.kills; kill++) {
-      const [victim, other] = fleet as [(typeof fleet)[number], (typeof fleet)[number]];
+      const [victim, other] = fleet;
       const before = workers.noted("row").length;
       await eventually("rows", () => (workers.noted("row").length >= Math.min(before + 50, plan.rows) ? true : undefined), 60_000);
       await workers.end(victim, "SIGKILL");
