@@ -1,6 +1,6 @@
 import type { Pool } from "pg";
 import { Lovage } from "lovage";
-import { openOutboxStore, Outbox, OutboxRelay, pgExecutor } from "lovage/outbox";
+import { openOutboxStore, Outbox, OutboxRelay, pgExecutor, serveRelayMetrics } from "lovage/outbox";
 
 export const app = new Lovage("shop");
 
@@ -24,6 +24,15 @@ export async function placeOrder(pool: Pool, orderId: string, customer: string):
   } finally {
     client.release();
   }
+}
+// #endregion
+
+// #region metrics
+export async function measuredRelayUntil(signal: AbortSignal, port: number): Promise<void> {
+  await using store = openOutboxStore(app);
+  const relay = new OutboxRelay(app, store);
+  await using _metrics = await serveRelayMetrics(relay, { port });
+  await relay.run(signal);
 }
 // #endregion
 

@@ -12,7 +12,7 @@ import type * as Example from "../outbox.ts";
 import type * as Libraries from "../outbox-libraries.ts";
 import { PostgresServer } from "../../../packages/core/test/support/postgres-server.ts";
 import { python, pythonHas } from "../../../packages/core/test/support/python.ts";
-import { RedisServer } from "../../../packages/core/test/support/redis-server.ts";
+import { freePort, RedisServer } from "../../../packages/core/test/support/redis-server.ts";
 
 const run = promisify(execFile);
 const folder = fileURLToPath(new URL("..", import.meta.url));
@@ -44,6 +44,16 @@ afterAll(async () => {
   await pool.end();
   await example.app.close();
   await Promise.all([server.stop(), redis.stop()]);
+});
+
+test("a relay in a program of one's own tells its lag", async () => {
+  const stop = new AbortController();
+  const port = await freePort();
+  const relaying = example.measuredRelayUntil(stop.signal, port);
+  const page = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  await expect.poll(page, { timeout: 20_000 }).toMatch(/^lovage_outbox_lag_seconds\{outbox="postgres:[^"]*"\} 0$/m);
+  stop.abort();
+  await relaying;
 });
 
 test("an order that is stored sends its mail, one that is not sends none", async () => {
