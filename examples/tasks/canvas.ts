@@ -8,6 +8,17 @@ export const cheapest = app.task("prices.cheapest", (prices: readonly number[]) 
 export const report = app.task("prices.report", (failedTask: string) => `looked at ${failedTask}`);
 // #endregion
 
+export async function tree(): Promise<string> {
+  // #region results
+  const result = await chord([fetchPrice.s("corner"), fetchPrice.s("mall")], cheapest.s()).delay();
+  await result.get({ timeout: "10s" });
+  const { succeeded, total } = await result.counts(); // 2 of 2
+  const graph = await result.graph();
+  const picture = graph.toDot(); // dot -Tsvg
+  // #endregion
+  return succeeded === total ? picture : "";
+}
+
 // #region replace
 export const bestOffer = app.task({
   name: "prices.best_offer",

@@ -5,7 +5,7 @@ process.env.CELERY_BROKER_URL = "memory://canvas-example";
 process.env.CELERY_RESULT_BACKEND = "memory://canvas-example";
 const { chain, chord } = await import("lovage");
 const { app } = await import("../tasks.ts");
-const { addTax, best, cheapest, fetchWithBranch, inChunks, bestOffer, one, several } = await import("../canvas.ts");
+const { addTax, best, bestOffer, cheapest, fetchPrice, fetchWithBranch, inChunks, one, several, tree } = await import("../canvas.ts");
 
 const worker = new Worker(app, { concurrency: 10 });
 beforeAll(() => worker.start());
@@ -20,3 +20,15 @@ test("every shape gives its result", async () => {
   expect(await (await chord(shops, cheapest.s()).delay()).get({ timeout: "10s" })).toBe(40);
   expect([await one(), await several(), await best(), await inChunks()]).toEqual([72, [60, 60], 48, [[60, 60], [40]]]);
 });
+
+test("the tree of a workflow", async () => {
+  expect(await tree()).toMatch(/^digraph workflow \{\n[\s\S]* -> /);
+});
+
+// #region eager
+test("the cheapest offer, with tax", async () => {
+  const offers = chord([fetchPrice.s("corner"), fetchPrice.s("mall")], cheapest.s());
+  const result = await chain(offers, addTax.s(20)).apply(); // here and now: no broker, no worker
+  expect(await result.get()).toBe(48);
+});
+// #endregion

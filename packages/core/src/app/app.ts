@@ -10,7 +10,8 @@ import { systemClock, systemRandom, type Clock, type Random } from "../shared/cl
 import { LamportClock } from "../shared/lamport.ts";
 import type { Logger } from "../shared/log.ts";
 import { callerFile, locateApp, type AppFiles } from "./app-files.ts";
-import { AsyncResult } from "./async-result.ts";
+import { readResultTuple } from "../canvas/result-tuple.ts";
+import { AsyncResult, type ResultSource } from "./async-result.ts";
 import { Batch, type BatchOptions, createBatch } from "./batch.ts";
 import { Calls } from "./calls.ts";
 import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
@@ -22,7 +23,7 @@ import { defaultLogger } from "./default-logger.ts";
 import { FieldCipher } from "./encryption.ts";
 import { discover } from "./discover.ts";
 import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
-import { GroupResult, resultOf } from "./group-result.ts";
+import { type AnyResult, GroupResult, resultOf } from "./group-result.ts";
 import { ClusterLimits } from "./limits.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
@@ -244,6 +245,11 @@ export class Lovage implements AsyncDisposable {
   /** Limits for the whole cluster, by hand. */
   get limits(): ClusterLimits {
     return (this.#limits ??= new ClusterLimits(this));
+  }
+
+  /** A result from its tuple as on the wire: `result.asTuple()`. @throws ProtocolError */
+  resultFrom(tuple: unknown, source?: ResultSource): AnyResult {
+    return resultOf(this, readResultTuple(tuple), source);
   }
 
   /** The results of a group that was saved with `save()`, by Python too; undefined when there is none. */

@@ -1,5 +1,5 @@
 /** What a caller holds of a task that it sent: its id, and the way to its outcome. */
-import type { ResultTuple } from "../canvas/result-tuple.ts";
+import { readResultTuple, type ResultTuple } from "../canvas/result-tuple.ts";
 import { fromWireException } from "../protocol/exception.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
@@ -7,7 +7,8 @@ import { DURATION_ACCEPTED, parseDuration, type Duration } from "../shared/durat
 import type { RevokeOptions } from "./control.ts";
 import { CallError, WaitInsideTaskError } from "./errors.ts";
 import type { Lovage } from "./app.ts";
-import type { GroupResult } from "./group-result.ts";
+import type { AnyResult } from "./group-result.ts";
+import { collect, type Collected, type GraphOptions, graphOf, type ResultGraph } from "./result-tree.ts";
 import { currentTask } from "./process-wide.ts";
 
 export interface GetOptions {
@@ -30,19 +31,21 @@ export interface ResultSource {
     options: { readonly timeoutMs: number | null; readonly signal: AbortSignal | undefined; readonly onMessage: GetOptions["onMessage"] },
   ): Promise<ResultDocument>;
   forget(ids: readonly string[]): Promise<void>;
+  /** The very error that the task threw, where it ran in this process. */
+  thrown?(id: string): unknown;
 }
 
 /** Not a promise, so that `await task.delay()` gives this and not the task's result: call `get()` for that. */
 export class AsyncResult<Result = unknown> {
   readonly id: string;
   /** What ran before it in its workflow, as far as the caller knows. */
-  readonly parent: AsyncResult | GroupResult | undefined;
+  readonly parent: AnyResult | undefined;
   readonly #app: Lovage;
   readonly #source: ResultSource | undefined;
   /** Ready documents do not change any more. */
   #final: ResultDocument | undefined;
 
-  constructor(app: Lovage, id: string, source?: ResultSource, parent?: AsyncResult | GroupResult) {
+  constructor(app: Lovage, id: string, source?: ResultSource, parent?: AnyResult) {
     this.#app = app;
     this.id = id;
     this.#source = source;
@@ -75,7 +78,7 @@ export class AsyncResult<Result = unknown> {
       }));
     this.#final = document;
     if (document.state === "SUCCESS") return document.result as Result; // what the task returned; its type is the caller's declaration
-    const error = fromWireException(document.error);
+    const error = this.#errorOf(document);
     if (options.propagate ?? true) throw error;
     return error;
   }
@@ -109,7 +112,11 @@ export class AsyncResult<Result = unknown> {
   /** The result, the error of a task that failed, or the meta of another state; undefined when nothing is stored. Does not wait. */
   async result(): Promise<unknown> {
     const document = await this.info();
-    return document?.error ? fromWireException(document.error) : document?.result;
+    return document?.error ? this.#errorOf(document) : document?.result;
+  }
+
+  #errorOf(document: ResultDocument): Error {
+    return (this.#source?.thrown?.(this.id) as Error | undefined) ?? fromWireException(document.error); // whatever was thrown
   }
 
   async traceback(): Promise<string | null> {
@@ -121,10 +128,24 @@ export class AsyncResult<Result = unknown> {
     return at === null ? null : new Date(at);
   }
 
-  /** The tasks that this one sent. */
-  async children(): Promise<AsyncResult[]> {
+  /** What this task sent, and what followed it: tasks, and groups whole, in order. Empty while it has not ended. */
+  async children(): Promise<readonly AnyResult[]> {
     const document = await this.info();
-    return childIds(document?.children ?? []).map((id) => this.#app.result(id));
+    return (document?.children ?? []).map((tuple) => this.#app.resultFrom(readResultTuple(tuple, "children"), this.#source));
+  }
+
+  /**
+   * This result and all below it with their values, level by level: what each task sent, waiting for each (Celery's `collect`).
+   * A chain's later steps are below its first: begin there (`result.parent`).
+   * @throws as `get()` does; with `propagate: false` errors are values
+   */
+  collect(options: GetOptions = {}): AsyncGenerator<Collected, void, undefined> {
+    return collect(this, options);
+  }
+
+  /** The tree that it is part of, from its first known ancestor on, as data and as text for Graphviz. @throws IncompleteStreamError */
+  graph(options: GraphOptions = {}): Promise<ResultGraph> {
+    return graphOf(this, options);
   }
 
   /** Deletes what is stored about the task. */
@@ -162,13 +183,4 @@ export class AsyncResult<Result = unknown> {
     if (ms === undefined) throw new CallError("", `timeout of get() is not accepted: it takes ${DURATION_ACCEPTED}, or null`);
     return ms;
   }
-}
-
-/** Ids in result tuples: `[[id, parent], null | [children]]`. */
-function childIds(children: readonly unknown[]): string[] {
-  return children.flatMap((tuple) => {
-    const head: unknown = Array.isArray(tuple) ? tuple[0] : undefined;
-    const id: unknown = Array.isArray(head) ? head[0] : undefined;
-    return typeof id === "string" ? [id] : [];
-  });
 }

@@ -9,12 +9,14 @@ import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
 import { newId } from "../shared/ids.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
-import { checkCallOptions, type CallOptions, type Kwargs, type Link, type TaskCall } from "./call-options.ts";
-import { runEagerly, type EagerResult } from "./eager.ts";
+import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
+import { EagerResult } from "./eager.ts";
+import { EagerWorkflow } from "./eager-workflow.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt, sealArguments } from "./encrypted-arguments.ts";
 import { LIMIT_KEY_HEADER } from "./limit-options.ts";
 import { CallError, PayloadTooLargeError } from "./errors.ts";
 import { withFairKey } from "./fair-key.ts";
+import { type AnyResult, resultOf } from "./group-result.ts";
 import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
 import { RoutingTable, type Destination } from "./routing.ts";
@@ -22,10 +24,9 @@ import type { RunningTask } from "./running-task.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./setting-values.ts";
 import type { RemoteTask, Task } from "./task.ts";
-import { dataOf } from "./signature.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
-import { toCallOptions } from "./wire-options.ts";
+import { embedOf, toCallOptions } from "./wire-options.ts";
 
 type Handle = Pick<RemoteTask, "name" | "defaults">;
 
@@ -143,6 +144,7 @@ export class Calls {
     options: Readonly<Record<string, unknown>>,
     addToParent = true,
   ): Promise<ResultTuple> {
+    if (this.#app.settings.taskAlwaysEager) return (await this.runSignatureEagerly(signature, args, kwargs, options, true)).tuple;
     const plan = unroll(signature, { args, kwargs, options, replyTo: this.replyTo });
     const running = currentTask();
     const first = this.planned(plan.calls.slice(0, PLANNED_AT_ONCE), running); // what cannot be written leaves nothing behind
@@ -192,9 +194,28 @@ export class Calls {
     isAlways = false,
   ): Promise<EagerResult<Result>> {
     checkCallOptions(task.name, options);
-    const result = await runEagerly<Result>(this.#app, task, { args, kwargs, options, parent: currentTask() });
+    const taskId = options.taskId ?? newId();
+    const workflow = new EagerWorkflow(this.#app);
+    await workflow.runCall({ name: task.name, args, kwargs, options: { ...options, taskId }, parent: currentTask() });
+    const result = new EagerResult<Result>(this.#app, taskId, workflow);
     if (isAlways && this.#app.settings.taskEagerPropagates) await result.get();
     return result;
+  }
+
+  /** Runs a whole workflow here and now, without a broker. `isAlways` as above. */
+  async runSignatureEagerly(
+    signature: SignatureData,
+    args: readonly unknown[],
+    kwargs: Kwargs,
+    options: Readonly<Record<string, unknown>>,
+    isAlways = false,
+  ): Promise<{ readonly tuple: ResultTuple; readonly result: AnyResult }> {
+    const plan = unroll(signature, { args, kwargs, options, replyTo: this.replyTo });
+    const workflow = new EagerWorkflow(this.#app);
+    await workflow.run(plan, currentTask());
+    const result = resultOf(this.#app, plan.result, workflow);
+    if (isAlways && this.#app.settings.taskEagerPropagates) await result.get();
+    return { tuple: plan.result, result };
   }
 
   #prepare(name: string): Prepared {
@@ -320,14 +341,7 @@ function addCallOptions(task: Mutable<OutgoingTask>, options: CallOptions, now: 
   if (options.replacedTaskNesting !== undefined) task.replacedTaskNesting = options.replacedTaskNesting;
   if (options.periodicTaskName !== undefined) task.periodicTaskName = options.periodicTaskName;
   const { link, linkError, chord, chain } = options;
-  if (link || linkError || chord || chain) {
-    task.embed = {
-      callbacks: listOf(link),
-      errbacks: listOf(linkError),
-      chord: chord === undefined ? null : dataOf(chord),
-      chain: chain?.map(dataOf) ?? null,
-    };
-  }
+  if (link || linkError || chord || chain) task.embed = embedOf(options);
 }
 
 function encryptOf(task: string, value: unknown): readonly EncryptedPath[] | undefined {
@@ -338,11 +352,6 @@ function encryptOf(task: string, value: unknown): readonly EncryptedPath[] | und
       ? new CallError(task, `encrypt of a call of ${task} is not accepted: ${error.detail ?? `it takes ${ENCRYPT_ACCEPTED}`}`)
       : error;
   }
-}
-
-function listOf(signatures: Link | readonly Link[] | undefined): readonly SignatureData[] | null {
-  if (signatures === undefined) return null;
-  return (Array.isArray(signatures) ? (signatures as readonly Link[]) : [signatures as Link]).map(dataOf);
 }
 
 function durationOf(task: string, option: string, value: unknown): number {

@@ -7,10 +7,10 @@ import type { SignatureData } from "../protocol/signature.ts";
 import type { Lovage } from "./app.ts";
 import { CallError } from "./errors.ts";
 import { currentApp } from "./process-wide.ts";
-import { Signature } from "./signature.ts";
+import { type Kind, Signature } from "./signature.ts";
 
 /** A signature as a part of another one: it takes `In` in front of its arguments and returns `Out`. */
-export interface Part<In, Out, IsGroup extends boolean = boolean> {
+export interface Part<In, Out, IsGroup extends Kind = Kind> {
   readonly app: Lovage;
   readonly accepts: (input: In) => void;
   readonly returns: Out;
@@ -30,23 +30,23 @@ type InOfAll<List extends readonly AnyPart[]> = [List[number]] extends [{ readon
  * Waiting for it is waiting for its last step. A group in the middle is the header of a chord: what follows it is called
  * once, with the list of its results.
  */
-export function chain<In, A, G extends boolean>(a: Part<In, A, G>): Signature<In, A, G>;
-export function chain<In, A, B, G extends boolean>(a: Part<In, A>, b: Part<[A], B, G>): Signature<In, B, G>;
-export function chain<In, A, B, C, G extends boolean>(a: Part<In, A>, b: Part<[A], B>, c: Part<[B], C, G>): Signature<In, C, G>;
-export function chain<In, A, B, C, D, G extends boolean>(
+export function chain<In, A, G extends Kind>(a: Part<In, A, G>): Signature<In, A, G>;
+export function chain<In, A, B, G extends Kind>(a: Part<In, A>, b: Part<[A], B, G>): Signature<In, B, G>;
+export function chain<In, A, B, C, G extends Kind>(a: Part<In, A>, b: Part<[A], B>, c: Part<[B], C, G>): Signature<In, C, G>;
+export function chain<In, A, B, C, D, G extends Kind>(
   a: Part<In, A>,
   b: Part<[A], B>,
   c: Part<[B], C>,
   d: Part<[C], D, G>,
 ): Signature<In, D, G>;
-export function chain<In, A, B, C, D, E, G extends boolean>(
+export function chain<In, A, B, C, D, E, G extends Kind>(
   a: Part<In, A>,
   b: Part<[A], B>,
   c: Part<[B], C>,
   d: Part<[C], D>,
   e: Part<[D], E, G>,
 ): Signature<In, E, G>;
-export function chain<In, A, B, C, D, E, F, G extends boolean>(
+export function chain<In, A, B, C, D, E, F, G extends Kind>(
   a: Part<In, A>,
   b: Part<[A], B>,
   c: Part<[B], C>,
@@ -55,8 +55,8 @@ export function chain<In, A, B, C, D, E, F, G extends boolean>(
   f: Part<[E], F, G>,
 ): Signature<In, F, G>;
 /** Steps made at run time, all of one kind: each returns what the next one takes. */
-export function chain<T>(steps: readonly Part<[T], T, false>[]): Signature<[T], T>;
-export function chain(...given: readonly AnyPart[] | readonly [readonly AnyPart[]]): Signature<never, unknown, boolean> {
+export function chain<T>(steps: readonly Part<[T], T, false | "chord">[]): Signature<[T], T>;
+export function chain(...given: readonly AnyPart[] | readonly [readonly AnyPart[]]): Signature<never, unknown, Kind> {
   const steps = (given.length === 1 && Array.isArray(given[0]) ? given[0] : given) as readonly AnyPart[];
   return new Signature(appOf(steps), chainSignature(steps.map((step) => step.toJSON())));
 }
@@ -66,13 +66,19 @@ export function group<const List extends readonly AnyPart[]>(members: List, app?
   return new Signature(app ?? appOf(members), groupSignature(members.map((member) => member.toJSON())));
 }
 
+/** A chord whose body is a group ends in that. */
+type ChordKind<Body> = Body extends true ? true : "chord";
+
 /** A group whose results go to a body: it is called once, with their list, when all members have succeeded. */
-export function chord<const List extends readonly AnyPart[], Out, G extends boolean>(
+export function chord<const List extends readonly AnyPart[], Out, G extends Kind>(
   header: List,
   body: Part<[OutsOf<List>], Out, G>,
-): Signature<InOfAll<List>, Out, G>;
-export function chord<In, Outs, Out, G extends boolean>(header: Part<In, Outs, true>, body: Part<[Outs], Out, G>): Signature<In, Out, G>;
-export function chord(header: readonly AnyPart[] | AnyPart, body: Part<never, unknown>): Signature<never, unknown, boolean> {
+): Signature<InOfAll<List>, Out, ChordKind<G>>;
+export function chord<In, Outs, Out, G extends Kind>(
+  header: Part<In, Outs, true>,
+  body: Part<[Outs], Out, G>,
+): Signature<In, Out, ChordKind<G>>;
+export function chord(header: readonly AnyPart[] | AnyPart, body: Part<never, unknown>): Signature<never, unknown, Kind> {
   const data = "toJSON" in header ? header.toJSON() : groupSignature(header.map((member) => member.toJSON()));
   const members = data.subtask_type === "group" || data.subtask_type === "chunks" ? data : groupSignature([data]);
   return new Signature(body.app, chordSignature(members, body.toJSON()));

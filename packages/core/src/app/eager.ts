@@ -8,54 +8,51 @@ import { formatInstant } from "../protocol/instant.ts";
 import { newId } from "../shared/ids.ts";
 import { parseDuration } from "../shared/duration.ts";
 import type { Lovage } from "./app.ts";
-import { AsyncResult, type GetOptions, type ResultSource } from "./async-result.ts";
+import type { HandOver } from "../canvas/replace.ts";
+import { AsyncResult } from "./async-result.ts";
 import type { BatchEnds } from "./batch-task.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
 import { CallError } from "./errors.ts";
 import { runAsTask } from "./process-wide.ts";
 import { decideAutomaticRetry } from "./retry-plan.ts";
-import { RunningTask } from "./running-task.ts";
+import { RunningTask, type RunServices } from "./running-task.ts";
 import type { Task } from "./task.ts";
 import type { TaskContext, TaskRequest } from "./task-context.ts";
 import { isTaskSignal, Retry } from "./task-signals.ts";
+import { embedOf } from "./wire-options.ts";
 
 /** The outcome of a task that ran here: every question is answered at once, and `get()` throws the very error that the task threw. */
-export class EagerResult<Result = unknown> extends AsyncResult<Result> {
-  readonly #error: unknown;
-
-  constructor(app: Lovage, document: ResultDocument, error: unknown) {
-    super(app, document.taskId, eagerSource(document));
-    this.#error = error;
-  }
-
-  override get(options: GetOptions & { readonly propagate: false }): Promise<Result | Error>;
-  override get(options?: GetOptions): Promise<Result>;
-  override async get(options: GetOptions = {}): Promise<Result | Error> {
-    if (this.#error === undefined) return super.get(options);
-    if (options.propagate ?? true) throw this.#error;
-    return this.#error as Error;
-  }
-}
+export class EagerResult<Result = unknown> extends AsyncResult<Result> {}
 
 export interface EagerCall {
   readonly args: readonly unknown[];
   readonly kwargs: Kwargs;
   readonly options: CallOptions;
-  readonly parent: TaskContext | undefined;
+  readonly parent: Pick<TaskContext, "id" | "rootId"> | undefined;
 }
 
 /** A task that waits for something by snoozing never sees it in a call that does not wait. */
 const MOST_SNOOZES = 100;
 
+/** How one task ended: its document, unless something else runs in its place. */
+export interface EagerEnd {
+  readonly request: TaskRequest;
+  readonly document: ResultDocument | undefined;
+  /** What it threw. */
+  readonly error: unknown;
+  readonly by: HandOver | undefined;
+}
+
 /** Retries and snoozes run at once, one after the other, as in Celery's eager mode. */
-export async function runEagerly<Result>(app: Lovage, task: Task, call: EagerCall): Promise<EagerResult<Result>> {
+export async function runTask(app: Lovage, task: Task, call: EagerCall, hands: EagerHands): Promise<EagerEnd> {
   const id = call.options.taskId ?? newId();
   const [args, kwargs] = throughTheWire(app, call);
   let snoozes = 0;
   let request = eagerRequest(app, task, call, id, args, kwargs);
   for (;;) {
-    const attempt = await runOnce(app, task, request);
-    if (attempt.kind !== "again") return finish<Result>(app, task, request, attempt);
+    const attempt = await runOnce(app, task, request, hands);
+    if (attempt.kind === "replaced") return { request, document: undefined, error: undefined, by: attempt.by };
+    if (attempt.kind !== "again") return await finish(app, task, request, attempt);
     request = attempt.request;
     if (attempt.snoozed && ++snoozes > MOST_SNOOZES)
       throw new CallError(
@@ -65,6 +62,9 @@ export async function runEagerly<Result>(app: Lovage, task: Task, call: EagerCal
   }
 }
 
+/** What a task may do to the workflow that it runs in. */
+export type EagerHands = Pick<RunServices, "sendMember">;
+
 type Attempt =
   | {
       readonly kind: "done";
@@ -73,9 +73,10 @@ type Attempt =
       readonly error?: unknown;
       readonly children: readonly unknown[];
     }
-  | { readonly kind: "again"; readonly request: TaskRequest; readonly snoozed?: boolean };
+  | { readonly kind: "again"; readonly request: TaskRequest; readonly snoozed?: boolean }
+  | { readonly kind: "replaced"; readonly by: HandOver };
 
-async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<Attempt> {
+async function runOnce(app: Lovage, task: Task, request: TaskRequest, hands: EagerHands): Promise<Attempt> {
   const { options } = task;
   const { hooks } = options;
   const ctx = new RunningTask(request, {
@@ -85,6 +86,7 @@ async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<A
     random: app.random,
     signal: () => new AbortController().signal,
     storeState: (state, meta) => storeState(app, task, request, state, meta),
+    ...hands,
   });
   return runAsTask(ctx, async () => {
     try {
@@ -110,6 +112,7 @@ async function runOnce(app: Lovage, task: Task, request: TaskRequest): Promise<A
           },
         };
       }
+      if (isTaskSignal(error) && error.kind === "replace") return { kind: "replaced", by: error.by };
       if (isTaskSignal(error) && error.kind === "snooze") return { kind: "again", request, snoozed: true };
       if (isTaskSignal(error))
         return { kind: "done", state: error.kind === "ignore" ? "IGNORED" : "REJECTED", error, children: ctx.children };
@@ -140,12 +143,7 @@ function retrySignal(ctx: RunningTask, thrown: unknown, task: Task): unknown {
   }
 }
 
-async function finish<Result>(
-  app: Lovage,
-  task: Task,
-  request: TaskRequest,
-  attempt: Attempt & { kind: "done" },
-): Promise<EagerResult<Result>> {
+async function finish(app: Lovage, task: Task, request: TaskRequest, attempt: Attempt & { kind: "done" }): Promise<EagerEnd> {
   const failed = attempt.state !== "SUCCESS";
   const document: ResultDocument = {
     taskId: request.id,
@@ -157,7 +155,7 @@ async function finish<Result>(
     dateDoneAt: app.clock.now(),
   };
   if (task.options.storeEagerResult && !task.options.ignoreResult) await store(app, task, document);
-  return new EagerResult<Result>(app, document, failed ? attempt.error : undefined);
+  return { request, document, error: failed ? attempt.error : undefined, by: undefined };
 }
 
 /** What a worker would see: arguments that JSON changes are changed here too, and those that it cannot write are refused. */
@@ -170,6 +168,7 @@ function throughTheWire(app: Lovage, call: EagerCall): [readonly unknown[], Kwar
 
 function eagerRequest(app: Lovage, task: Task, call: EagerCall, id: string, args: readonly unknown[], kwargs: Kwargs): TaskRequest {
   const { options, parent } = call;
+  const { callbacks, errbacks, chain, chord } = embedOf(options);
   const now = app.clock.now();
   const expiresMs = options.expires instanceof Date ? options.expires.getTime() - now : parseDuration(options.expires);
   return {
@@ -198,10 +197,10 @@ function eagerRequest(app: Lovage, task: Task, call: EagerCall, id: string, args
     shadow: options.shadow,
     origin: undefined,
     delivery: { queue: undefined, exchange: "", routingKey: "", priority: options.priority ?? 0, redelivered: false },
-    callbacks: undefined,
-    errbacks: undefined,
-    chain: undefined,
-    chord: null,
+    callbacks: callbacks ?? undefined,
+    errbacks: errbacks ?? undefined,
+    chain: chain ?? undefined,
+    chord,
     hostname: undefined,
     workerPid: process.pid,
     startedAt: now,
@@ -218,8 +217,4 @@ async function store(app: Lovage, task: Task, document: ResultDocument): Promise
   const backend = await app.backend();
   const text = encodeResult(document, { serializer: app.settings.resultSerializer });
   await backend?.store([{ taskId: document.taskId, state: document.state, document: text, expiresMs: task.options.resultExpiresMs }]);
-}
-
-function eagerSource(document: ResultDocument): ResultSource {
-  return { read: async () => document, wait: async () => document, forget: async () => {} };
 }

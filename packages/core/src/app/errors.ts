@@ -161,6 +161,19 @@ export class FailedByHandError extends LovageError {
   readonly code = "FAILED_BY_HAND";
 }
 
+/** What a task has sent is known once it has ended: `intermediate: true` shows what is known so far. */
+export class IncompleteStreamError extends LovageError {
+  readonly code = "INCOMPLETE_STREAM";
+  readonly taskId: string;
+  readonly state: string;
+
+  constructor(taskId: string, state: string) {
+    super(`task ${taskId} is ${state}: what it sends is known once it has ended (pass intermediate: true for what is known so far)`);
+    this.taskId = taskId;
+    this.state = state;
+  }
+}
+
 /** Results are not kept, so there is nothing to wait for. */
 export class ResultsDisabledError extends LovageError {
   readonly code = "RESULTS_DISABLED";

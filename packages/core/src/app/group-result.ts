@@ -1,10 +1,12 @@
 /** Results of several tasks at once: those of a group, or any that are put together. */
-import { leafIds, readResultTuple, type ResultTuple } from "../canvas/result-tuple.ts";
+import { leafIds, type ResultTuple } from "../canvas/result-tuple.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
 import type { Lovage } from "./app.ts";
-import { AsyncResult, type GetOptions } from "./async-result.ts";
+import { AsyncResult, type GetOptions, type ResultSource } from "./async-result.ts";
+import { ChordResult } from "./chord-result.ts";
 import type { RevokeOptions } from "./control.ts";
+import { collect, type Collected, type GraphOptions, graphOf, type ResultGraph } from "./result-tree.ts";
 
 export type AnyResult = AsyncResult | GroupResult;
 
@@ -32,8 +34,12 @@ export class ResultSet<Values extends readonly unknown[] = readonly unknown[]> {
    * @throws as soon as one is known to have failed, its error; with `propagate: false` errors stand among the values
    */
   get(options: GetOptions = {}): Promise<Values> {
-    const all = Promise.all(this.results.map((result) => result.get(options)));
-    all.catch(() => {}); // nobody may be looking any more
+    const waits = new Waits(options.signal);
+    const all = Promise.all(this.results.map((result) => result.get({ ...options, signal: waits.one() })));
+    all.then(
+      () => waits.end(),
+      (error: unknown) => waits.end(error), // the others are not waited for any more
+    );
     return all as Promise<unknown> as Promise<Values>; // one value for each result, which is what Values says
   }
 
@@ -44,8 +50,7 @@ export class ResultSet<Values extends readonly unknown[] = readonly unknown[]> {
 
   /** Each result as soon as it is there. Leaving the loop stops waiting for the others. */
   async *iterate(options: GetOptions = {}): AsyncGenerator<CompletedResult<Values[number]>, void, undefined> {
-    const enough = new AbortController();
-    const signal = options.signal === undefined ? enough.signal : AbortSignal.any([options.signal, enough.signal]);
+    const waits = new Waits(options.signal);
     const arrived: CompletedResult<Values[number]>[] = [];
     let wake: (() => void) | undefined;
     const note = (result: CompletedResult<Values[number]>): void => {
@@ -53,7 +58,7 @@ export class ResultSet<Values extends readonly unknown[] = readonly unknown[]> {
       wake?.();
     };
     for (const [index, result] of this.results.entries()) {
-      result.get({ ...options, propagate: true, signal }).then(
+      result.get({ ...options, propagate: true, signal: waits.one() }).then(
         (value) => note({ index, id: result.id, outcome: { ok: true, value } }),
         (error: unknown) => note({ index, id: result.id, outcome: { ok: false, error } }),
       );
@@ -65,13 +70,18 @@ export class ResultSet<Values extends readonly unknown[] = readonly unknown[]> {
         yield arrived.shift() as CompletedResult<Values[number]>;
       }
     } finally {
-      enough.abort(new Error("nobody waits for it any more"));
+      waits.end(new Error("nobody waits for it any more"));
     }
   }
 
   /** What is stored of each task, in one read. */
   async info(): Promise<readonly (ResultDocument | undefined)[]> {
-    return await Promise.all(this.#ids().map((id) => this.app.results.read(id)));
+    return await Promise.all(leavesOf(this.results).map((leaf) => leaf.info()));
+  }
+
+  /** Some of them: from this place on, at most so many. */
+  page(first: number, count: number): ResultSet {
+    return new ResultSet(this.app, this.results.slice(first, first + count));
   }
 
   /** All have ended. */
@@ -122,6 +132,31 @@ export class ResultSet<Values extends readonly unknown[] = readonly unknown[]> {
   }
 }
 
+/** A signal for each that waits: ten thousand listeners of one would be looked through for every one that ends. */
+class Waits {
+  readonly #given: AbortSignal | undefined;
+  readonly #each: AbortController[] = [];
+  readonly #onAbort = (): void => this.end(this.#given?.reason);
+
+  constructor(given: AbortSignal | undefined) {
+    this.#given = given;
+    given?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  one(): AbortSignal {
+    const controller = new AbortController();
+    if (this.#given?.aborted) controller.abort(this.#given.reason);
+    else this.#each.push(controller);
+    return controller.signal;
+  }
+
+  end(reason?: unknown): void {
+    this.#given?.removeEventListener("abort", this.#onAbort);
+    if (reason !== undefined) for (const controller of this.#each) controller.abort(reason);
+    this.#each.length = 0;
+  }
+}
+
 /** The results of a group's members, in the order they were written. */
 export class GroupResult<Values extends readonly unknown[] = readonly unknown[]> extends ResultSet<Values> {
   readonly id: string;
@@ -144,6 +179,16 @@ export class GroupResult<Values extends readonly unknown[] = readonly unknown[]>
     await this.app.results.forgetGroup(this.id);
   }
 
+  /** The group and all below it with their values, level by level. See `AsyncResult.collect`. */
+  collect(options: GetOptions = {}): AsyncGenerator<Collected, void, undefined> {
+    return collect(this, options);
+  }
+
+  /** The tree that it is part of. @throws IncompleteStreamError */
+  graph(options: GraphOptions = {}): Promise<ResultGraph> {
+    return graphOf(this, options);
+  }
+
   /** As on the wire. */
   asTuple(): ResultTuple {
     return [[this.id, this.parent?.asTuple() ?? null], this.results.map((result) => result.asTuple())];
@@ -154,26 +199,29 @@ export class GroupResult<Values extends readonly unknown[] = readonly unknown[]>
   }
 }
 
-/** What callers hold of a result tuple. A chain's ancestors are a list, not a recursion: it may be long. */
-export function resultOf(app: Lovage, tuple: ResultTuple): AnyResult {
+function leavesOf(results: readonly AnyResult[]): readonly AsyncResult[] {
+  return results.flatMap((result) => (result instanceof GroupResult ? leavesOf(result.results) : [result]));
+}
+
+/**
+ * What callers hold of a result tuple. What ends a line in which a group stands is a chord's. A chain's ancestors are a list,
+ * not a recursion: it may be long.
+ */
+export function resultOf(app: Lovage, tuple: ResultTuple, source?: ResultSource): AnyResult {
   const line: ResultTuple[] = [];
   for (let each: ResultTuple | null = tuple; each !== null; each = each[0][1]) line.push(each);
   let result: AnyResult | undefined;
-  for (const [[id], children] of line.toReversed()) {
-    result =
-      children === null
-        ? new AsyncResult(app, id, undefined, result)
-        : new GroupResult(
-            app,
-            id,
-            children.map((child) => resultOf(app, child)),
-            result,
-          );
+  let header: GroupResult | undefined;
+  for (const each of line.toReversed()) {
+    const [[id], children] = each;
+    if (children !== null) {
+      const members = children.map((child) => resultOf(app, child, source));
+      result = header = new GroupResult(app, id, members, result);
+    } else if (each === tuple && header !== undefined) {
+      result = new ChordResult(app, id, header, source, result);
+    } else {
+      result = new AsyncResult(app, id, source, result);
+    }
   }
   return result as AnyResult; // the line has at least the tuple itself
-}
-
-/** @throws ProtocolError for what is no result tuple */
-export function resultFrom(app: Lovage, value: unknown): AnyResult {
-  return resultOf(app, readResultTuple(value));
 }

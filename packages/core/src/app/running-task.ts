@@ -177,6 +177,8 @@ export class RunningTask implements TaskContext {
   addToChord(signature: WholeSignature, options?: { readonly lazy?: boolean }): Promise<AnyResult>;
   async addToChord(signature: WholeSignature, { lazy = false } = {}): Promise<AnyResult | Signature> {
     const member = asFellowMember(dataOf(signature), this);
+    if (lazy && this.isEager)
+      throw new CallError(this.task, "in an eager call a member is added and run at once: nobody would count one that is added lazily");
     if (lazy) {
       await this.app.results.extendGroup(member.options.group_id, sizeOf(member));
       return new Signature(this.app, member);

@@ -13,6 +13,7 @@ import { stamped, type Stamps, type StampVisitor } from "../canvas/stamp.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Lovage } from "./app.ts";
 import type { AsyncResult } from "./async-result.ts";
+import type { ChordResult } from "./chord-result.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
 import { CallError } from "./errors.ts";
 import { resultOf } from "./group-result.ts";
@@ -20,12 +21,17 @@ import type { GroupResult } from "./group-result.ts";
 import { checkCallOptions } from "./call-options.ts";
 import { toWireOptions } from "./wire-options.ts";
 
+/** true: it ends in a group. */
+export type Kind = boolean | "chord";
+
 /** What is held of a workflow that was sent: of a group its members' results, else the result of its last task. */
 export type HandleOf<Out, IsGroup> = IsGroup extends true
   ? GroupResult<Out extends readonly unknown[] ? Out : readonly unknown[]>
-  : AsyncResult<Out>;
+  : IsGroup extends "chord"
+    ? ChordResult<Out>
+    : AsyncResult<Out>;
 
-export class Signature<In = unknown, Out = unknown, IsGroup extends boolean = false> {
+export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false> {
   readonly app: Lovage;
   /** As on the wire. */
   readonly data: SignatureData;
@@ -69,8 +75,20 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends boolean = fa
   /** Sends it with further arguments, which go in front of its own, and options, which win over its own. */
   async applyAsync(args: readonly unknown[] = [], kwargs: Kwargs = {}, options: CallOptions = {}): Promise<HandleOf<Out, IsGroup>> {
     checkCallOptions(this.task, options);
+    if (this.app.settings.taskAlwaysEager) return await this.#runEagerly(args, kwargs, options, true);
     const tuple = await this.app.calls.sendSignature(this.data, args, kwargs, toWireOptions(options), options.addToParent);
     return this.#handle(tuple);
+  }
+
+  /** Runs all of it here and now, without a broker, one task after the other. For tests. Tasks of other programs fail with NotRegistered. */
+  async apply(args: readonly unknown[] = [], kwargs: Kwargs = {}, options: CallOptions = {}): Promise<HandleOf<Out, IsGroup>> {
+    checkCallOptions(this.task, options);
+    return await this.#runEagerly(args, kwargs, options, false);
+  }
+
+  async #runEagerly(args: readonly unknown[], kwargs: Kwargs, options: CallOptions, isAlways: boolean): Promise<HandleOf<Out, IsGroup>> {
+    const { result } = await this.app.calls.runSignatureEagerly(this.data, args, kwargs, toWireOptions(options), isAlways);
+    return result as HandleOf<Out, IsGroup>; // as in #handle
   }
 
   /** Its id is chosen now: sent later, it is the task whose result is given here. Never send it twice. */

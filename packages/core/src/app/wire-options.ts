@@ -2,6 +2,7 @@
 import { isMap, namesIn } from "../canvas/signature-data.ts";
 import { formatInstant, parseInstant } from "../protocol/instant.ts";
 import type { SignatureData } from "../protocol/signature.ts";
+import type { Embed } from "../protocol/task-message.ts";
 import { parseDuration } from "../shared/duration.ts";
 import type { CallOptions } from "./call-options.ts";
 import { withFairKey } from "./fair-key.ts";
@@ -84,4 +85,16 @@ function listOf<T>(value: T | readonly T[]): readonly T[] {
 export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   return isMap(value) && typeof value.toJSON === "function" ? (value.toJSON as () => SignatureData)() : value;
+}
+
+/** What a call's message carries of the workflow around it. */
+export function embedOf({ link, linkError, chord, chain }: CallOptions): Embed {
+  const signatures = (links: unknown): readonly SignatureData[] | null =>
+    links === undefined ? null : (plain(listOf(links)) as readonly SignatureData[]); // links are nothing else
+  return {
+    callbacks: signatures(link),
+    errbacks: signatures(linkError),
+    chord: chord === undefined ? null : (plain(chord) as SignatureData),
+    chain: chain === undefined ? null : (plain(chain) as readonly SignatureData[]),
+  };
 }

@@ -1,20 +1,17 @@
 /**
- * What follows from a task's end in the workflow that it is part of: its callbacks, the rest of its chain, its error
- * callbacks, and its part of a chord (celery-protocol 7.2, 7.3, 7.5; the truth table is in docs/canvas.md).
- * Pure but for fresh ids. What is published and stored becomes part of the settlement; groups are counted by `chords.ts`.
+ * What follows from a task's end (`canvas/follow.ts`) as messages, results and parts of chords. Pure but for fresh ids:
+ * what is published and stored becomes part of the settlement; groups are counted by `chords.ts`.
  */
-import { type AbandonedTask, abandonedTasks, type ChordMember, errbacksOf } from "../canvas/abandon.ts";
+import type { AbandonedTask, ChordMember } from "../canvas/abandon.ts";
 import { encodePart } from "../canvas/chord-part.ts";
+import { type BadEnding, type Ending, Follow, isAlone } from "../canvas/follow.ts";
 import type { HandOver } from "../canvas/replace.ts";
 import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
-import { groupSignature, shapeOf } from "../canvas/signature-data.ts";
-import { type GroupSize, type Plan, type PlannedCall, unroll } from "../canvas/unroll.ts";
+import type { GroupSize, Plan, PlannedCall } from "../canvas/unroll.ts";
 import type { CallParent } from "../app/calls.ts";
 import type { Outgoing } from "../brokers/broker.ts";
-import type { WireException } from "../protocol/exception.ts";
-import { decodeJson, encodeJson } from "../protocol/json.ts";
+import { encodeJson } from "../protocol/json.ts";
 import { encodeResult } from "../protocol/result.ts";
-import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed, ReceivedTask } from "../protocol/task-message.ts";
 import type { GroupPart } from "../results/groups.ts";
 import type { ResultWrite } from "../results/result-backend.ts";
@@ -25,11 +22,6 @@ export interface WorkflowRules {
   /** Routes and writes calls as the app does. */
   encodeCalls(calls: readonly PlannedCall[], parent: CallParent): readonly Outgoing[];
 }
-
-/** How a task ended, for those who depend on it. */
-export type Ending =
-  | { readonly state: "SUCCESS"; readonly value: unknown }
-  | { readonly state: "FAILURE" | "REVOKED"; readonly error: WireException };
 
 /** What is due beside the task's own settlement. */
 export interface WorkflowStep {
@@ -56,38 +48,21 @@ export function planWorkflow(
   rules: WorkflowRules,
   now: number,
 ): WorkflowStep | undefined {
-  const { callbacks, errbacks, chain, chord } = embed;
-  if (!callbacks?.length && !errbacks?.length && !chain?.length && chord === null) return undefined;
+  if (isAlone(embed)) return undefined;
   const draft = new StepDraft(parentOf(received), rules, now);
-  if (ending.state === "SUCCESS") {
-    const value = plainValue(ending.value);
-    draft.callAll(callbacks ?? [], [value]);
-    const next = chain?.at(-1);
-    if (next !== undefined) draft.call(next, [value], { chain: chain?.slice(0, -1) });
-  } else {
-    for (const step of (chain ?? []).toReversed()) draft.abandon(step, ending);
-    if (ending.state === "FAILURE") draft.callAll(errbacks ?? [], [received.id]);
-  }
-  const { group, groupIndex } = received;
-  if (chord !== null && group !== undefined) draft.part(received.id, { groupId: group, index: groupIndex, chord }, ending, undefined);
+  draft.after(received, embed, ending);
   return draft;
 }
 
 /** What a task leaves in its place. */
 export function planHandOver(received: ReceivedTask, by: HandOver, rules: WorkflowRules, now: number): WorkflowStep {
   const draft = new StepDraft(parentOf(received), rules, now);
-  if (by.kind === "call") draft.call(by.signature, []);
-  else draft.failBody(by.body, by.error);
+  draft.handOver(by);
   return draft;
 }
 
-/** What a value is to those who read it as a result: without what JSON has not. */
-function plainValue(value: unknown): unknown {
-  return decodeJson(encodeJson(value ?? null, { where: "result", undefinedProperties: "drop" }));
-}
-
 /** Gathers what follows. Also used for bodies of chords. */
-export class StepDraft implements WorkflowStep {
+export class StepDraft extends Follow implements WorkflowStep {
   readonly publish: Outgoing[] = [];
   readonly results: ResultWrite[] = [];
   readonly sizes: GroupSize[] = [];
@@ -99,48 +74,27 @@ export class StepDraft implements WorkflowStep {
   readonly #now: number;
 
   constructor(parent: CallParent, rules: WorkflowRules, now: number) {
+    super();
     this.parent = parent;
     this.#rules = rules;
     this.#now = now;
   }
 
-  call(signature: SignatureData, args: readonly unknown[], options: Readonly<Record<string, unknown>> = {}): void {
-    const plan: Plan = unroll(signature, { args, options });
-    this.publish.push(...this.#rules.encodeCalls(plan.calls, this.parent));
+  protected begin(plan: Plan): void {
+    for (const each of this.#rules.encodeCalls(plan.calls, this.parent)) this.publish.push(each); // too many for a spread
     this.sizes.push(...plan.sizes);
     this.nested.push(...plan.nested);
     this.children.push(...begunOf(plan.result));
   }
 
-  /** One by itself; of several the groups each by themselves and the others as one group, as Celery does. */
-  callAll(signatures: readonly SignatureData[], args: readonly unknown[]): void {
-    const [only] = signatures;
-    if (only === undefined) return;
-    if (signatures.length === 1) return this.call(only, args);
-    const groups = signatures.filter((each) => shapeOf(each).kind === "group");
-    const others = signatures.filter((each) => shapeOf(each).kind !== "group");
-    for (const each of groups) this.call(each, args);
-    if (others.length > 0) this.call(groupSignature(others), args);
+  protected end(task: AbandonedTask, ending: BadEnding): void {
+    this.results.push(this.#write(task, ending));
   }
 
-  /** None of it will run: all of it has this ending. */
-  abandon(signature: SignatureData, ending: Extract<Ending, { error: WireException }>): void {
-    for (const task of abandonedTasks(signature)) {
-      const write = this.#write(task, ending);
-      if (task.member === undefined) this.results.push(write);
-      else this.part(task.id, task.member, ending, write);
-    }
-  }
-
-  /** The body of a chord whose header has failed. */
-  failBody(body: SignatureData, error: WireException): void {
-    this.abandon(body, { state: "FAILURE", error });
-    for (const { id, errbacks } of errbacksOf(body)) this.callAll(errbacks, [id]);
-  }
-
-  part(taskId: string, { groupId, index, chord }: ChordMember, ending: Ending, result: ResultWrite | undefined): void {
+  protected report(taskId: string, { groupId, index, chord }: ChordMember, ending: Ending, unrun: AbandonedTask | undefined): void {
     const { resultSerializer, resultExpiresMs: expiresMs } = this.#rules;
     const { state } = ending;
+    const result = unrun === undefined || state === "SUCCESS" ? undefined : this.#write(unrun, ending);
     const value = "value" in ending ? ending.value : undefined;
     const error = "error" in ending ? ending.error : undefined;
     const part = encodePart({ taskId, state, result: value, error }, resultSerializer);
@@ -149,7 +103,7 @@ export class StepDraft implements WorkflowStep {
     this.parts.push({ groupId, taskId, index, part, result, expiresMs, rootId, priority: delivery.priority, body });
   }
 
-  #write({ id, groupId }: AbandonedTask, { state, error }: Extract<Ending, { error: WireException }>): ResultWrite {
+  #write({ id, groupId }: AbandonedTask, { state, error }: BadEnding): ResultWrite {
     const document = encodeResult(
       {
         taskId: id,
