@@ -58,6 +58,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/parked.ts")).parked,
   },
   {
+    name: "limits",
+    group: "Look",
+    summary: "show or change what all workers together allow",
+    load: async () => (await import("./commands/limits.ts")).limits,
+  },
+  {
     name: "loans",
     group: "Look",
     summary: "show or give back what workers hold",
