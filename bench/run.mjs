@@ -13,7 +13,7 @@ import { build, ensureInstalled } from "../scripts/lib/workspace.mjs";
 
 const help = `npm run bench -- [options]
   --quick             a few seconds: only Lovage, only that everything completes
-  --only W1a,W2       these workloads (W1a W1b W1c W2 W2r W3 W4 W5 W7 W9 idle-worker idle-fleet)
+  --only W1a,W2       these workloads (W1a W1b W1c W2 W2r W3 W4 W5 W7 W9 W10 W11 idle-worker idle-fleet)
   --systems a,b       these systems (lovage-256 lovage-10 bullmq ... see lib/systems.mjs)
   --rounds 3          how often each is run
   --seconds 3         about how long each run takes

@@ -1,5 +1,5 @@
 /** Lovage as a user writes it: an app, tasks with names, a worker. Results off means that no result backend is configured. */
-import { Lovage } from "lovage";
+import { chain, chord, Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 
 const quiet = () => {};
@@ -27,11 +27,12 @@ export function makeApp(config, tasks = {}) {
     add: app.task("bench.add", (x, y) => tasks.add(x, y)),
     stamp: app.task("bench.stamp", () => tasks.stamp()),
     sleep: app.task("bench.sleep", (index, ms) => tasks.sleep(index, ms)),
+    sum: app.task("bench.sum", (list) => list.reduce((all, each) => all + each, 0)),
   };
 }
 
 export async function openProducer(config) {
-  const { app, add, stamp, sleep } = makeApp(config);
+  const { app, add, stamp, sleep, sum } = makeApp(config);
   const broker = await app.broker();
   return {
     send: (x, y) => add.delay(x, y),
@@ -41,6 +42,16 @@ export async function openProducer(config) {
       return result.get();
     },
     sleep: (index, ms) => sleep.delay(index, ms),
+    workflow: {
+      async chord(size) {
+        const header = Array.from({ length: size }, () => add.s(1, 2));
+        return await (await chord(header, sum.s()).delay()).get();
+      },
+      async chain(size) {
+        const steps = [add.s(1, 2), ...Array.from({ length: size - 1 }, () => add.s(1))];
+        return await (await chain(steps).delay()).get();
+      },
+    },
     async outstanding() {
       const [depth] = await broker.depth(["celery"]);
       const loans = depth.onLoan ?? (await broker.leases.list()).reduce((sum, lease) => sum + lease.loans, 0);

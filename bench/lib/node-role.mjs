@@ -2,7 +2,7 @@
 import { appendFileSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { cpuMicros, nowMs } from "./clock.mjs";
-import { enqueue, latencies, trickle } from "./producing.mjs";
+import { enqueue, latencies, trickle, workflow } from "./producing.mjs";
 
 const [adapterId, role, configText] = process.argv.slice(2);
 const config = JSON.parse(configText);
@@ -37,6 +37,7 @@ async function producerCommands() {
     enqueue: (args) => enqueue(producer, args),
     latencies: (args) => latencies(producer, args),
     trickle: (args) => trickle(producer, args),
+    workflow: (args) => workflow(producer, args),
     sleepers: async ({ count, ms }) => {
       for (let index = 0; index < count; index++) await producer.sleep(index, ms);
     },

@@ -8,11 +8,20 @@ import { startSqlite } from "./sqlite-file.mjs";
 import { missing, recoverySettings, systems } from "./systems.mjs";
 
 /** Tasks of a run where time is not what decides; `quick` in the second place. */
-const fixedCounts = { W4: [300, 10], W5: [50_000, 500], W7: [100, 100], W9: [1, 1], "idle-worker": [0, 0], "idle-fleet": [0, 0] };
+const fixedCounts = {
+  W4: [300, 10],
+  W10: [1000, 20],
+  W11: [1000, 20],
+  W5: [50_000, 500],
+  W7: [100, 100],
+  W9: [1, 1],
+  "idle-worker": [0, 0],
+  "idle-fleet": [0, 0],
+};
 const producerWorkloads = new Set(["W1a", "W1b", "W1c"]);
 const onceOnly = new Set(["W5", "W7", "W9", "idle-worker"]);
 const fleets = new Set(["lovage-10", "bullmq"]);
-const quickWorkloads = new Set(["W1b", "W1c", "W2", "W2r", "W3", "W4"]);
+const quickWorkloads = new Set(["W1b", "W1c", "W2", "W2r", "W3", "W4", "W10", "W11"]);
 const patienceMs = 100_000;
 
 export async function runAll(plan) {

@@ -44,6 +44,16 @@ export async function latencies(producer, { count, pauseMs }) {
   return { toStart, toResult };
 }
 
+/** Sends a workflow of so many tasks. Ms until its result is there; throws when it is another than it must be. */
+export async function workflow(producer, { kind, size }) {
+  const sentAt = nowMs();
+  const value = await producer.workflow[kind](size);
+  const took = nowMs() - sentAt;
+  const expected = kind === "chord" ? 3 * size : size + 2;
+  if (value !== expected) throw new Error(`a ${kind} of ${size} came to ${value}, not ${expected}`);
+  return took;
+}
+
 /** Sends single tasks at an even pace. */
 export async function trickle(producer, { perSecond, forMs }) {
   const startedAt = nowMs();

@@ -38,6 +38,7 @@ export function report(run) {
       "Latency of an idle system, in milliseconds",
       plain(cells, "W4", { startP50: "start p50", startP99: "start p99", resultP50: "result p50", resultP99: "result p99" }),
     ),
+    section("Workflows of 1,000 tasks, in milliseconds", workflows(cells)),
     section(
       "Memory",
       plain(cells, "W5", {
@@ -95,6 +96,17 @@ function throughput(cells, run) {
     ...present.map((id) => rate(find(cells, id, title)?.measured.perSecond) ?? whyLeft(run, id, title)),
   ]);
   return table(["", ...present.map((id) => workloadTitles[id])], rows);
+}
+
+function workflows(cells) {
+  const titles = { W10: "W10 chord, or flow", W11: "W11 chain" };
+  const present = Object.keys(titles).filter((id) => cells.some((cell) => cell.workload === id));
+  if (present.length === 0) return "";
+  const rows = titlesOf(cells, present).map((title) => [
+    title,
+    ...present.map((id) => figure(find(cells, id, title)?.measured.workflowMs)),
+  ]);
+  return table(["", ...present.map((id) => titles[id])], rows);
 }
 
 function processorTime(cells) {

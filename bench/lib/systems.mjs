@@ -34,6 +34,8 @@ const lovageSqlite = {
   pace: { W1a: 8000, W1b: 40_000, W1c: 60_000, W2: 30_000, W2r: 20_000, W3: 20_000 },
 };
 
+const noWorkflows = { W10: "has no workflows", W11: "has no workflows" };
+
 export const systems = [
   { ...lovage, id: "lovage-256", title: "Lovage, 256 slots", concurrency: 256 },
   { ...lovage, id: "lovage-10", title: "Lovage, 10 slots", concurrency: 10, workerOnly: true },
@@ -46,7 +48,7 @@ export const systems = [
     store: "redis",
     concurrency: 256,
     pace: { ...lovage.pace, W1b: 150_000, W1c: 180_000, W2: 120_000, W2r: 80_000 },
-    cannot: { W4: "polls", W5: "is no product", W9: "is no product", "idle-worker": "polls" },
+    cannot: { ...noWorkflows, W4: "polls", W5: "is no product", W9: "is no product", "idle-worker": "polls" },
   },
   {
     id: "bee-queue",
@@ -56,6 +58,7 @@ export const systems = [
     store: "redis",
     concurrency: 100,
     pace: { W1a: 12_000, W1b: 80_000, W1c: 80_000, W2: 20_000, W2r: 20_000, W3: 18_000 },
+    cannot: noWorkflows,
   },
   {
     id: "celery-node",
@@ -66,7 +69,7 @@ export const systems = [
     concurrency: Infinity,
     fillsBy: "concurrent",
     pace: { W1a: 11_000, W1b: 40_000, W2r: 11_000, W3: 8000 },
-    cannot: { W1c: "has no call for many", W2: "cannot turn results off" },
+    cannot: { ...noWorkflows, W1c: "has no call for many", W2: "cannot turn results off" },
   },
   { ...celery, id: "celery-prefork", title: "Celery, prefork -c 2", concurrency: 2 },
   { ...celery, id: "celery-solo", title: "Celery, solo", concurrency: 1, pool: "solo", workerOnly: true },
@@ -80,7 +83,7 @@ export const systems = [
     store: "sqlite",
     concurrency: 1,
     pace: { W1a: 30_000, W1b: 30_000, W1c: 100_000, W2: 10_000, W3: 8000 },
-    cannot: { W2r: "keeps no results", W4: "hands no result back, and looks once a second for new jobs" },
+    cannot: { ...noWorkflows, W2r: "keeps no results", W4: "hands no result back, and looks once a second for new jobs" },
   },
 ];
 

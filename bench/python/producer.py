@@ -4,10 +4,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 imported_from = time.monotonic()
-from celery import group  # noqa: E402
+from celery import chain, chord, group  # noqa: E402
 
 import role  # noqa: E402
-from tasks import add, app, now_ms, sleep, stamp  # noqa: E402
+from tasks import add, app, now_ms, sleep, stamp, total  # noqa: E402
 
 import_ms = (time.monotonic() - imported_from) * 1000
 THREADS = 10  # more gain nothing: each holds the interpreter while it encodes
@@ -50,6 +50,19 @@ def latencies(args):
     return {"toStart": to_start, "toResult": to_result}
 
 
+def workflow(args):
+    size = args["size"]
+    sent = now_ms()
+    if args["kind"] == "chord":
+        result, expected = chord([add.s(1, 2) for _ in range(size)])(total.s()), 3 * size
+    else:
+        result, expected = chain(add.s(1, 2), *[add.s(1) for _ in range(size - 1)]).apply_async(), size + 2
+    value = result.get(timeout=250)
+    took = now_ms() - sent
+    assert value == expected, value
+    return took
+
+
 def sleepers(args):
     for index in range(args["count"]):
         sleep.delay(index, args["ms"])
@@ -63,4 +76,4 @@ def outstanding(_):
 
 
 role.write({"event": "ready", "at": now_ms(), "importMs": import_ms})
-role.serve({"enqueue": enqueue, "latencies": latencies, "sleepers": sleepers, "outstanding": outstanding})
+role.serve({"enqueue": enqueue, "latencies": latencies, "sleepers": sleepers, "workflow": workflow, "outstanding": outstanding})

@@ -32,6 +32,11 @@ def add(x, y):
     return x + y
 
 
+@app.task(name="bench.sum", ignore_result=False)
+def total(values):
+    return sum(values)
+
+
 @app.task(name="bench.stamp", ignore_result=False)
 def stamp(x, y):
     return now_ms()

@@ -6,6 +6,7 @@ import { idleFleet, idleWorker } from "./idle.mjs";
 import { latency } from "./latency.mjs";
 import { memory } from "./memory.mjs";
 import { recovery } from "./recovery.mjs";
+import { chain, chord } from "./workflows.mjs";
 
 export const workloads = [
   awaited,
@@ -15,6 +16,8 @@ export const workloads = [
   withResults,
   producerAndWorker,
   latency,
+  chord,
+  chain,
   memory,
   recovery,
   coldStart,
