@@ -54,7 +54,7 @@ export async function openProducer(config) {
     },
     async outstanding() {
       const [depth] = await broker.depth(["celery"]);
-      const loans = depth.onLoan ?? (await broker.leases.list()).reduce((sum, lease) => sum + lease.loans, 0);
+      const loans = depth.onLoan ?? (await broker.leases.list()).reduce((all, lease) => all + lease.loans, 0);
       return depth.ready + depth.parked + loans;
     },
     close: () => app.close(),
