@@ -21,11 +21,12 @@ export function orderConformance(stand: () => BrokerStand): void {
     order: QueueOrder,
     count: number,
     slots: number,
+    fair?: ReadonlySet<string>,
   ): Promise<Delivery[]> => {
     const taken: Delivery[] = [];
     const credit = new Slots(slots);
     const stop = new AbortController();
-    for await (const batch of broker.consume(queues, { worker: "one", credit, signal: stop.signal, order })) {
+    for await (const batch of broker.consume(queues, { worker: "one", credit, signal: stop.signal, order, ...(fair && { fair }) })) {
       credit.take(batch.length);
       taken.push(...batch);
       await settleAll(broker, batch);
@@ -63,6 +64,24 @@ export function orderConformance(stand: () => BrokerStand): void {
       await fill(broker, "c", 30);
       const counts = countByQueue(await consume(broker, ["a", "b", "c"], WEIGHTED, 120, 8));
       expect(counts).toEqual(new Map([["b", 90], ["c", 30]])); // prettier-ignore
+    });
+
+    test.each([["a"], ["b"], ["b", "c"]])("weighted, with %s taken by turns among keys: the shares are the same", async (...names) => {
+      const broker = await stand().open();
+      for (const queue of ["a", "b", "c"]) await fill(broker, queue, 200);
+      const taken = await consume(broker, ["a", "b", "c"], WEIGHTED, 200, 10, new Set(names));
+      const counts = countByQueue(taken);
+      expect(Math.abs((counts.get("a") ?? 0) - 120)).toBeLessThanOrEqual(18);
+      expect(Math.abs((counts.get("b") ?? 0) - 60)).toBeLessThanOrEqual(18);
+      expect(counts.get("c") ?? 0).toBeGreaterThanOrEqual(10);
+      expect(new Set(taken.map(idOf)).size).toBe(200);
+    });
+
+    test("strict, with a queue taken by turns among keys between others", async () => {
+      const broker = await stand().open();
+      for (const queue of ["low", "fair", "high"]) await fill(broker, queue, 12);
+      const taken = await consume(broker, ["high", "fair", "low"], STRICT, 36, 5, new Set(["fair"]));
+      expect(taken.map(({ queue }) => queue)).toEqual(["high", "fair", "low"].flatMap((queue) => Array<string>(12).fill(queue)));
     });
 
     test("several consumers of one worker: each takes of its own queues as many as it has slots, and one that ends leaves the others be", async () => {
