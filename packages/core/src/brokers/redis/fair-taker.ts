@@ -91,7 +91,8 @@ export class FairTaker implements Taker {
     const left = (): number => request.want - all.count;
     if (inboxes.length > 0)
       await take(this.#session.reserve({ ...rest, inboxes, order: this.#lists.orderOf([]), claim, ...(begin && { begin }) }, signal));
-    let plain: TakeStep[] = [];
+    const plain: TakeStep[] = [];
+    const woken = new Set(request.inboxes.map(({ source }) => source.fair));
     const takePlain = async (): Promise<void> => {
       const order = this.#lists.orderOf(plain.splice(0));
       if (left() > 0 && order.lists.length > 0) await take(this.#session.reserve({ ...rest, want: left(), inboxes: [], order }, signal));
@@ -105,8 +106,11 @@ export class FairTaker implements Taker {
       await takePlain();
       const want = Math.min(left(), step.most);
       if (want > 0) await take(this.#reserveFairly(fair, want, request.maxBytes, signal));
+      if (want > 0) woken.delete(fair.keys);
     }
     await takePlain();
+    // What woke this worker, and found no slot left, is another's.
+    for (const fair of this.#lists.fair) if (woken.has(fair.keys)) await this.#reserveFairly(fair, 0, request.maxBytes, signal);
     return all;
   }
 

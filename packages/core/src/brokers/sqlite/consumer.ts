@@ -145,7 +145,8 @@ export class SqliteConsumer {
   /** What has come to fair queues goes into the lines of its keys, before anything is lent: what is last in a queue may be the first of its key. */
   async #sort(): Promise<void> {
     const { file, fair } = this.#options;
-    for (const name of fair ?? []) {
+    for (const name of this.#openQueues()) {
+      if (!fair?.has(name)) continue;
       for (let slices = 0, sorted = SORTED_AT_ONCE; sorted === SORTED_AT_ONCE && slices < SLICES_MAX; slices += 1) {
         sorted = await file.write(() => this.#fair.sort(this.#messages.number(name), SORTED_AT_ONCE), this.#options);
       }

@@ -19,28 +19,37 @@ local function is_open(key, loans_of_key)
   return string.match(own, '^%d+ %d+ (%d)') ~= '1' and (limit == 0 or loans_of_key < limit)
 end
 
-local count, joined = 0, 0
-for _, loan in ipairs(ARGV) do
-  local claim = redis.call('HGET', running, loan)
-  if claim and redis.call('HEXISTS', loans, loan) == 0 then
-    local key = string.sub(claim, string.find(claim, '\n', 1, true) + 1)
-    local state = redis.call('HGET', keys, key)
-    redis.call('HDEL', running, loan)
-    count = count + 1
-    local place, held, rest = string.match(state or '', '^(%d) (%d+) (.*)$')
-    if place then
-      held = math.max(0, held - 1)
-      if place == '2' and is_open(key, held) then
-        redis.call('RPUSH', ring, key)
-        place, joined = '1', joined + 1
-      end
-      if place == '0' and held == 0 then
-        redis.call('HDEL', keys, key)
-      else
-        redis.call('HSET', keys, key, place .. ' ' .. string.format('%d', held) .. ' ' .. rest)
-      end
+-- By key, so that what is done for each loan is little.
+local ended, held, order = {}, {}, {}
+for from = 1, #ARGV, 1000 do
+  local last = math.min(from + 999, #ARGV)
+  local claims = redis.call('HMGET', running, unpack(ARGV, from, last))
+  for i = from, last do
+    local claim = claims[i - from + 1]
+    if claim and redis.call('HEXISTS', loans, ARGV[i]) == 0 then
+      local key = string.sub(claim, string.find(claim, '\n', 1, true) + 1)
+      if not held[key] then order[#order + 1] = key end
+      held[key] = (held[key] or 0) + 1
+      ended[#ended + 1] = ARGV[i]
     end
   end
 end
+local joined = 0
+for _, key in ipairs(order) do
+  local place, before, rest = string.match(redis.call('HGET', keys, key) or '', '^(%d) (%d+) (.*)$')
+  if place then
+    local left = math.max(0, before - held[key])
+    if place == '2' and is_open(key, left) then
+      redis.call('RPUSH', ring, key)
+      place, joined = '1', joined + 1
+    end
+    if place == '0' and left == 0 then
+      redis.call('HDEL', keys, key)
+    else
+      redis.call('HSET', keys, key, place .. ' ' .. string.format('%d', left) .. ' ' .. rest)
+    end
+  end
+end
+for from = 1, #ended, 1000 do redis.call('HDEL', running, unpack(ended, from, math.min(from + 999, #ended))) end
 if joined > 0 and redis.call('LLEN', bell) == 0 then redis.call('LPUSH', bell, '') end
-return count
+return #ended
