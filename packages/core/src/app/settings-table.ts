@@ -147,6 +147,12 @@ export const SETTINGS_TABLE = {
     "How long a message for a task that no worker here knows is put back, before it goes to the dead letters.",
     { scope: "ours" },
   ),
+  chordLostAfter: setting(
+    duration,
+    3600,
+    "How long a chord is waited for of which no member has reported and no message is left. Then its body fails. Longer than your longest task with an early ack.",
+    { scope: "ours" },
+  ),
   taskDeadLetter: setting(
     optional(deadLetter),
     null,

@@ -19,6 +19,9 @@ export interface ChordMember {
   readonly chord: SignatureData;
 }
 
+/** Without `chord` the other members tell the body. */
+export type ReportedMember = Omit<ChordMember, "chord"> & Partial<Pick<ChordMember, "chord">>;
+
 /** A step that never got an id has nobody who waits for it. */
 export function abandonedTasks(signature: SignatureData): readonly AbandonedTask[] {
   const shape = shapeOf(signature);

@@ -7,7 +7,7 @@ import type { WireException } from "../protocol/exception.ts";
 import { decodeJson, encodeJson } from "../protocol/json.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed } from "../protocol/task-message.ts";
-import { type AbandonedTask, abandonedTasks, type ChordMember, errbacksOf } from "./abandon.ts";
+import { type AbandonedTask, abandonedTasks, errbacksOf, type ReportedMember } from "./abandon.ts";
 import type { HandOver } from "./replace.ts";
 import { groupSignature, shapeOf } from "./signature-data.ts";
 import { type Plan, unroll } from "./unroll.ts";
@@ -36,7 +36,7 @@ export abstract class Follow {
   /** It will not run, and ends so. */
   protected abstract end(task: AbandonedTask, ending: BadEnding): void;
   /** A part of a chord. `unrun`: of a member that will not run. */
-  protected abstract report(taskId: string, member: ChordMember, ending: Ending, unrun: AbandonedTask | undefined): void;
+  protected abstract report(taskId: string, member: ReportedMember, ending: Ending, unrun: AbandonedTask | undefined): void;
 
   /** @throws ProtocolError for a value that cannot be written, or a malformed signature */
   after({ id, group, groupIndex }: EndedTask, { callbacks, errbacks, chain, chord }: Embed, ending: Ending): void {
@@ -50,6 +50,18 @@ export abstract class Follow {
       if (ending.state === "FAILURE") this.callAll(errbacks ?? [], [id]);
     }
     if (chord !== null && group !== undefined) this.report(id, { groupId: group, index: groupIndex, chord }, ending, undefined);
+  }
+
+  /** Nothing came of it and nothing is called, but the chord that it, or the end of its chain, is a member of must not wait. */
+  pass({ id, group, groupIndex }: EndedTask, { chain, chord }: Pick<Embed, "chain" | "chord">): void {
+    const nothing = { state: "SUCCESS", value: null } as const;
+    if (chord !== null && group !== undefined) this.report(id, { groupId: group, index: groupIndex, chord }, nothing, undefined);
+    for (const { id: last, member } of (chain ?? []).flatMap(abandonedTasks)) if (member) this.report(last, member, nothing, undefined);
+  }
+
+  /** Who depends on it stands in what cannot be read. If it is a chord's member, its headers tell of which group. */
+  afterUnreadable({ id, group, groupIndex }: EndedTask, ending: BadEnding): void {
+    if (group !== undefined) this.report(id, { groupId: group, index: groupIndex }, ending, undefined);
   }
 
   /** What a task left in its place. */

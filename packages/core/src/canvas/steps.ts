@@ -6,23 +6,30 @@ import type { SignatureData } from "../protocol/signature.ts";
 import { chordSignature, groupSignature, linksIn, shapeOf, type SignatureOptions, textIn, withLinks } from "./signature-data.ts";
 
 export function runningSteps(steps: readonly SignatureData[], options: SignatureOptions): readonly SignatureData[] {
-  const spliced = steps.flatMap(splice).filter((step) => !isEmptyGroup(step));
   const all: SignatureData[] = [];
   // From the end, because a body may itself be the chord that a group before it became.
-  for (const step of spliced.toReversed()) {
+  for (const step of spliced(steps, options).toReversed()) {
     const next = all.at(-1);
     if (next !== undefined && shapeOf(step).kind === "group") all[all.length - 1] = chordSignature(groupOnly(step), next, idOf(next));
     else all.push(step);
   }
-  all.reverse();
+  return all.toReversed();
+}
+
+/** Not yet with chords for groups: what follows the chain around is not known here. */
+function spliced(steps: readonly SignatureData[], options: SignatureOptions): readonly SignatureData[] {
+  const all = steps.flatMap(splice).filter((step) => !isEmptyGroup(step));
   const errbacks = linksIn(options, "link_error");
-  const last = all.length - 1;
-  return all.map((step, i) => onError(i === last ? onSuccess(step, linksIn(options, "link")) : step, errbacks));
+  return all.map((step, i) => {
+    if (i === all.length - 1) return onError(onSuccess(step, linksIn(options, "link")), errbacks);
+    // What follows a group is the body that its members' failure is told to.
+    return shapeOf(step).kind === "group" ? step : onError(step, errbacks);
+  });
 }
 
 function splice(step: SignatureData): readonly SignatureData[] {
   const shape = shapeOf(step);
-  if (shape.kind === "chain") return runningSteps(shape.steps, step.options);
+  if (shape.kind === "chain") return spliced(shape.steps, step.options);
   if (shape.kind !== "group") return [step];
   const members = flatMembers(shape.members);
   const only = members.length === 1 ? members[0] : undefined;

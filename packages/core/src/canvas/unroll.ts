@@ -3,6 +3,7 @@
  * what travels along as the rest, and where each end reports. Used by callers, and by workers for what follows a task.
  * Pure but for fresh ids. After Celery's canvas.py: `prepare_steps`, `group.apply_async`, `chord.run`.
  */
+import { encodeJson } from "../protocol/json.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import { newId } from "../shared/ids.ts";
 import { freeze } from "./freeze.ts";
@@ -34,7 +35,14 @@ export interface PlannedCall {
 export interface GroupSize {
   readonly groupId: string;
   readonly size: number;
+  /** By place; empty when there are very many, or when some have no place. */
+  readonly members: readonly string[];
+  /** The signature that is called at its end, as JSON. */
+  readonly body: string;
 }
+
+/** Members whose ids are kept beside their group, so that one that is missing can be named. */
+const NAMED_MAX = 10_000;
 
 export interface Plan {
   readonly calls: readonly PlannedCall[];
@@ -166,7 +174,6 @@ function applyChordOf(
   const body = freeze(written, endsInGroup(written) ? place : { group_id: groupId, ...place });
   const size = members.reduce((sum, member) => sum + sizeOf(member), 0);
   if (size === 0) return apply(merged(body.signature, [[]]), draft, replyTo);
-  draft.sizes.push({ groupId, size });
   const common = { ...without(header.options, ...OF_THE_WHOLE), ...without(options, ...OF_THE_WHOLE, "stamped_headers") };
   const errbacks = linksIn(header.options, "link_error");
   const results = members.map((member, i) =>
@@ -177,6 +184,9 @@ function applyChordOf(
     ),
   );
   const head: ResultTuple = [[groupId, null], results];
+  const isFlat = results.every(([, children]) => children === null) && results.length === size && size <= NAMED_MAX;
+  const named = isFlat ? results.map(([[id]]) => id) : [];
+  draft.sizes.push({ groupId, size, members: named, body: encodeJson(body.signature, { where: "chord", undefinedProperties: "drop" }) });
   if (results.some(([, children]) => children !== null)) draft.nested.push(head);
   return parented(body.result, head);
 }

@@ -34,6 +34,13 @@ export interface Groups {
   reopen(groupId: string, surplus: readonly ResultText[]): Promise<boolean>;
   /** Removes the record of what was due, and all that was counted. Answers for each whether it was due. */
   end(groupIds: readonly string[]): Promise<readonly boolean[]>;
+  /**
+   * Groups that have not heard of a member for a while: each is the caller's to look into, and told again later, the longer it is
+   * quiet: first after `firstMs` (default 5 s). A bounded look; the oldest are forgotten when there are too many.
+   */
+  quiet(limit: number, firstMs?: number): Promise<readonly QuietGroup[]>;
+  /** Nothing will complete it any more: it is due, and `reason` is why it fails. False when it was due or has ended before. */
+  giveUp(groupId: string, reason: string): Promise<boolean>;
   /** A group by its id: a document of `protocol/`. */
   save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void>;
   restore(groupId: string): Promise<ResultText | undefined>;
@@ -44,6 +51,24 @@ export interface GroupSizeWrite {
   readonly groupId: string;
   readonly size: number;
   readonly expiresMs: number | undefined;
+  /** Whose parts it waits for, by place; empty when there are very many, or they have no places. */
+  readonly members?: readonly string[];
+  /** The signature of its body as JSON. */
+  readonly body?: string;
+}
+
+/** One of which no part has come for `quietMs`. */
+export interface QuietGroup {
+  readonly groupId: string;
+  readonly quietMs: number;
+  readonly counted: number;
+  /** undefined: nobody has said so far. */
+  readonly expected: number | undefined;
+  /** As far as whoever began it has said. */
+  readonly members: readonly string[];
+  readonly body: string;
+  readonly rootId: string;
+  readonly priority: number;
 }
 
 export interface GroupPart {
@@ -80,7 +105,12 @@ export interface DueGroup {
   readonly priority: number;
   /** The signature as JSON; empty when no member could tell. */
   readonly body: string;
+  /** It was given up: why it fails, whatever its parts are. */
+  readonly lost?: string | undefined;
 }
+
+/** A new group is looked at after `newMs`; one that is quiet then after `firstMs`, then after twice as long, up to `lastMs`. */
+export const QUIET = { newMs: 1000, firstMs: 5000, lastMs: 300_000 };
 
 /** So long whoever completed a group has to end it, and then whoever claimed it, before it is another one's to claim. */
 export const DUE_MS = { completed: 3000, claimed: 10_000 };

@@ -20,6 +20,7 @@ import type { ResultBackend, ResultText } from "../results/result-backend.ts";
 import { sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import { FollowUps, type FollowUpDeps, isTransient } from "./follow-ups.ts";
+import type { QuietGroups } from "./quiet-groups.ts";
 import { StepDraft, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
 export interface ChordDeps extends FollowUpDeps {
@@ -28,6 +29,8 @@ export interface ChordDeps extends FollowUpDeps {
   readonly accept: ReadonlySet<string>;
   /** A queue of this worker: for messages that no queue is bound for. */
   readonly home: string;
+  /** Looks after groups that nothing is heard of. */
+  readonly quiet: QuietGroups;
   /** ms since 1970, by the broker's clock. */
   brokerNow(): number;
 }
@@ -35,6 +38,8 @@ export interface ChordDeps extends FollowUpDeps {
 /** How often one looks for what others left, about. */
 const LOOK_EVERY_MS = 1500;
 const CLAIMED_AT_ONCE = 16;
+/** Looks for what is due between two for what is quiet. */
+const LOOKS_PER_QUIET = 4;
 
 export class Chords {
   readonly #deps: ChordDeps;
@@ -49,14 +54,15 @@ export class Chords {
 
   /** Looks for what others left, until it is abandoned. Never rejects. */
   async watch(): Promise<void> {
-    const { backend, clock, random, logger } = this.#deps;
+    const { backend, quiet, clock, random, logger } = this.#deps;
     const { signal } = this.#abort;
     let failures = 0;
-    while (!signal.aborted) {
+    for (let looks = 1; !signal.aborted; looks++) {
       await sleep(clock, LOOK_EVERY_MS * (0.75 + random() / 2), signal).catch(() => undefined);
       if (signal.aborted) return;
       try {
         for (const groupId of await backend.groups.claimDue(CLAIMED_AT_ONCE)) this.finish(groupId);
+        if (looks % LOOKS_PER_QUIET === 0) for (const groupId of await quiet.look(signal)) this.finish(groupId);
         failures = 0;
       } catch (error) {
         if (failures++ === 0 && !signal.aborted) logger.warn({ err: error }, `cannot look for chords that are due: ${errorText(error)}`);
@@ -149,7 +155,13 @@ export class Chords {
   /** undefined: it is not complete after all. @throws Unreadable */
   async #draft(groupId: string, due: DueGroup): Promise<StepDraft | undefined> {
     const { groups } = this.#deps.backend;
+    if (due.lost !== undefined) {
+      const lost = this.#empty(due);
+      if (due.body !== "") lost.failBody(bodyOf(due), toWireException(new ChordError(`Group ${groupId} cannot be completed: ${due.lost}`)));
+      return lost;
+    }
     const { parts: texts, expected } = await groups.parts(groupId);
+    if (expected === 0) return undefined; // somebody has ended it meanwhile
     const byId = new Map<string, ChordPart>();
     const surplus: ResultText[] = [];
     const kept = new Map<string, ResultText>();
@@ -176,8 +188,9 @@ export class Chords {
     return draft;
   }
 
-  #empty({ memberId: id, rootId, priority }: DueGroup): StepDraft {
-    return new StepDraft({ id, rootId, delivery: { priority } }, this.#deps.rules, this.#deps.brokerNow());
+  #empty({ memberId, rootId, priority }: DueGroup): StepDraft {
+    const id = memberId || rootId; // of a group that was given up no member was the last
+    return new StepDraft({ id, rootId: rootId || id, delivery: { priority } }, this.#deps.rules, this.#deps.brokerNow());
   }
 
   /** A header whose members end in groups has lists among its results. */

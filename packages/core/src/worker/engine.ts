@@ -23,6 +23,7 @@ import type { Health } from "./health/health.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
 import { KnownPauses } from "./pauses.ts";
 import { KnownRevocations } from "./revocations.ts";
+import { QuietGroups } from "./quiet-groups.ts";
 import type { Request } from "./request.ts";
 import { Settler } from "./settle.ts";
 import type { SettlementRules } from "./ended-run.ts";
@@ -103,7 +104,14 @@ export class Engine {
     const brokerNow = (): number => this.brokerNow();
     const accept = contentTypesFor(settings.resultAcceptContent ?? settings.acceptContent);
     const home = queues[0] ?? settings.taskDefaultQueue;
-    const chords = backend && new Chords({ broker, backend, clock, random, logger, rules: workflows, accept, home, brokerNow });
+    const { resultSerializer, chordLostAfterMs: lostAfterMs } = settings;
+    const { resultExpiresMs } = workflows;
+    const searched = [...new Set([...queues, ...app.calls.routing.declared.map(({ name }) => name)])];
+    const quiet =
+      backend &&
+      new QuietGroups({ broker, backend, clock, logger, accept, resultSerializer, resultExpiresMs, queues: searched, lostAfterMs, brokerNow });
+    const chords =
+      backend && quiet && new Chords({ broker, backend, quiet, clock, random, logger, rules: workflows, accept, home, brokerNow });
     this.#chords = chords;
     this.#batchKeeper =
       backend?.batches &&

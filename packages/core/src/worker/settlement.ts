@@ -20,7 +20,7 @@ import { planDeadLetter, deadLetterRecord, told } from "./dead-letter-plan.ts";
 import { goingOn, iterationHeaders } from "./continuation.ts";
 import { type EndedRun, policyOf, type SettlementRules } from "./ended-run.ts";
 import { failureOf, planResult, writeResult } from "./result-plan.ts";
-import { planHandOver, planWorkflow, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
+import { parentOf, planHandOver, planWorkflow, StepDraft, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
 const ACK: LoanEnd = { kind: "ack" };
 const TO_BACK: LoanEnd = { kind: "requeue", to: "back" };
@@ -82,9 +82,11 @@ function planNext(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: 
 }
 
 function planMember(received: ReceivedTask, workflows: WorkflowRules, now: number): WorkflowStep | undefined {
-  const { chord } = received.body().embed;
-  const embed = { callbacks: null, errbacks: null, chain: null, chord };
-  return chord === null ? undefined : planWorkflow(received, embed, { state: "SUCCESS", value: null }, workflows, now);
+  const { embed } = received.body();
+  if (embed.chord === null && !embed.chain?.length) return undefined;
+  const draft = new StepDraft(parentOf(received), workflows, now);
+  draft.pass(received, embed);
+  return draft.parts.length === 0 ? undefined : draft;
 }
 
 function planFailure(
@@ -98,7 +100,9 @@ function planFailure(
   try {
     embed = received.body().embed;
   } catch {
-    return undefined; // who depends on it stands in what cannot be read
+    const draft = new StepDraft(parentOf(received), workflows, now);
+    draft.afterUnreadable(received, { state, error: writableError(toWireException(error)) });
+    return draft.parts.length === 0 ? undefined : draft;
   }
   return planWorkflow(received, embed, { state, error: writableError(toWireException(error)) }, workflows, now);
 }

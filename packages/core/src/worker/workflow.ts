@@ -2,7 +2,7 @@
  * What follows from a task's end (`canvas/follow.ts`) as messages, results and parts of chords. Pure but for fresh ids:
  * what is published and stored becomes part of the settlement; groups are counted by `chords.ts`.
  */
-import type { AbandonedTask, ChordMember } from "../canvas/abandon.ts";
+import type { AbandonedTask, ReportedMember } from "../canvas/abandon.ts";
 import { encodePart } from "../canvas/chord-part.ts";
 import { type BadEnding, type Ending, Follow, isAlone } from "../canvas/follow.ts";
 import type { HandOver } from "../canvas/replace.ts";
@@ -91,14 +91,14 @@ export class StepDraft extends Follow implements WorkflowStep {
     this.results.push(this.#write(task, ending));
   }
 
-  protected report(taskId: string, { groupId, index, chord }: ChordMember, ending: Ending, unrun: AbandonedTask | undefined): void {
+  protected report(taskId: string, { groupId, index, chord }: ReportedMember, ending: Ending, unrun: AbandonedTask | undefined): void {
     const { resultSerializer, resultExpiresMs: expiresMs } = this.#rules;
     const { state } = ending;
     const result = unrun === undefined || state === "SUCCESS" ? undefined : this.#write(unrun, ending);
     const value = "value" in ending ? ending.value : undefined;
     const error = "error" in ending ? ending.error : undefined;
     const part = encodePart({ taskId, state, result: value, error }, resultSerializer);
-    const body = encodeJson(chord, { where: "chord", undefinedProperties: "drop" });
+    const body = chord === undefined ? "" : encodeJson(chord, { where: "chord", undefinedProperties: "drop" });
     const { rootId, delivery } = this.parent;
     this.parts.push({ groupId, taskId, index, part, result, expiresMs, rootId, priority: delivery.priority, body });
   }

@@ -76,6 +76,14 @@ export function groupConformance(given: () => { readonly backend: ResultBackend;
       expect((await groups.parts("g")).parts.map(String)).toEqual(['[1, "a", "SUCCESS", 5]']);
     });
 
+    test("members whose ids begin alike, in places of the same number, are different members", async () => {
+      const { groups } = given().backend;
+      await groups.begin([size(4)]);
+      await groups.addParts([part("job-10", "SUCCESS", 0), part("x.job-1", "FAILURE", 0)]);
+      expect(await groups.addParts([part("job-1", "SUCCESS", 0), part("b-1", "SUCCESS", 0)])).toEqual([false, true]);
+      expect(new Set(idsOf((await groups.parts("g")).parts))).toEqual(new Set(["b-1", "job-1", "job-10", "x.job-1"]));
+    });
+
     test("parts may come before the size, members without a place stand at the end, and more may be added", async () => {
       const { groups } = given().backend;
       expect(await groups.addParts([part("z"), part("a", "SUCCESS", 0)])).toEqual([false, false]);
@@ -114,6 +122,30 @@ export function groupConformance(given: () => { readonly backend: ResultBackend;
       await eventually("the claim", async () => ((await groups.claimDue(10)).includes("g") ? true : undefined));
       expect(await (await given().other()).groups.claimDue(10)).toEqual([]);
       expect(await groups.due("g")).toBeDefined();
+    });
+
+    test("a group that is quiet is looked at, its members are named, and it can be given up", async () => {
+      const { groups } = given().backend;
+      await groups.begin([{ ...size(3), members: ["a", "b", "c"], body: BODY }, size(1, "done")]);
+      await groups.addParts([part("b", "SUCCESS", 1), part("x", "SUCCESS", 0, 1, "done")]);
+      expect(await groups.quiet(10)).toEqual([]);
+      const quiet = await eventually("the quiet one", async () => (await groups.quiet(10, 300))[0]);
+      expect(quiet).toMatchObject({
+        groupId: "g",
+        counted: 1,
+        expected: 3,
+        members: ["a", "b", "c"],
+        body: BODY,
+        rootId: "root",
+        priority: 4,
+      });
+      expect(quiet.quietMs).toBeGreaterThanOrEqual(250);
+      expect(await (await given().other()).groups.quiet(10)).toEqual([]); // it was looked at
+      expect(await groups.giveUp("g", "they are gone")).toBe(true);
+      expect(await groups.giveUp("g", "again")).toBe(false);
+      expect(await groups.giveUp("none", "never was")).toBe(false);
+      expect(await groups.due("g")).toEqual({ memberId: "", rootId: "root", priority: 4, body: BODY, lost: "they are gone" });
+      expect(await groups.end(["g"])).toEqual([true]);
     });
 
     test("a saved group is found by others until it is forgotten", async () => {

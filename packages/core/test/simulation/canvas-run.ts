@@ -309,7 +309,11 @@ class CanvasRun {
       }
       if (wrong.length > before && wrong.length < 20) wrong.push(`in ${told(tree)}`);
     }
-    for (const what of this.#published.keys()) if (!expected.has(what)) wrong.push(`${what} was published, and should not have been`);
+    for (const what of this.#published.keys())
+      if (!expected.has(what)) {
+        const tree = this.#sent.find(({ tree: each }) => tasksIn(each)[0]?.id.split(".")[0] === what.split(".")[0])?.tree;
+        wrong.push(`${what} was published, and should not have been, in ${tree && told(tree)}`);
+      }
     const left = [...this.#server.groupsLeft].filter((id) => id !== "");
     if (left.length > 0) wrong.push(`groups that were not ended: ${left.join(", ")}`);
     if (wrong.length > 0) throw new Error(`${wrong.slice(0, 30).join("\n")}\n${this.#isOneStore ? "one store" : "two stores"}`);

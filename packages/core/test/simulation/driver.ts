@@ -278,6 +278,8 @@ export class DriverBackend implements ResultBackend {
     parts: (id) => this.#ask("read parts", undefined, ({ groups }) => groups.parts(id)),
     look: (id, first, count) => this.#ask("look at a group", undefined, ({ groups }) => groups.look(id, first, count)),
     due: (id) => this.#ask("read what is due", undefined, ({ groups }) => groups.due(id)),
+    quiet: (limit, firstMs) => this.#ask("look at quiet groups", undefined, ({ groups }) => groups.quiet(limit, firstMs)),
+    giveUp: (id, reason) => this.#ask("give up a group", undefined, ({ groups }) => groups.giveUp(id, reason)),
     claimDue: (limit) => this.#ask("claim what is due", undefined, ({ groups }) => groups.claimDue(limit)),
     reopen: (id, surplus) => this.#ask("reopen a group", undefined, ({ groups }) => groups.reopen(id, surplus)),
     end: (ids) => this.#ask("end groups", undefined, ({ groups }) => groups.end(ids)),

@@ -184,9 +184,7 @@ class Oracle implements Prediction {
       case "group":
         return this.#all(flat(tree, around), input);
       case "chord":
-        return this.#chord(flat({ ...tree, kind: "group", members: tree.header, errbacks: [] }, []), input, () => [
-          withErrbacks(tree.body, [...tree.errbacks, ...around]),
-        ]);
+        return this.#steps([withErrbacks(tree, around)], input);
     }
   }
 
@@ -221,22 +219,31 @@ class Oracle implements Prediction {
   #steps(steps: readonly Tree[], input: readonly unknown[]): End {
     const [first, ...rest] = steps;
     if (first === undefined) return { value: input };
-    if (first.kind === "group" && rest.length > 0) return this.#chord(flat(first, []), input, () => rest);
+    if (first.kind === "chain") return this.#steps([...running(first, []), ...rest], input);
+    if (first.kind === "group" && rest.length > 0) return this.#chord(flat(first, []), input, rest, []);
+    if (first.kind === "chord") {
+      const header = flat({ kind: "group", members: first.header, errbacks: [] }, []);
+      return this.#chord(header, input, [withErrbacks(first.body, first.errbacks)], rest);
+    }
     const end = this.run(first, input, []);
     if (!("state" in end)) return rest.length === 0 ? end : this.#steps(rest, [end.value]);
     for (const step of rest) this.#abandon(step, end.state);
     return end;
   }
 
-  #chord(header: readonly Tree[], input: readonly unknown[], steps: () => readonly Tree[]): End {
+  #chord(header: readonly Tree[], input: readonly unknown[], body: readonly Tree[], after: readonly Tree[]): End {
     const end = this.#all(header, input);
-    const [body, ...rest] = steps() as [Tree, ...Tree[]];
+    const rest = [...body, ...after];
     if (!("state" in end)) {
-      for (const { id } of firstTasks(body)) this.waits.set(id, header.flatMap(tasksIn).map((task) => task.id)); // prettier-ignore
-      return this.#steps([body, ...rest], [end.value]);
+      for (const { id } of firstTasks(rest[0] as Tree))
+        this.waits.set(
+          id,
+          header.flatMap(tasksIn).map((task) => task.id),
+        );
+      return this.#steps(rest, [end.value]);
     }
-    this.#errbacksOf([body, ...rest]);
-    for (const each of [body, ...rest]) this.#abandon(each, "FAILURE");
+    this.#errbacksOf(body);
+    for (const each of rest) this.#abandon(each, "FAILURE");
     return { state: "FAILURE" };
   }
 

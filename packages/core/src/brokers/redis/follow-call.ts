@@ -5,7 +5,7 @@
 import type { GroupPart } from "../../results/groups.ts";
 import type { ResultWrite } from "../../results/result-backend.ts";
 import type { Argument } from "../../stores/redis/connection.ts";
-import { dueGroupsKey, groupKeys } from "../../stores/redis/keys.ts";
+import { dueGroupsKey, groupKeys, openGroupsKey } from "../../stores/redis/keys.ts";
 import { partArguments, secondsToLive } from "../../stores/redis/part-arguments.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { Route } from "./routing.ts";
@@ -43,12 +43,14 @@ export class FollowCall {
     args[at] = count;
   }
 
-  /** As `settle.lua` takes them: the key of what is due behind their number, and bodies told once. */
+  /** As `settle.lua` takes them: the keys of what is due and what is open behind their number, and bodies told once. */
   addParts(parts: readonly GroupPart[]): void {
     const { args } = this;
     args.push(parts.length);
     if (parts.length === 0) return;
-    args.push((this.#due ??= this.keys.push(dueGroupsKey(this.#shared.prefix))));
+    const { prefix } = this.#shared;
+    this.#due ??= this.keys.push(dueGroupsKey(prefix), openGroupsKey(prefix)) - 1;
+    args.push(this.#due, this.#due + 1);
     for (const part of parts) {
       const known = this.#bodies.get(part.body);
       args.push(this.#keysOf(part.groupId), ...partArguments(part, known === undefined ? part.body : `=${known}`));

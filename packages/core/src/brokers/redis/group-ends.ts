@@ -5,7 +5,7 @@ import { newId } from "../../shared/ids.ts";
 import { asTexts } from "../../stores/redis/answers.ts";
 import type { Argument, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
-import { dueGroupsKey, groupKey, groupKeys, listKey } from "../../stores/redis/keys.ts";
+import { dueGroupsKey, groupKey, groupKeys, listKey, openGroupsKey } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { FinishOptions, GroupEnd, GroupEndAnswer, GroupEnds } from "../broker.ts";
@@ -47,12 +47,12 @@ export class RedisGroupEnds implements GroupEnds {
     const { db } = this.#context;
     const lists = [...new Set(follows.flatMap(({ route }) => (route.kind === "lists" ? route.lists : [])))];
     const { prefix } = results;
-    const keys = [dueGroupsKey(prefix), groupKey(prefix, groupId), ...groupKeys(prefix, groupId), ...lists];
+    const keys = [dueGroupsKey(prefix), openGroupsKey(prefix), groupKey(prefix, groupId), ...groupKeys(prefix, groupId), ...lists];
     const args: Argument[] = [groupId, db, results.db === db ? "" : results.db, lists.length];
     const call = new FollowCall(keys, args, results);
     call.addResults(follow.results, follow.parts);
     call.addPartsInFull(follow.parts);
-    call.addMessages(follows, (list) => 7 + lists.indexOf(list));
+    call.addMessages(follows, (list) => 8 + lists.indexOf(list));
     return call;
   }
 

@@ -1,6 +1,8 @@
 /** Groups in this process's memory. */
 import type { Clock } from "../../shared/clock.ts";
-import { DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import {
+  DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite, QUIET, type QuietGroup,
+} from "../groups.ts"; // prettier-ignore
 import type { ResultText, ResultWrite } from "../result-backend.ts";
 
 interface Counted {
@@ -8,8 +10,16 @@ interface Counted {
   added: number;
   readonly parts: Map<string, GroupPart>;
   body: string;
+  members: readonly string[];
+  rootId: string;
+  priority: number;
+  /** When it is looked at, should it be quiet; how many parts there were at the last look, and since when. */
+  lookAt: number;
+  seen: number | undefined;
+  since: number;
+  lost: string | undefined;
   /** It is complete: whoever may end it has until then. */
-  due: (Omit<DueGroup, "body"> & { until: number }) | undefined;
+  due: (Omit<DueGroup, "body" | "lost"> & { until: number }) | undefined;
   expiresAt: number;
 }
 
@@ -36,7 +46,8 @@ export class MemoryGroups implements Groups {
   }
 
   async begin(sizes: readonly GroupSizeWrite[]): Promise<void> {
-    for (const { groupId, size, expiresMs } of sizes) this.#group(groupId, expiresMs).size = size;
+    for (const { groupId, size, expiresMs, members = [], body = "" } of sizes)
+      Object.assign(this.#group(groupId, expiresMs), { size, members, ...(body !== "" && { body }) });
   }
 
   async extend(groupId: string, count: number, expiresMs: number | undefined): Promise<void> {
@@ -52,6 +63,7 @@ export class MemoryGroups implements Groups {
       const known = group.parts.get(part.taskId);
       if (known === undefined || !isSuccess(known)) group.parts.set(part.taskId, part);
       if (group.body === "") group.body = part.body;
+      if (group.rootId === "") Object.assign(group, { rootId: part.rootId, priority: part.priority });
       const needed = group.size === undefined ? Infinity : group.size + group.added;
       if (before >= needed || group.parts.size < needed) return false;
       const { taskId: memberId, rootId, priority } = part;
@@ -83,7 +95,7 @@ export class MemoryGroups implements Groups {
     const group = this.#store.counted.get(groupId);
     if (group?.due === undefined) return undefined;
     const { until: _, ...due } = group.due;
-    return { ...due, body: group.body };
+    return { ...due, body: group.body, ...(group.lost !== undefined && { lost: group.lost }) };
   }
 
   async claimDue(limit: number): Promise<readonly string[]> {
@@ -116,6 +128,32 @@ export class MemoryGroups implements Groups {
     });
   }
 
+  async quiet(limit: number, firstMs = QUIET.firstMs): Promise<readonly QuietGroup[]> {
+    const now = this.#clock.now();
+    const found: QuietGroup[] = [];
+    for (const [groupId, group] of this.#store.counted) {
+      if (found.length === limit) break;
+      if (group.lookAt > now || group.due !== undefined) continue;
+      const counted = group.parts.size;
+      const isQuiet = group.seen === counted;
+      if (!isQuiet) Object.assign(group, { seen: counted, since: now });
+      const quietMs = now - group.since;
+      group.lookAt = now + Math.min(Math.max(quietMs, firstMs), QUIET.lastMs);
+      if (!isQuiet) continue;
+      const { size, added, members, body, rootId, priority } = group;
+      found.push({ groupId, quietMs, counted, expected: size === undefined ? undefined : size + added, members, body, rootId, priority });
+    }
+    return found;
+  }
+
+  async giveUp(groupId: string, reason: string): Promise<boolean> {
+    const group = this.#store.counted.get(groupId);
+    if (group === undefined || group.due !== undefined) return false;
+    group.lost = reason;
+    group.due = { memberId: "", rootId: group.rootId, priority: group.priority, until: this.#clock.now() + DUE_MS.completed };
+    return true;
+  }
+
   async save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void> {
     this.#store.saved.set(groupId, { document, expiresAt: this.#expiry(expiresMs) });
   }
@@ -134,7 +172,8 @@ export class MemoryGroups implements Groups {
     let group = counted.get(groupId);
     if (group === undefined) {
       this.#expireOldest();
-      group = { size: undefined, added: 0, parts: new Map(), body: "", due: undefined, expiresAt: 0 };
+      const lookAt = this.#clock.now() + QUIET.newMs;
+      group = { size: undefined, added: 0, parts: new Map(), body: "", members: [], rootId: "", priority: 0, lookAt, seen: undefined, since: 0, lost: undefined, due: undefined, expiresAt: 0 }; // prettier-ignore
       counted.set(groupId, group);
     }
     group.expiresAt = this.#expiry(expiresMs);

@@ -1,16 +1,21 @@
 /** Groups in Celery's keys (celery-protocol 7.5): any member may be run, and any chord be completed, by workers of either language. */
 import { asList, asNumber, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, Argument, RedisConnection } from "../../stores/redis/connection.ts";
-import { dueGroupsKey, groupKey, groupKeys, resultKey } from "../../stores/redis/keys.ts";
+import { dueGroupsKey, groupKey, groupKeys, openGroupsKey, resultKey } from "../../stores/redis/keys.ts";
 import { partArguments, secondsToLive as seconds } from "../../stores/redis/part-arguments.ts";
 import { loadScript, type RedisScript } from "../../stores/redis/scripts.ts";
-import { DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import {
+  DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite, QUIET, type QuietGroup,
+} from "../groups.ts"; // prettier-ignore
 import type { ResultText } from "../result-backend.ts";
 
 const addPart = loadScript("add-part");
 const claimDue = loadScript("claim-due");
 const reopenGroup = loadScript("reopen-group");
 const endGroup = loadScript("end-group");
+const beginGroup = loadScript("begin-group");
+const lookAtGroup = loadScript("look-at-group");
+const giveUpGroup = loadScript("give-up-group");
 
 const PAGE = 1000;
 /** Scripts on their way at once. */
@@ -34,8 +39,10 @@ export class RedisGroups implements Groups {
   async begin(sizes: readonly GroupSizeWrite[]): Promise<void> {
     for (let from = 0; from < sizes.length; from += BATCH) {
       await Promise.all(
-        sizes.slice(from, from + BATCH).map(async ({ groupId, size, expiresMs }) => {
-          await this.#set(`${this.#key(groupId)}.s`, String(size), expiresMs);
+        sizes.slice(from, from + BATCH).map(async ({ groupId, size, expiresMs, members = [], body = "" }) => {
+          const [, , sizeKey, notes] = groupKeys(this.#prefix, groupId);
+          const keys = [openGroupsKey(this.#prefix), sizeKey, notes];
+          await this.#script(beginGroup, keys, [groupId, size, seconds(expiresMs), body, members.join("\n")]);
         }),
       );
     }
@@ -59,7 +66,7 @@ export class RedisGroups implements Groups {
 
   async #addPart(part: GroupPart, signal: AbortSignal | undefined): Promise<boolean> {
     const { result } = part;
-    const keys = [dueGroupsKey(this.#prefix), ...groupKeys(this.#prefix, part.groupId)];
+    const keys = [dueGroupsKey(this.#prefix), openGroupsKey(this.#prefix), ...groupKeys(this.#prefix, part.groupId)];
     const args = partArguments(part);
     if (result !== undefined) {
       keys.push(resultKey(this.#prefix, result.taskId));
@@ -106,8 +113,14 @@ export class RedisGroups implements Groups {
     const record = await this.#command("HGET", [dueGroupsKey(this.#prefix), groupId]);
     if (!Buffer.isBuffer(record)) return undefined;
     const [, memberId = "", rootId = "", priority] = record.toString().split("\n");
-    const body = await this.#command("HGET", [groupKeys(this.#prefix, groupId)[3], "body"]);
-    return { memberId, rootId, priority: Number(priority), body: Buffer.isBuffer(body) ? body.toString() : "" };
+    const [body, lost] = asList(await this.#command("HMGET", [groupKeys(this.#prefix, groupId)[3], "body", "lost"]));
+    return {
+      memberId,
+      rootId,
+      priority: Number(priority ?? 0),
+      body: Buffer.isBuffer(body) ? body.toString() : "",
+      ...(Buffer.isBuffer(lost) && { lost: lost.toString() }),
+    };
   }
 
   async claimDue(limit: number): Promise<readonly string[]> {
@@ -128,10 +141,40 @@ export class RedisGroups implements Groups {
   async end(groupIds: readonly string[]): Promise<readonly boolean[]> {
     return await Promise.all(
       groupIds.map(async (groupId) => {
-        const keys = [dueGroupsKey(this.#prefix), this.#key(groupId), ...groupKeys(this.#prefix, groupId)];
+        const keys = [dueGroupsKey(this.#prefix), openGroupsKey(this.#prefix), this.#key(groupId), ...groupKeys(this.#prefix, groupId)];
         return asNumber(await this.#script(endGroup, keys, [groupId])) === 1;
       }),
     );
+  }
+
+  async quiet(limit: number, firstMs = QUIET.firstMs): Promise<readonly QuietGroup[]> {
+    const open = openGroupsKey(this.#prefix);
+    const now = asNumber(asList(await this.#command("TIME", []))[0]) * 1000;
+    const groupIds = asTexts(await this.#command("ZRANGEBYSCORE", [open, "-inf", now, "LIMIT", 0, limit]));
+    const looks = groupIds.map(async (groupId): Promise<QuietGroup | undefined> => {
+      const keys = [open, dueGroupsKey(this.#prefix), ...groupKeys(this.#prefix, groupId)];
+      const [quietMs, counted, expected, members = "", body = "", heading = ""] = asTexts(
+        await this.#script(lookAtGroup, keys, [groupId, firstMs, QUIET.lastMs]),
+      );
+      if (quietMs === undefined) return undefined;
+      const [rootId = "", priority] = heading.split("\n");
+      return {
+        groupId,
+        quietMs: Number(quietMs),
+        counted: Number(counted),
+        expected: expected === "-1" ? undefined : Number(expected),
+        members: members === "" ? [] : members.split("\n"),
+        body,
+        rootId,
+        priority: Number(priority ?? 0),
+      };
+    });
+    return (await Promise.all(looks)).filter((look) => look !== undefined);
+  }
+
+  async giveUp(groupId: string, reason: string): Promise<boolean> {
+    const keys = [dueGroupsKey(this.#prefix), groupKeys(this.#prefix, groupId)[3]];
+    return asNumber(await this.#script(giveUpGroup, keys, [groupId, reason])) === 1;
   }
 
   async save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void> {

@@ -1,7 +1,9 @@
 /** Groups as rows of the embedded database. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
-import { DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite } from "../groups.ts";
+import {
+  DUE_MS, type DueGroup, type GroupLook, type GroupPart, type Groups, type GroupSizeWrite, QUIET, type QuietGroup,
+} from "../groups.ts"; // prettier-ignore
 import type { ResultText } from "../result-backend.ts";
 
 export type Transaction = <T>(work: () => T, signal?: AbortSignal) => Promise<T>;
@@ -10,6 +12,19 @@ export type Transaction = <T>(work: () => T, signal?: AbortSignal) => Promise<T>
 const EXPIRED_PER_GROUP = 2;
 /** Parts in one transaction. */
 const SLICE = 500;
+
+interface QuietRow {
+  readonly group_id: string;
+  readonly size: number | null;
+  readonly added: number;
+  readonly parts: number;
+  readonly members: string;
+  readonly body: string;
+  readonly root: string;
+  readonly priority: number;
+  readonly seen: number | null;
+  readonly since: number | null;
+}
 
 export class SqliteGroups implements Groups {
   readonly #file: SqliteFile;
@@ -24,7 +39,9 @@ export class SqliteGroups implements Groups {
 
   async begin(sizes: readonly GroupSizeWrite[]): Promise<void> {
     await this.#write(() => {
-      for (const { groupId, size, expiresMs } of sizes) this.#file.sql("group.begin").run(groupId, size, this.#expiry(expiresMs));
+      const lookAt = this.#file.clock.now() + QUIET.newMs;
+      for (const { groupId, size, expiresMs, members = [], body = "" } of sizes)
+        this.#file.sql("group.begin").run(groupId, size, this.#expiry(expiresMs), members.join("\n"), body, lookAt);
       this.#expire(sizes.length);
     });
   }
@@ -69,9 +86,11 @@ export class SqliteGroups implements Groups {
   }
 
   async due(groupId: string): Promise<DueGroup | undefined> {
-    type Row = { due_member: string; due_root: string; due_priority: number; body: string };
+    type Row = { due_member: string; due_root: string; due_priority: number; body: string; lost: string | null };
     const row = await this.#read(() => this.#file.sql("group.due").get(groupId) as Row | undefined);
-    return row && { memberId: row.due_member, rootId: row.due_root, priority: row.due_priority, body: row.body };
+    if (row === undefined) return undefined;
+    const { due_member: memberId, due_root: rootId, due_priority: priority, body, lost } = row;
+    return { memberId, rootId, priority, body, ...(lost !== null && { lost }) };
   }
 
   async claimDue(limit: number): Promise<readonly string[]> {
@@ -92,6 +111,28 @@ export class SqliteGroups implements Groups {
 
   async end(groupIds: readonly string[]): Promise<readonly boolean[]> {
     return await this.#write(() => groupIds.map((groupId) => endGroup(this.#file, groupId)));
+  }
+
+  async quiet(limit: number, firstMs = QUIET.firstMs): Promise<readonly QuietGroup[]> {
+    const now = this.#file.clock.now();
+    const rows = (): QuietRow[] => this.#file.sql("group.toLookAt").all(now, limit) as QuietRow[];
+    if ((await this.#read(rows)).length === 0) return [];
+    return await this.#write(() => rows().flatMap((row) => this.#lookAt(row, now, firstMs)));
+  }
+
+  #lookAt(row: QuietRow, now: number, firstMs: number): readonly QuietGroup[] {
+    const { group_id: groupId, size, added, parts: counted, members, body, root: rootId, priority } = row;
+    const isQuiet = row.seen === counted && row.since !== null;
+    const since = isQuiet ? row.since : now;
+    const quietMs = now - since;
+    this.#file.sql("group.looked").run(groupId, counted, since, now + Math.min(Math.max(quietMs, firstMs), QUIET.lastMs));
+    const expected = size === null ? undefined : size + added;
+    return isQuiet ? [{ groupId, quietMs, counted, expected, members: members === "" ? [] : members.split("\n"), body, rootId, priority }] : []; // prettier-ignore
+  }
+
+  async giveUp(groupId: string, reason: string): Promise<boolean> {
+    const until = this.#file.clock.now() + DUE_MS.completed;
+    return await this.#write(() => Number(this.#file.sql("group.giveUp").run(groupId, reason, until).changes) === 1);
   }
 
   async save(groupId: string, document: ResultText, expiresMs: number | undefined): Promise<void> {

@@ -127,10 +127,12 @@ export const batchDueKey = (prefix: string): string => `${prefix}lovage:batches-
 export const dueMember = ({ id, event }: { readonly id: string; readonly event: string }): string => `${event} ${id}`;
 /** Sorted set with the TTL of the batch that lives longest: sealed batch -> when it last heard of a member, ms. */
 export const batchesWaitingKey = (prefix: string): string => `${prefix}lovage:batches-waiting`;
-/** Hash with a TTL: what Lovage keeps of a group beside Celery's keys: `body`, the signature that is called at its end. */
+/** Hash with a TTL: what Lovage keeps of a group beside Celery's keys (register-part.lua): `body`, the signature that is called at its end, and more. */
 export const groupNotesKey = (prefix: string, groupId: string): string => `${prefix}lovage:group:${groupId}`;
 /** Hash with a TTL: group that is complete -> who may end it until when, and what for (register-part.lua). */
 export const dueGroupsKey = (prefix: string): string => `${prefix}lovage:due-groups`;
+/** Sorted set with a TTL, capped: group that is open -> when it is looked at, should it be quiet; ms. */
+export const openGroupsKey = (prefix: string): string => `${prefix}lovage:open-groups`;
 /** Parts, added later, size, Lovage's own: in the order in which register-part.lua takes them. */
 export const groupKeys = (prefix: string, groupId: string): readonly [string, string, string, string] => {
   const key = groupKey(prefix, groupId);

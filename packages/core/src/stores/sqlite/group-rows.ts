@@ -20,12 +20,14 @@ export interface PartRow {
 
 /** How long it is the caller's to end a group that his part completed. */
 const COMPLETED_MS = 3000;
+/** When a new group is looked at, should it be quiet. */
+const LOOK_MS = 1000;
 
 /** Stores the member's result and registers its part. Whether this part completed its group, which is due then. */
 export function registerPart(file: SqliteFile, row: PartRow, now: number): boolean {
   const { groupId, taskId, index, part, result, expiresMs, rootId, priority, body } = row;
   if (result !== undefined) storeResults(file, [result], now);
-  file.sql("group.touch").run(groupId, expiresMs === undefined ? null : now + expiresMs);
+  file.sql("group.touch").run(groupId, expiresMs === undefined ? null : now + expiresMs, rootId, priority, now + LOOK_MS);
   const before = countsOf(file, groupId).count;
   file.sql("group.add").run(groupId, taskId, index ?? Number.MAX_SAFE_INTEGER, isSuccess(part, taskId) ? 1 : 0, part);
   if (body !== "") file.sql("group.note").run(groupId, body);

@@ -1,19 +1,33 @@
 -- register-part.lua, included by others: a member's part takes its place in its group, and the one that completes the group leaves the record of
 -- what is due: field group of the hash `due`, "<ms until it may be claimed>\n<member>\n<root>\n<priority>". `first` is the index in KEYS of
--- parts (.j), added later (.t), size (.s) and Lovage's hash of the group (body: the signature to be called), in this order.
+-- parts (.j), added later (.t), size (.s) and Lovage's hash of the group, in this order; `open` is the key of the groups that are looked after.
+-- The hash: body (the signature to be called), members (a line each), heading (root, newline, priority), seen (parts at the last look), since (ms), lost.
 -- Returns whether this part completed the group.
 -- Invariant: a member has one part; the first SUCCESS stays. Only a part that is new can complete, so a repetition never does.
 -- As Celery's ZADD, ZCOUNT, GET .t and .s, EXPIRE (celery/backends/redis.py, on_chord_part_return), which counts a member twice when its second
 -- part differs.
-local function register_part(first, due, group, id, place, part, seconds, heading, body)
+local function watch_group(open, group, lives, now_ms)
+  if redis.call('ZADD', open, 'NX', now_ms + 1000, group) == 0 then return end
+  if redis.call('ZCARD', open) > 100000 then redis.call('ZREMRANGEBYRANK', open, 0, 0) end
+  if redis.call('TTL', open) < tonumber(lives) then redis.call('EXPIRE', open, lives) end
+end
+
+local function register_part(first, due, open, group, id, place, part, seconds, heading, body)
   local parts = KEYS[first]
   local before = redis.pcall('ZCARD', parts)
   if type(before) ~= 'number' then return false end -- a list: Celery's result_chord_ordered is off, which is not ours to count
   local stays = false
   if before > 0 then
+    local head = string.match(part, '^%[1, ".-", ') -- JSON, as Python writes it too; other serializers begin with a few bytes and the id
     for _, old in ipairs(redis.call('ZRANGEBYSCORE', parts, place, place)) do
-      local from, to = string.find(old, id, 1, true)
-      if from and from < 16 then -- [1, "<id>", in JSON, a few bytes in other serializers
+      local to
+      if head then
+        to = string.sub(old, 1, #head) == head and #head
+      else
+        local from, last = string.find(old, id, 1, true)
+        to = from and from < 16 and last
+      end
+      if to then
         local state = string.find(old, 'SUCCESS', to, true)
         if state and state - to < 8 then stays = true else redis.call('ZREM', parts, old) end
       end
@@ -27,13 +41,16 @@ local function register_part(first, due, group, id, place, part, seconds, headin
   else
     for i = first, first + 2 do redis.call('EXPIRE', KEYS[i], seconds) end
   end
+  redis.call('HSETNX', KEYS[first + 3], 'heading', heading)
   redis.call('EXPIRE', KEYS[first + 3], lives)
+  local now = redis.call('TIME')
+  local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+  watch_group(open, group, lives, now_ms)
   local size = tonumber(redis.call('GET', KEYS[first + 2]) or nil)
   if not size then return false end
   local needed = size + (tonumber(redis.call('GET', KEYS[first + 1]) or 0) or 0)
   if before >= needed or redis.call('ZCARD', parts) < needed then return false end
-  local now = redis.call('TIME')
-  redis.call('HSET', due, group, string.format('%.0f', now[1] * 1000 + 3000) .. '\n' .. id .. '\n' .. heading)
+  redis.call('HSET', due, group, string.format('%.0f', now_ms + 3000) .. '\n' .. id .. '\n' .. heading)
   if redis.call('TTL', due) < tonumber(lives) then redis.call('EXPIRE', due, lives) end
   return true
 end

@@ -8,7 +8,7 @@
 -- ARGV[12..] the loans of ARGV[9]; loan and document for each of ARGV[10]; then for each other loan:
 --   loan, and how it ends: a (ack) | f list envelope (to the front) | b list envelope (to the back) | r list (to the front as it was)
 --     | k parked due queue envelope, '' as it was (kept aside) | d dead id record (dead letter); then
---   number of results, for each: key, seconds to live or 0, document; number of parts, and when there are any the key of due groups; for each part:
+--   number of results, for each: key, seconds to live or 0, document; number of parts, and when there are any the keys of due and of open groups; for each part:
 --   first of its group's four keys, group, task, place, part, seconds, root and priority, body or = and the ARGV that it stands in; number of messages, for each:
 --   list envelope, or 0 channel envelope
 -- A delivery that came through a channel has no loan: it is written '', ends with a, and what follows from it is written in any case.
@@ -66,7 +66,7 @@ while at <= #ARGV do
   local parts_at = finish + 1 + 3 * results
   local parts = tonumber(ARGV[parts_at])
   local messages_at = parts_at + 1
-  if parts > 0 then messages_at = messages_at + 1 + 8 * parts end
+  if parts > 0 then messages_at = messages_at + 2 + 8 * parts end
   local messages = tonumber(ARGV[messages_at])
   if is_there(ARGV[at]) then records[#records + 1] = { at, finish + 1, results, messages_at + 1, messages, parts_at, #answers } end
   at = messages_at + 1
@@ -81,12 +81,13 @@ for _, record in ipairs(records) do
   for i = record[2], record[2] + 3 * record[3] - 1, 3 do
     store(KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])
   end
-  local i = record[6] + 2
+  local i = record[6] + 3
   for _ = 1, tonumber(ARGV[record[6]]) do
     local body = ARGV[i + 7]
     if string.byte(body, 1) == 61 then body = ARGV[tonumber(string.sub(body, 2))] end
     local first, group, task, place, part, seconds, heading = unpack(ARGV, i, i + 6)
-    if register_part(tonumber(first), KEYS[tonumber(ARGV[record[6] + 1])], group, task, place, part, seconds, heading, body) then
+    local due_groups, open = KEYS[tonumber(ARGV[record[6] + 1])], KEYS[tonumber(ARGV[record[6] + 2])]
+    if register_part(tonumber(first), due_groups, open, group, task, place, part, seconds, heading, body) then
       answers[record[7]], missing = '2', true
     end
     i = i + 8

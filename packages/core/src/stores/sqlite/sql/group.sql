@@ -1,16 +1,18 @@
 -- Groups and the parts of their members (celery-protocol 7.5).
 
 -- name: begin
-INSERT INTO group_counts (group_id, size, expires) VALUES (?1, ?2, ?3)
-ON CONFLICT (group_id) DO UPDATE SET size = excluded.size, expires = excluded.expires
+INSERT INTO group_counts (group_id, size, expires, members, body, look_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (group_id) DO UPDATE SET size = excluded.size, expires = excluded.expires, members = excluded.members,
+  body = CASE excluded.body WHEN '' THEN body ELSE excluded.body END
 
 -- name: extend
 INSERT INTO group_counts (group_id, added, expires) VALUES (?1, ?2, ?3)
 ON CONFLICT (group_id) DO UPDATE SET added = added + excluded.added, expires = excluded.expires
 
 -- name: touch
-INSERT INTO group_counts (group_id, expires) VALUES (?1, ?2)
-ON CONFLICT (group_id) DO UPDATE SET expires = excluded.expires
+INSERT INTO group_counts (group_id, expires, root, priority, look_at) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (group_id) DO UPDATE SET expires = excluded.expires, priority = CASE root WHEN '' THEN excluded.priority ELSE priority END,
+  root = CASE root WHEN '' THEN excluded.root ELSE root END
 
 -- A member has one part, and its first SUCCESS stays.
 -- name: add
@@ -24,8 +26,20 @@ UPDATE group_counts SET body = ?2 WHERE group_id = ?1 AND body = ''
 -- name: setDue
 UPDATE group_counts SET due_until = ?2, due_member = ?3, due_root = ?4, due_priority = ?5 WHERE group_id = ?1
 
+-- Those that have something to look at, the longest first.
+-- name: toLookAt
+SELECT group_id, size, added, parts, members, body, root, priority, seen, since FROM group_counts
+WHERE due_until IS NULL AND look_at <= ?1 ORDER BY look_at LIMIT ?2
+
+-- name: looked
+UPDATE group_counts SET seen = ?2, since = ?3, look_at = ?4 WHERE group_id = ?1
+
+-- name: giveUp
+UPDATE group_counts SET lost = ?2, due_until = ?3, due_member = '', due_root = root, due_priority = priority
+WHERE group_id = ?1 AND due_until IS NULL
+
 -- name: due
-SELECT due_member, due_root, due_priority, body FROM group_counts WHERE group_id = ?1 AND due_until IS NOT NULL
+SELECT due_member, due_root, due_priority, body, lost FROM group_counts WHERE group_id = ?1 AND due_until IS NOT NULL
 
 -- name: anyDue
 SELECT 1 FROM group_counts WHERE due_until <= ?1 LIMIT 1
