@@ -109,7 +109,18 @@ export class Engine {
     const searched = [...new Set([...queues, ...app.calls.routing.declared.map(({ name }) => name)])];
     const quiet =
       backend &&
-      new QuietGroups({ broker, backend, clock, logger, accept, resultSerializer, resultExpiresMs, queues: searched, lostAfterMs, brokerNow });
+      new QuietGroups({
+        broker,
+        backend,
+        clock,
+        logger,
+        accept,
+        resultSerializer,
+        resultExpiresMs,
+        queues: searched,
+        lostAfterMs,
+        brokerNow,
+      });
     const chords =
       backend && quiet && new Chords({ broker, backend, quiet, clock, random, logger, rules: workflows, accept, home, brokerNow });
     this.#chords = chords;
