@@ -11,6 +11,6 @@ def import_row(tenant, row):
         "imports.row",
         (tenant, row),
         queue="imports",
-        headers={"lovage_fair_key": tenant},
+        headers={"fair_key": tenant},
     )
 # endregion

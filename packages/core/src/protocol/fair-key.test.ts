@@ -11,7 +11,7 @@ const envelopeOf = (headers: Readonly<Record<string, unknown>>): string =>
       properties: { correlationId: "c", replyTo: undefined, deliveryMode: 2, priority: 0, expirationMs: undefined, others: {} },
       contentType: "application/json",
       contentEncoding: "utf-8",
-      body: Buffer.from('[[{"lovage_fair_key": "not this"}], {}, {}]'),
+      body: Buffer.from('[[{"fair_key": "not this"}], {}, {}]'),
     },
     { exchange: "", routingKey: "q" },
     "tag",

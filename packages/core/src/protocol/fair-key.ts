@@ -7,8 +7,8 @@
  */
 import { quote } from "./json.ts";
 
-/** Python sets it with `headers={"lovage_fair_key": "acme"}`: a text, or a whole number. */
-export const FAIR_KEY_HEADER = "lovage_fair_key";
+/** Python sets it with `headers={"fair_key": "acme"}`: a text, or a whole number. */
+export const FAIR_KEY_HEADER = "fair_key";
 
 /** Of the escaped text. A longer one, which only a foreign producer can write, counts as none. */
 const LENGTH_MAX = 200;

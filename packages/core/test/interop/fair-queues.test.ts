@@ -20,7 +20,7 @@ describe.skipIf(python === undefined)("Python producers of a fair queue", () => 
     await using peer = new PythonPeer({ broker: redis.url, backend: redis.url.replace(/0$/, "1") });
     const ids: string[] = [];
     for (const tenant of ["é", "é", "é", "é", "b", "b"])
-      ids.push(await peer.send("fair.note", [tenant], { queue: "node", headers: { lovage_fair_key: tenant } }));
+      ids.push(await peer.send("fair.note", [tenant], { queue: "node", headers: { fair_key: tenant } }));
     ids.push(await peer.send("fair.note", ["none"], { queue: "node" }));
     const worker = new Worker(app, { queues: ["node"], concurrency: 1, name: "fair@interop" });
     await worker.start();

@@ -17,7 +17,7 @@
 local loans, sorted, keys, ring, settings, running, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local prefix, number, want, room = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local sort_most, sort_room, worker = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
-local MARK, BEFORE = '_fair_key"', '"lovage' -- protocol/fair-key.ts; looked for by its rarest character, which Base64 does not have
+local MARK, BEFORE = '_key"', '"fair' -- protocol/fair-key.ts; looked for by its rarest character, which Base64 does not have
 local KEY_MAX, SPACE, QUOTE, BACKSLASH = 200, 32, 34, 92
 if redis.call('HGET', loans, '@epoch') ~= ARGV[1] then return -1 end
 
@@ -46,7 +46,7 @@ local function key_of(envelope)
   while true do
     local first, last = string.find(envelope, MARK, from, true)
     if not first then return '' end
-    local value = string.sub(envelope, first - 7, first - 1) == BEFORE and string.match(envelope, '^%s*:%s*()', last + 1)
+    local value = string.sub(envelope, first - 5, first - 1) == BEFORE and string.match(envelope, '^%s*:%s*()', last + 1)
     if value then
       if string.byte(envelope, value) ~= QUOTE then
         local digits = string.match(string.sub(envelope, value, value + 39), '^(%-?%d+)%s*[,}]')
