@@ -8,6 +8,15 @@ export const cheapest = app.task("prices.cheapest", (prices: readonly number[]) 
 export const report = app.task("prices.report", (failedTask: string) => `looked at ${failedTask}`);
 // #endregion
 
+export function stampedOffers() {
+  // #region stamps
+  const offers = chord([fetchPrice.s("corner"), fetchPrice.s("mall")], cheapest.s())
+    .stamp({ tenant: "acme" })
+    .stamp({ onSignature: () => undefined, onChordBody: () => ({ step: "last" }) });
+  // #endregion
+  return offers;
+}
+
 export async function tree(): Promise<string> {
   // #region results
   const result = await chord([fetchPrice.s("corner"), fetchPrice.s("mall")], cheapest.s()).delay();

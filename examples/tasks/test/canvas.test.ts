@@ -5,7 +5,8 @@ process.env.CELERY_BROKER_URL = "memory://canvas-example";
 process.env.CELERY_RESULT_BACKEND = "memory://canvas-example";
 const { chain, chord } = await import("lovage");
 const { app } = await import("../tasks.ts");
-const { addTax, best, bestOffer, cheapest, fetchPrice, fetchWithBranch, inChunks, one, several, tree } = await import("../canvas.ts");
+const { addTax, best, bestOffer, cheapest, fetchPrice, fetchWithBranch, inChunks, one, several, stampedOffers, tree } =
+  await import("../canvas.ts");
 
 const worker = new Worker(app, { concurrency: 10 });
 beforeAll(() => worker.start());
@@ -23,6 +24,15 @@ test("every shape gives its result", async () => {
 
 test("the tree of a workflow", async () => {
   expect(await tree()).toMatch(/^digraph workflow \{\n[\s\S]* -> /);
+});
+
+test("stamps stand on every task", () => {
+  const { header, body } = stampedOffers().kwargs as Record<string, { options: object; kwargs: { tasks: { options: object }[] } }>;
+  expect(header?.kwargs.tasks.map(({ options }) => options)).toEqual([
+    { stamped_headers: ["tenant"], tenant: "acme" },
+    { stamped_headers: ["tenant"], tenant: "acme" },
+  ]);
+  expect(body?.options).toEqual({ stamped_headers: expect.arrayContaining(["tenant", "step"]), tenant: "acme", step: "last" });
 });
 
 // #region eager

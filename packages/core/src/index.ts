@@ -22,11 +22,12 @@ export {
   type BatchOptions,
   type BatchSummary,
 } from "./app/batch.ts";
-export { Signature } from "./app/signature.ts";
+export { Signature, type StampOptions } from "./app/signature.ts";
 export { chain, chord, chunks, group, map, starmap, type AnyPart, type Part } from "./app/compose.ts";
 export { ChordResult, type HeaderCounts } from "./app/chord-result.ts";
 export { ResultGraph, type Collected, type GraphEdge, type GraphNode, type GraphOptions } from "./app/result-tree.ts";
 export { GroupResult, ResultSet, type AnyResult, type CompletedResult } from "./app/group-result.ts";
+export type { Stamps, StampVisitor } from "./canvas/stamp.ts";
 export type { SignatureData } from "./protocol/signature.ts";
 export type { ExplainOptions } from "./app/workflow/explain.ts";
 export type { Whereabouts } from "./app/workflow/find-messages.ts";

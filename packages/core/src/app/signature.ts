@@ -125,9 +125,15 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false
     return this.#with(onError(this.data, errbacks.map(dataOf)));
   }
 
-  /** Every task of it, and what is linked to it, carries these headers; `visit` may add more for each task. */
-  stamp(stamps: Stamps | StampVisitor): Signature<In, Out, IsGroup> {
-    return this.#with(typeof stamps === "function" ? stamped(this.data, {}, stamps) : stamped(this.data, stamps));
+  /**
+   * Every task of it, and what is linked to it, carries these headers. A visitor is asked for each part, and may add more; a
+   * function is asked for each task. A stamp that is there already is replaced, or with `append` both values become a list.
+   */
+  stamp(by: Stamps | StampVisitor | StampVisitor["onSignature"], options: StampOptions = {}): Signature<In, Out, IsGroup> {
+    const { append, stamps = {} } = options;
+    if (typeof by === "function") return this.#with(stamped(this.data, stamps, { visitor: { onSignature: by }, append }));
+    if (isVisitor(by)) return this.#with(stamped(this.data, stamps, { visitor: by, append }));
+    return this.#with(stamped(this.data, { ...stamps, ...by }, { append }));
   }
 
   /** Plain data, equal to Celery's. */
@@ -149,6 +155,17 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false
   #handle(tuple: ResultTuple): HandleOf<Out, IsGroup> {
     return resultOf(this.app, tuple) as HandleOf<Out, IsGroup>; // a group's tuple has children: IsGroup says the same to the compiler
   }
+}
+
+export interface StampOptions {
+  /** Default false. */
+  readonly append?: boolean;
+  /** Beside those of a visitor. */
+  readonly stamps?: Stamps;
+}
+
+function isVisitor(by: Stamps | StampVisitor): by is StampVisitor {
+  return typeof by.onSignature === "function";
 }
 
 /** A callback that takes what it is given, or passes over it. */

@@ -107,6 +107,11 @@ export class PythonPeer implements AsyncDisposable {
     return await this.#ask({ do: "canvas_tuple", tree });
   }
 
+  /** A workflow as `canvas` takes it, stamped: the signature as data. */
+  async stamp(tree: object, stamps: readonly object[]): Promise<unknown> {
+    return await this.#ask({ do: "stamp", tree, stamps });
+  }
+
   async get(id: string, timeout = 30): Promise<PythonAnswer> {
     return (await this.#ask({ do: "get", id, timeout })) as PythonAnswer;
   }

@@ -8,7 +8,10 @@ import sys
 import uuid
 
 from celery import chain, chord, group
+from celery.canvas import StampingVisitor
 from celery.result import AsyncResult
+
+from kombu.utils.json import dumps
 
 from peer_app import app
 
@@ -65,7 +68,12 @@ def signature(tree):
     if "chord" in tree:
         header, body = tree["chord"]
         return chord([signature(each) for each in header], signature(body))
-    return app.signature(tree["task"], args=tree["args"], options={"queue": tree["queue"]})
+    task = app.signature(tree["task"], args=tree["args"], options={"queue": tree["queue"]})
+    for link in tree.get("link", []):
+        task.link(signature(link))
+    for link in tree.get("link_error", []):
+        task.link_error(signature(link))
+    return task
 
 
 def canvas(command):
@@ -75,6 +83,43 @@ def canvas(command):
 def canvas_tuple(command):
     """The result tuple of the whole, with the ids of all that is known of it."""
     return signature(command["tree"]).apply_async().as_tuple()
+
+
+class Visitor(StampingVisitor):
+    """Says of every part which hook was asked."""
+
+    def on_signature(self, sig, **headers):
+        return {"task": sig.task}
+
+    def on_group_start(self, group, **headers):
+        return {"in_group": "g", "part": "group"}
+
+    def on_chain_start(self, chain, **headers):
+        return {"in_chain": "c", "part": "chain"}
+
+    def on_chord_body(self, sig, **headers):
+        return {"body": "b", "part": "body"}
+
+    def on_callback(self, callback, **headers):
+        return {"called": callback.task}
+
+    def on_errback(self, errback, **headers):
+        return {"failed": errback.task, "only": 1, "stamped_headers": ["failed"]}
+
+
+class Silent(StampingVisitor):
+    """Adds nothing."""
+
+    def on_signature(self, sig, **headers):
+        return {}
+
+
+def stamp(command):
+    """The signature as data, after each of the stampings."""
+    whole = signature(command["tree"])
+    for each in command["stamps"]:
+        whole.stamp(Visitor() if each["visitor"] else Silent() if each["silent"] else None, each["append"], **each["headers"])
+    return json.loads(dumps(whole))
 
 
 def get(command):
@@ -105,7 +150,7 @@ def inspect(command):
     return getattr(app.control.inspect(timeout=command.get("timeout", 2)), command["name"])()
 
 
-COMMANDS = {"send": send, "canvas": canvas, "canvas_tuple": canvas_tuple, "get": get, "state": state, "control": control, "inspect": inspect}
+COMMANDS = {"send": send, "canvas": canvas, "stamp": stamp, "canvas_tuple": canvas_tuple, "get": get, "state": state, "control": control, "inspect": inspect}
 
 for line in sys.stdin:
     command = json.loads(line)
