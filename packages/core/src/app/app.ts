@@ -37,6 +37,7 @@ import { RemoteTask, type AnyTask, type Task } from "./task.ts";
 import {
   storeDefinition,
   type CallerArgs,
+  type AggregateTaskDefinition,
   type BatchTaskDefinition,
   type CheckedBatchTaskDefinition,
   type CheckedTaskDefinition,
@@ -191,6 +192,7 @@ export class Lovage implements AsyncDisposable {
     run: (...args: Args) => Result,
   ): Task<Args, Awaited<Result>>;
   task<const Schema extends InputSchema, Result>(definition: CheckedBatchTaskDefinition<Schema, Result>): Task<CallerArgs<Schema>, Result>;
+  task<Args extends readonly unknown[], Result>(definition: AggregateTaskDefinition<Args, Result>): Task<Args, Result>;
   task<Args extends readonly unknown[], Result>(definition: BatchTaskDefinition<Args, Result>): Task<Args, Result>;
   task<const Schema extends InputSchema, Result>(
     definition: CheckedTaskDefinition<Schema, Result>,

@@ -2,6 +2,7 @@
 import { isPriority, PRIORITY_ACCEPTED } from "./priority.ts";
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
+import { resolveAggregate } from "./aggregate-task.ts";
 import { resolveBatch } from "./batch-task.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
@@ -37,6 +38,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
   const acksBoth = options.acksOnFailureOrTimeout ?? settings.taskAcksOnFailureOrTimeout;
   const timeLimitMs = ms("timeLimit");
   const softTimeLimitMs = ms("softTimeLimit");
+  const aggregate = resolveAggregate(name, definition.aggregate);
   return Object.freeze({
     routing: pickRouting(name, options),
     serializer: options.serializer ?? settings.taskSerializer,
@@ -70,7 +72,8 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     deadLetter: deadLetterOption(name, options.deadLetter),
     throws: options.throws ?? [],
     hooks: pickHooks(options),
-    batch: resolveBatch(name, definition.batch),
+    batch: aggregate ?? resolveBatch(name, definition.batch),
+    aggregate,
   });
 }
 

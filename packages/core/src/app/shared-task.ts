@@ -7,6 +7,7 @@ import type { CallOptions, Kwargs, TaskCall } from "./call-options.ts";
 import {
   storeDefinition,
   type CallerArgs,
+  type AggregateTaskDefinition,
   type BatchTaskDefinition,
   type CheckedBatchTaskDefinition,
   type CheckedTaskDefinition,
@@ -58,6 +59,9 @@ export function sharedTask<Args extends readonly unknown[], Result>(
 export function sharedTask<const Schema extends InputSchema, Result>(
   definition: CheckedBatchTaskDefinition<Schema, Result>,
 ): SharedTask<CallerArgs<Schema>, Result>;
+export function sharedTask<Args extends readonly unknown[], Result>(
+  definition: AggregateTaskDefinition<Args, Result>,
+): SharedTask<Args, Result>;
 export function sharedTask<Args extends readonly unknown[], Result>(
   definition: BatchTaskDefinition<Args, Result>,
 ): SharedTask<Args, Result>;

@@ -1,6 +1,7 @@
 /** What a user hands to `app.task(...)`, in its typed forms, and the one plain form that is kept. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { didYouMean } from "../shared/suggest.ts";
+import type { AggregateOptions } from "./aggregate-task.ts";
 import { type BatchItem, type BatchTaskContext, type BatchTaskOptions, checkBatchOptions } from "./batch-task.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import type { TaskContext } from "./task-context.ts";
@@ -62,6 +63,12 @@ export interface CheckedBatchTaskDefinition<Schema extends InputSchema, Result> 
   run(ctx: BatchTaskContext, items: readonly BatchItem<RunArgs<Schema>, Result>[]): BatchReturn<Result>;
 }
 
+export interface AggregateTaskDefinition<Args extends readonly unknown[], Result> extends DefinitionBase {
+  /** Calls with the same key become one run, whoever sent them and whichever worker took them. */
+  readonly aggregate: AggregateOptions<Args>;
+  run(ctx: BatchTaskContext, items: readonly BatchItem<Args, Result>[]): BatchReturn<Result>;
+}
+
 /** A definition without its types, as it is kept. */
 export interface StoredDefinition {
   readonly name: string;
@@ -73,6 +80,8 @@ export interface StoredDefinition {
   readonly input: InputSchema | undefined;
   /** `run` takes many messages at once. */
   readonly batch?: BatchTaskOptions | undefined;
+  /** The same, of calls that become one by key. */
+  readonly aggregate?: AggregateOptions<never> | undefined;
 }
 
 const OPTION_NAMES: ReadonlySet<string> = new Set<keyof TaskOptions>([
@@ -111,15 +120,31 @@ export function storeDefinition(nameOrDefinition: unknown, second: unknown, thir
       "app.task() takes a name and a function, or an object with name and run: tasks have no automatic names, because the name is what other programs call",
     );
   }
-  const { name, params, input, run, batch, ...options } = nameOrDefinition as Untyped;
-  if (batch !== undefined) checkBatchOptions(String(name), options);
-  return checked({ name: name as string, options, takesContext: true, run: run as StoredDefinition["run"], params, input, batch });
+  const { name, params, input, run, batch, aggregate, ...options } = nameOrDefinition as Untyped;
+  if (batch !== undefined && aggregate !== undefined)
+    throw new TaskDefinitionError(String(name), `the task ${String(name)} has both batch and aggregate: keep one of them`);
+  if (batch !== undefined || aggregate !== undefined) checkBatchOptions(String(name), options);
+  return checked({
+    name: name as string,
+    options,
+    takesContext: true,
+    run: run as StoredDefinition["run"],
+    params,
+    input,
+    batch,
+    aggregate,
+  });
 }
 
-type Untyped = Partial<TaskDefinition<never, unknown>> & { readonly input?: InputSchema; readonly batch?: BatchTaskOptions };
+type Untyped = Partial<TaskDefinition<never, unknown>> & {
+  readonly input?: InputSchema;
+  readonly batch?: BatchTaskOptions;
+  readonly aggregate?: AggregateOptions<never>;
+};
 
 function checked(definition: StoredDefinition): StoredDefinition {
-  const { name, run, params, takesContext, batch } = definition;
+  const { name, run, params, takesContext } = definition;
+  const takesMany = definition.batch !== undefined || definition.aggregate !== undefined;
   if (typeof name !== "string" || name === "")
     throw new TaskDefinitionError("", "a task needs a name: it is what other programs call it by, so none is made up");
   if (typeof run !== "function") throw new TaskDefinitionError(name, `the task ${name} has no function to run`);
@@ -127,7 +152,7 @@ function checked(definition: StoredDefinition): StoredDefinition {
   if (params && new Set(params).size !== params.length)
     throw new TaskDefinitionError(name, `the task ${name} names a parameter twice in params`);
   const declared = run.length - (takesContext ? 1 : 0);
-  if (params && batch === undefined && params.length < declared)
+  if (params && !takesMany && params.length < declared)
     throw new TaskDefinitionError(name, `the task ${name} takes ${declared} arguments but names ${params.length} in params`);
   return definition;
 }

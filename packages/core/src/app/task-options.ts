@@ -1,5 +1,6 @@
 /** What can be said about a task where it is defined: Celery's task attributes in camelCase, in Celery's units, and a few of ours. */
 import type { Duration } from "../shared/duration.ts";
+import type { ResolvedAggregate } from "./aggregate-task.ts";
 import type { ResolvedBatch } from "./batch-task.ts";
 import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts";
 import type { EncryptedPath, EncryptInput } from "./encrypted-arguments.ts";
@@ -177,6 +178,8 @@ export interface ResolvedTaskOptions {
   readonly hooks: TaskHooks;
   /** Its function takes many messages at once. */
   readonly batch: ResolvedBatch | undefined;
+  /** Calls with the same key become one. */
+  readonly aggregate: ResolvedAggregate | undefined;
 }
 
 export interface ResolvedRetry {

@@ -80,7 +80,7 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   constructor(app: Lovage, definition: StoredDefinition) {
     super(app, definition.name);
     this.definition = definition;
-    this.invoke = definition.batch ? this.#bindBatch(definition) : this.#bind(definition);
+    this.invoke = definition.batch || definition.aggregate ? this.#bindBatch(definition) : this.#bind(definition);
   }
 
   #bind(definition: StoredDefinition): Invoke {

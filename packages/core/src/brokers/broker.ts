@@ -5,6 +5,7 @@
  * A message's states in a broker: ready (in its queue) -> on loan to one worker -> settled (gone, back in its queue,
  * parked, or dead-lettered). Invariant: whoever crashes, it is in exactly one of them.
  */
+import type { Aggregates } from "./aggregates.ts";
 import type { DeliveryInfo, Message } from "../protocol/message.ts";
 import type { GroupPart } from "../results/groups.ts";
 import type { DueCallback } from "../results/batches.ts";
@@ -71,6 +72,8 @@ export interface Broker extends AsyncDisposable {
   readonly fairness?: Fairness;
   /** Writes into a message that is on loan how far its task has come. */
   readonly checkpoints?: Checkpoints;
+  /** Keeps messages that are to become one. */
+  readonly aggregates?: Aggregates;
   /** Limits for all workers together. */
   readonly limits?: Limits;
 }

@@ -13,6 +13,7 @@ import { Consumer } from "./consumer.ts";
 import { type CreditLimits, LoanCredit } from "./credit.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { SettlementRules } from "./ended-run.ts";
+import { Folding } from "./folding.ts";
 import { Intake } from "./intake.ts";
 import { Lanes } from "./lanes.ts";
 import type { LimitGate } from "./limits/gate.ts";
@@ -87,6 +88,8 @@ export class Capsule {
   readonly #intake: Intake;
   /** undefined: the broker has no limits for all workers. */
   readonly #gate: LimitGate | undefined;
+  /** undefined: the broker keeps no groups of calls. */
+  readonly #folding: Folding | undefined;
   readonly #consumer: Consumer;
 
   constructor({ name, queues, fairQueues, order, pool, makePool }: CapsuleSetup, home: CapsuleHome) {
@@ -131,7 +134,24 @@ export class Capsule {
       mayStart: (monotonic) => home.mayStart(monotonic),
       brokerNow,
     });
+    this.#folding =
+      broker.aggregates &&
+      new Folding({
+        aggregates: broker.aggregates,
+        clock,
+        random,
+        logger,
+        credit: this.#credit,
+        codec: { serializer: settings.taskSerializer },
+        brokerNow,
+        rulesOf: (task) => app.tasks.get(task)?.options.aggregate,
+        folded: (request) => {
+          this.#gate?.left(request);
+          observers.setAside(request, "parked");
+        },
+      });
     this.#intake = new Intake({
+      folding: this.#folding,
       broker,
       clock,
       random,
@@ -215,6 +235,8 @@ export class Capsule {
 
   /** Resolves when `signal` aborts. Rejects when it gave up. */
   run(signal: AbortSignal): Promise<void> {
+    const { tasks } = this.#app;
+    if (tasks.names().some((name) => tasks.get(name)?.definition.aggregate !== undefined)) this.#folding?.begin();
     return this.#consumer.run(signal);
   }
 
@@ -307,6 +329,15 @@ export class Capsule {
   giveBack(): void {
     this.#intake.stop();
     this.#dispatcher.stopStarting();
+  }
+
+  /** Resolves when no call is on its way to its group. */
+  async endFolding(): Promise<void> {
+    await this.#folding?.end();
+  }
+
+  abandonFolding(): void {
+    this.#folding?.abandon();
   }
 
   whenIdle(): Promise<void> {

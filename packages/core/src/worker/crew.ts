@@ -12,9 +12,19 @@ import type { PoolJob } from "./pool/pool.ts";
 import type { Request } from "./request.ts";
 import type { RunHome } from "./run-facts.ts";
 
+/** The calls that a message was made of, and how they end. */
+export interface Calls {
+  readonly items: readonly Request[];
+  /** Resolves when each is settled. Never rejects. */
+  readonly end: (outcomes: readonly Outcome[]) => Promise<void>;
+  /** Whether a child that is lost once more ends the message for good. */
+  readonly isLastLoss: () => boolean;
+}
+
 export class Crew implements PoolJob {
   #members: readonly Request[];
   readonly #home: RunHome;
+  readonly #calls: Calls | undefined;
   readonly #facts: WatchedFacts[] = [];
   #context: TaskContext | undefined;
   #abort: AbortController | undefined;
@@ -24,10 +34,17 @@ export class Crew implements PoolJob {
   #running: number;
   #unsettled: number;
 
-  constructor(members: readonly Request[], home: RunHome) {
+  /** @param calls what the message of a crew of one was made of */
+  constructor(members: readonly Request[], home: RunHome, calls?: Calls) {
     this.#members = members;
     this.#home = home;
+    this.#calls = calls;
     this.#running = this.#unsettled = members.length;
+  }
+
+  /** The messages, or the calls that the message was made of: what the function is given. */
+  get items(): readonly Request[] {
+    return this.#calls?.items ?? this.#members;
   }
 
   get members(): readonly Request[] {
@@ -67,9 +84,9 @@ export class Crew implements PoolJob {
   }
 
   #makeContext(): TaskContext {
-    const { lead, members } = this;
+    const { lead, items } = this;
     const { app, hostname, clock, random } = this.#home;
-    for (const { context } of members) this.#facts.push(itemFacts(context));
+    for (const { context } of items) this.#facts.push(itemFacts(context));
     return new RunningTask(batchRequest(lead.context, this.#facts, hostname, clock.now()), {
       app,
       options: lead.options,
@@ -88,11 +105,11 @@ export class Crew implements PoolJob {
 
   /** What the messages say for themselves counts; the longest of them, as there is one run for all. */
   get softTimeLimitMs(): number | undefined {
-    return longest(this.members.map(({ softTimeLimitMs }) => softTimeLimitMs));
+    return longest(this.items.map(({ softTimeLimitMs }) => softTimeLimitMs));
   }
 
   get timeLimitMs(): number | undefined {
-    return longest(this.members.map(({ timeLimitMs }) => timeLimitMs));
+    return longest(this.items.map(({ timeLimitMs }) => timeLimitMs));
   }
 
   /** A task of batches has none. */
@@ -115,7 +132,7 @@ export class Crew implements PoolJob {
   }
 
   async storeState(state: string, meta: unknown): Promise<void> {
-    const open = this.members.filter((_, i) => this.#facts[i]?.end === undefined);
+    const open = this.items.filter((_, i) => this.#facts[i]?.end === undefined);
     await Promise.all(open.map(async (member) => await member.storeState(state, meta)));
   }
 
@@ -132,7 +149,24 @@ export class Crew implements PoolJob {
   }
 
   done(outcome: Outcome): void {
+    if (this.#calls !== undefined) return void this.#endCalls(this.#calls, outcome);
     this.members.forEach((member, i) => member.done(this.#outcomeOf(i, outcome)));
+  }
+
+  /** The calls first, then the message: a crash in between runs them again. */
+  async #endCalls({ items, end, isLastLoss }: Calls, outcome: Outcome): Promise<void> {
+    const { lead } = this;
+    if (lead.outcome !== undefined) return;
+    const isWhole = outcome.kind === "childLost" || outcome.kind === "interrupted" || outcome.kind === "leaseLost";
+    if ((isWhole && !(outcome.kind === "childLost" && isLastLoss())) || lead.verdict?.kind === "leaseLost") return lead.done(outcome);
+    const isToldToStop = lead.verdict?.kind === "interrupted";
+    const outcomes = items.map((_, i): Outcome => {
+      const own = this.#outcomeOf(i, outcome);
+      if (own.kind === "childLost") return { kind: "failed", error: own.error, isWeighed: true };
+      return own.kind === "failed" && isToldToStop ? { kind: "snoozed", delayMs: 0 } : own;
+    });
+    await end(outcomes);
+    lead.done(isWhole ? outcome : { kind: "succeeded", value: null });
   }
 
   /** Its own, where it has one; else what the whole run came to. */

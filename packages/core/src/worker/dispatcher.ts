@@ -11,10 +11,12 @@ import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
 import type { Checkpoints, LoanEnd } from "../brokers/broker.ts";
 import { SoftTimeLimitExceeded, TaskRevokedError } from "../protocol/celery-errors.ts";
+import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { callsOf, isAggregate } from "./aggregate-run.ts";
 import { Gathering } from "./gathering.ts";
 import { continuation } from "./continuation.ts";
 import type { LoanCredit } from "./credit.ts";
@@ -27,7 +29,7 @@ import { LeaseLostError, type Outcome, WorkerStoppedError } from "./outcome.ts";
 import type { Request, RequestHome } from "./request.ts";
 import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
 import type { AbortForce } from "./pool/pool.ts";
-import type { SettlementRules } from "./ended-run.ts";
+import { isPoison, type SettlementRules } from "./ended-run.ts";
 import { writeOfState } from "./result-plan.ts";
 import { planSettlement } from "./settlement.ts";
 import type { StateWriter } from "./state-writer.ts";
@@ -132,7 +134,7 @@ export class Dispatcher implements RequestHome {
   add(request: Request): void {
     if (request.delivery.losses === 0) {
       const { batch } = request.options;
-      if (batch !== undefined) return this.#gathering.add(request, batch);
+      if (batch !== undefined && !isAggregate(request)) return this.#gathering.add(request, batch);
       const lane = this.#deps.lanes.of(request);
       lane.ready.push(request);
       if (lane.surplus > 0 && this.#deps.lanes.all.length > 1) this.#planSurplus();
@@ -242,7 +244,8 @@ export class Dispatcher implements RequestHome {
     const { credit } = this.#deps;
     const members = this.#dissolved([request]).filter((member) => this.#mayRun(member));
     if (members.length === 0) return;
-    const crew = new Crew(members, this);
+    const crew = isAggregate(request) ? this.#crewOfCalls(request) : new Crew(members, this);
+    if (crew === undefined) return;
     for (const member of members) {
       member.crew = crew;
       this.#running.add(member);
@@ -255,8 +258,45 @@ export class Dispatcher implements RequestHome {
     else void this.#ackCrew(crew);
   }
 
+  /** Of a message that was made of calls: those that are to run. undefined: none of them, and the message has ended. */
+  #crewOfCalls(carrier: Request): Crew | undefined {
+    const { app, brokerNow, isRevoked, rules } = this.#deps;
+    let calls: readonly Request[];
+    try {
+      calls = callsOf(carrier, contentTypesFor(app.settings.acceptContent), this);
+    } catch (error) {
+      this.endUnrun(carrier, { kind: "failed", error });
+      return undefined;
+    }
+    const now = brokerNow();
+    const unrun = calls.filter(({ received: { expires } }) => expires !== undefined && expires.at < now);
+    const revoked = calls.filter((call) => !unrun.includes(call) && isRevoked(call));
+    const items = calls.filter((call) => !unrun.includes(call) && !revoked.includes(call));
+    for (const call of unrun) void this.#endCall(call, { kind: "revoked", how: "expired" });
+    for (const call of revoked) void this.#endCall(call, { kind: "revoked", how: "revoked" });
+    if (items.length === 0) {
+      this.endUnrun(carrier, { kind: "ignored" });
+      return undefined;
+    }
+    const end = async (outcomes: readonly Outcome[]): Promise<void> => {
+      await Promise.all(items.map(async (item, i) => await this.#endCall(item, outcomes[i] as Outcome)));
+    };
+    return new Crew([carrier], this, { items, end, isLastLoss: () => !carrier.options.rejectOnWorkerLost || isPoison(carrier, rules) });
+  }
+
+  /** A call has no loan: what became of it is stored and published, idempotent by its id. */
+  async #endCall(call: Request, reported: Outcome): Promise<void> {
+    call.endedAt = this.clock.monotonic();
+    call.outcome = finalOutcome(reported, undefined, () => this.#attemptOf(call), call.options.retry, this.random);
+    await call.pendingState;
+    const answer = await this.#settled(this.#plan(call));
+    const runtimeMs = call.startedAt === undefined ? undefined : call.endedAt - call.startedAt;
+    if (answer === "settled") this.#deps.observers.ended(call, call.outcome, runtimeMs);
+  }
+
   #runCrew(crew: Crew, now: number): void {
     for (const member of crew.members) this.#begin(member, now);
+    if (crew.items !== crew.members) for (const item of crew.items) this.#begin(item, now);
     this.#deps.lanes.of(crew.lead).pool.run(crew);
   }
 

@@ -321,7 +321,8 @@ export class Engine {
   async end(deadlineMs: number): Promise<void> {
     const { broker, owner, app } = this.#setup;
     const { clock } = app;
-    const settled = this.#consuming.then(() => this.#settler.whenIdle()).then(() => this.#batchKeeper?.whenIdle());
+    const folded = this.#consuming.then(() => this.#all((capsule) => capsule.endFolding()));
+    const settled = folded.then(() => this.#settler.whenIdle()).then(() => this.#batchKeeper?.whenIdle());
     await within(clock, deadlineMs, settled);
     this.#batchKeeper?.stop();
     await within(
@@ -330,6 +331,7 @@ export class Engine {
       this.#all((capsule) => capsule.stopLimits()),
     );
     for (const capsule of this.#capsules) capsule.abandonLimits();
+    for (const capsule of this.#capsules) capsule.abandonFolding();
     this.revocations.stop();
     this.pauses.stop();
     this.#settler.abandon();

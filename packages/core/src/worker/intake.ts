@@ -2,6 +2,7 @@
  * What happens to a delivery before it may run: decoded, looked up, and sent on its way: to a slot, to wait for its
  * ETA, to be parked, refused or given back. One delivery that is broken never harms the others.
  */
+import type { ResolvedAggregate } from "../app/aggregate-task.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { AnyTask } from "../app/task.ts";
 import type { Broker, Delivery, LoanEnd, Settlement } from "../brokers/broker.ts";
@@ -11,6 +12,8 @@ import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts"
 import type { Clock, Random } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { isAggregate } from "./aggregate-run.ts";
+import type { Folding } from "./folding.ts";
 import type { LoanCredit } from "./credit.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { DueHeap } from "./eta.ts";
@@ -36,6 +39,8 @@ export interface IntakeDeps {
   readonly dispatcher: Dispatcher;
   /** undefined: the broker has no limits for all workers. */
   readonly gate: LimitGate | undefined;
+  /** undefined: the broker keeps no groups, so that calls are gathered in this worker alone. */
+  readonly folding: Folding | undefined;
   readonly observers: Required<TaskObserver>;
   readonly rules: SettlementRules;
   readonly revocations: KnownRevocations;
@@ -272,7 +277,17 @@ export class Intake {
     } catch (error) {
       return this.#refuseBody(request, error);
     }
+    const { aggregate } = request.options;
+    if (aggregate !== undefined && this.#deps.folding && !isAggregate(request)) return this.#fold(request, aggregate, this.#deps.folding);
     if (this.#throttle.pass(request)) this.#deps.dispatcher.add(request);
+  }
+
+  #fold(request: Request, rules: ResolvedAggregate, folding: Folding): void {
+    try {
+      folding.add(request, rules);
+    } catch (error) {
+      this.#endUnrun(request, { kind: "failed", error }); // the user's key function threw
+    }
   }
 
   /** They waited for something that needs no slot. */

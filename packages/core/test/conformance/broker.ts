@@ -18,6 +18,7 @@ import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/b
 import { orderConformance } from "./order.ts";
 import { pausesConformance } from "./pauses.ts";
 import { fairnessConformance } from "./fairness.ts";
+import { aggregatesConformance } from "./aggregates.ts";
 import { checkpointsConformance } from "./checkpoints.ts";
 import { limitsConformance } from "./limits.ts";
 import { revocationsConformance } from "./revocations.ts";
@@ -96,6 +97,10 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
       openBackend: async () => await (stand.openBackend as () => Promise<ResultBackend>)(),
       open: () => stand.open(),
     }));
+    describe("groups of messages", () => {
+      aggregatesConformance({ broker: () => broker, open: async () => await stand.open(), sweepAway, leaseMs: LEASE_MS });
+    });
+
     describe("checkpoints", () => {
       checkpointsConformance({ broker: () => broker, open: async () => await stand.open(), sweepAway, leaseMs: LEASE_MS });
     });

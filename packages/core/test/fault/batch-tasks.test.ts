@@ -42,6 +42,30 @@ test(
   },
 );
 
+test(
+  `${plan.rows} calls made one by key, ${plan.kills} workers killed: each call is in, each has its own result`,
+  { timeout: 600_000 },
+  async () => {
+    await using redis = await RedisServer.start();
+    await using workers = new LongWorkers(redis.url, { leaseTime: 1, workerConcurrency: CONCURRENCY, maxDeliveries: 1000 });
+    const digest = workers.client.remote<[call: number], number>("digest");
+    let fleet = await Promise.all([workers.start(), workers.start()]);
+    const results = await digest.map(Array.from({ length: plan.rows }, (_, i) => [i]));
+    for (let kill = 0; kill < plan.kills; kill++) {
+      const [victim, other] = fleet;
+      const before = workers.noted("call").length;
+      await eventually("calls", () => (workers.noted("call").length >= Math.min(before + 50, plan.rows) ? true : undefined), 60_000);
+      await workers.end(victim, "SIGKILL");
+      fleet = [other, await workers.start()];
+    }
+    expect(await Promise.all(results.map((result) => result.get({ timeout: 300 })))).toEqual(results.map((_, call) => call));
+    expect(new Set(workers.noted("call")).size).toBe(plan.rows);
+    const runs = workers.noted("run");
+    expect(Math.max(...runs)).toBeLessThanOrEqual(25);
+    expect(runs.length).toBeLessThan(plan.rows / 4); // they did become one
+  },
+);
+
 test.each(["threads", "processes"] as const)(
   "%s run batches: marks, values, errors and retries come back for each",
   { timeout: 120_000 },

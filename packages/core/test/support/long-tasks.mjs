@@ -49,3 +49,15 @@ app.task({
     }
   },
 });
+
+app.task({
+  name: "digest",
+  aggregate: { key: (call) => call % 5, maxSize: 25, maxWait: 0.5 },
+  async run(_ctx, items) {
+    await wait(20);
+    const calls = items.map(({ args: [call] }) => call);
+    note("run", items.length, process.pid);
+    for (const call of calls) note("call", call, new Set(calls.map((each) => each % 5)).size);
+    return calls;
+  },
+});

@@ -8,6 +8,7 @@ import type { ResultBackend } from "../../results/result-backend.ts";
 import type { Clock, Timer } from "../../shared/clock.ts";
 import { newId } from "../../shared/ids.ts";
 import { silentLogger, type Logger } from "../../shared/log.ts";
+import type { Aggregates } from "../aggregates.ts";
 import type {
   Broadcast, Broker, Checkpoints, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds, LeaseInfo,
   Leases, LeaseState, LoanId, OpenedDelivery, Outgoing, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations,
@@ -26,6 +27,7 @@ import { openRepliesByFanout } from "../replies-by-fanout.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import type { MessageSearch } from "../search.ts";
 import { topicMatches } from "../topic.ts";
+import { MemoryAggregates } from "./aggregates.ts";
 import { MemoryCheckpoints } from "./checkpoints.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
 import { MemoryPauses } from "./pauses.ts";
@@ -58,6 +60,7 @@ export class MemoryBroker implements Broker {
   readonly pauses: MemoryPauses;
   readonly fairness: Fairness;
   readonly checkpoints: Checkpoints;
+  readonly aggregates: Aggregates;
   readonly limits: Limits;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
@@ -114,6 +117,7 @@ export class MemoryBroker implements Broker {
     };
     this.fairness = memoryFairness(store);
     this.checkpoints = new MemoryCheckpoints(store);
+    this.aggregates = new MemoryAggregates(store);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {

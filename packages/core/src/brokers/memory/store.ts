@@ -89,6 +89,8 @@ export interface Subscription {
 const NONE: ReadonlySet<string> = new Set();
 
 export class MemoryStore {
+  /** Messages that are to become one, by group. */
+  readonly groups = new Map<string, { readonly dueAt: number; readonly envelopes: (string | Uint8Array)[] }>();
   readonly subscriptions = new Set<Subscription>();
   /** The oldest first. */
   readonly revoked = new Map<string, MemoryMark>();

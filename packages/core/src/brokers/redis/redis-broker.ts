@@ -14,6 +14,7 @@ import { deadIndexKey, dueKey, limitLineKey, limitTurnsKey, listKey, parkedKey }
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { RedisTarget } from "../../stores/redis/target.ts";
+import type { Aggregates } from "../aggregates.ts";
 import type {
   Broker,
   Checkpoints,
@@ -37,6 +38,7 @@ import type {
 } from "../broker.ts";
 import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
 import { RedisBroadcast } from "./broadcast.ts";
+import { RedisAggregates } from "./aggregates.ts";
 import { RedisCheckpoints } from "./checkpoints.ts";
 import { Consumer } from "./consumer.ts";
 import { type RedisContext, turn } from "./context.ts";
@@ -87,6 +89,7 @@ export class RedisBroker implements Broker {
   readonly dueCallbacks: DueCallbacks;
   readonly pauses: RedisPauses;
   readonly checkpoints: Checkpoints;
+  readonly aggregates: Aggregates;
   readonly search: RedisSearch;
   readonly limits: RedisLimits;
   readonly #context: RedisContext;
@@ -117,6 +120,7 @@ export class RedisBroker implements Broker {
     this.fairness = new RedisFairness(context);
     this.revocations = new RedisRevocations(context, options.revocationCaps);
     this.checkpoints = new RedisCheckpoints(context, (delivery) => this.#holder(delivery)?.loansKey);
+    this.aggregates = new RedisAggregates(context, (delivery) => this.#holder(delivery));
   }
 
   async publish(messages: readonly Outgoing[], options: PublishOptions = {}): Promise<void> {

@@ -14,6 +14,7 @@ import type { SqliteDeps, SqliteLease } from "../../stores/sqlite/open.ts";
 import { endGroup, registerPart } from "../../stores/sqlite/group-rows.ts";
 import { storeResults } from "../../stores/sqlite/result-rows.ts";
 import type { SqliteSpec } from "../../stores/sqlite/spec.ts";
+import type { Aggregates } from "../aggregates.ts";
 import type {
   Broadcast, Broker, Checkpoints, ConsumeOptions, DeadLetterCaps, DeadLetters, DelayedQueue, Delivery, DueCallbacks, GroupEnd, GroupEndAnswer, GroupEnds,
   Leases, Outgoing, PublishDueOptions, PublishFate, PublishOptions, QueueDepth, QueueSpec, Revocations, SettleAnswer, SettleOptions, Settlement,
@@ -26,6 +27,7 @@ import type { Fairness } from "../fairness.ts";
 import { priorityStep } from "../priority.ts";
 import type { MessageSearch } from "../search.ts";
 import { revocationCaps } from "../revocation-caps.ts";
+import { SqliteAggregates } from "./aggregates.ts";
 import { SqliteCheckpoints } from "./checkpoints.ts";
 import { SqliteConsumer } from "./consumer.ts";
 import { SqliteDeadLetters } from "./dead-letters.ts";
@@ -67,6 +69,7 @@ export class SqliteBroker implements Broker {
   readonly groupEnds: GroupEnds;
   readonly pauses: SqlitePauses;
   readonly checkpoints: Checkpoints;
+  readonly aggregates: Aggregates;
   readonly fairness: Fairness;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
@@ -101,6 +104,7 @@ export class SqliteBroker implements Broker {
     this.search = new SqliteSearch(lease.file, spec);
     this.dueCallbacks = { publish: async (due, messages, options) => await this.#publishDue(due, messages, options) };
     this.checkpoints = new SqliteCheckpoints(lease.file, spec);
+    this.aggregates = new SqliteAggregates(lease.file, spec);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {

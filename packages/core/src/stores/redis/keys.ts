@@ -110,6 +110,11 @@ export function fairKeys(shard: Shard, queue: string): FairKeys {
   };
 }
 
+/** List: envelopes that are to become one message, the oldest first. There as long as it holds one; its group is among those that are due. */
+export const aggregateKey = (shard: Shard, group: string): string => `${shard.prefix}lovage:aggregate:${group}`;
+/** Sorted set: group -> when it is due, ms. */
+export const aggregatesKey = (shard: Shard): string => `${shard.prefix}lovage:aggregates`;
+
 /** Key and channel of a result. `prefix` is the backend's own (`resolveResultPrefix`). */
 export const resultKey = (prefix: string, taskId: string): string => `${prefix}celery-task-meta-${taskId}`;
 /** A saved group; with `.j`, `.t` and `.s` behind it the parts of a chord, how many were added to it later, and its size. */

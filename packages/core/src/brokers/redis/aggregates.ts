@@ -1,0 +1,84 @@
+/** Groups as lists, with a sorted set that says when each is due. A list is there as long as it holds something. */
+import { encodeEnvelope } from "../../protocol/envelope.ts";
+import { newId } from "../../shared/ids.ts";
+import { asList, asNumber, asText } from "../../stores/redis/answers.ts";
+import { aggregateKey, aggregatesKey, listKey } from "../../stores/redis/keys.ts";
+import { loadScript } from "../../stores/redis/scripts.ts";
+import type { Aggregates, DueGroups, Fold } from "../aggregates.ts";
+import type { Outgoing } from "../broker.ts";
+import type { Envelope } from "../envelope-edits.ts";
+import type { RedisContext } from "./context.ts";
+import { RedisDelivery } from "./delivery.ts";
+import { askingAgain } from "./failures.ts";
+import type { WorkerSession } from "./session.ts";
+
+const foldScript = loadScript("fold");
+const publishScript = loadScript("publish-group");
+
+/** Loans in one script: short enough to let others in between. */
+const PORTION = 250;
+
+export class RedisAggregates implements Aggregates {
+  readonly #context: RedisContext;
+  readonly #holderOf: (delivery: RedisDelivery) => WorkerSession | undefined;
+
+  constructor(context: RedisContext, holderOf: (delivery: RedisDelivery) => WorkerSession | undefined) {
+    this.#context = context;
+    this.#holderOf = holderOf;
+  }
+
+  async fold(folds: readonly Fold[]): Promise<readonly (number | "lost")[]> {
+    const answers: (number | "lost")[] = folds.map(() => "lost");
+    const bySession = new Map<WorkerSession, number[]>();
+    for (const [i, { delivery }] of folds.entries()) {
+      const session = delivery instanceof RedisDelivery ? this.#holderOf(delivery) : undefined;
+      if (session) bySession.set(session, [...(bySession.get(session) ?? []), i]);
+    }
+    for (const [session, positions] of bySession) {
+      for (let from = 0; from < positions.length; from += PORTION) {
+        const portion = positions.slice(from, from + PORTION);
+        const counts = await this.#send(session, portion.map((i) => folds[i] as Fold)); // prettier-ignore
+        for (const [at, i] of portion.entries()) answers[i] = counts[at] || "lost";
+      }
+    }
+    return answers;
+  }
+
+  async #send(session: WorkerSession, folds: readonly Fold[]): Promise<readonly number[]> {
+    const { shard } = this.#context;
+    const keys = [session.loansKey, aggregatesKey(shard), ...folds.map(({ group }) => aggregateKey(shard, group))];
+    const args = folds.flatMap(({ delivery, group, dueAt }) => [delivery.loan, group, Math.round(dueAt)]);
+    const answer = await askingAgain(this.#context, async (connection) => await connection.script(foldScript, keys, args));
+    for (const { delivery } of folds) session.forget(delivery as RedisDelivery); // `fold` has looked
+    return asList(answer).map(asNumber);
+  }
+
+  async due(now: number, limit: number): Promise<DueGroups> {
+    const key = aggregatesKey(this.#context.shard);
+    return await askingAgain(this.#context, async (connection) => {
+      const [due, next] = await Promise.all([
+        connection.command("ZRANGEBYSCORE", [key, "-inf", Math.floor(now), "LIMIT", 0, limit]),
+        connection.command("ZRANGEBYSCORE", [key, `(${Math.floor(now)}`, "+inf", "WITHSCORES", "LIMIT", 0, 1]),
+      ]);
+      const score = asList(next)[1];
+      return { groups: asList(due).map(asText), nextDueAt: score === undefined ? undefined : Number(asText(score)) };
+    });
+  }
+
+  async first(group: string, limit: number): Promise<readonly Envelope[]> {
+    const key = aggregateKey(this.#context.shard, group);
+    return await askingAgain(this.#context, async (connection) =>
+      asList(await connection.command("LRANGE", [key, 0, limit - 1])).map((each) => each as Buffer),
+    );
+  }
+
+  async publish(group: string, taken: readonly Envelope[], { message, exchange, routingKey }: Outgoing): Promise<boolean> {
+    const { shard } = this.#context;
+    const [first, last] = [taken[0], taken.at(-1)];
+    if (first === undefined || last === undefined) return false;
+    const keys = [aggregateKey(shard, group), aggregatesKey(shard), listKey(shard, routingKey, 0)];
+    const envelope = encodeEnvelope(message, { exchange, routingKey }, newId());
+    const args = [group, taken.length, first, last, envelope];
+    return await askingAgain(this.#context, async (connection) => (await connection.script(publishScript, keys, args)) === 1);
+  }
+}

@@ -1,0 +1,187 @@
+import { afterEach, expect, test } from "vitest";
+
+import { type BatchItem, type Lovage, type LovageOptions } from "../index.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
+import { memoryApp } from "../testing/memory-app.ts";
+import { Worker } from "./worker.ts";
+
+const rooms: { app: Lovage; clock: FakeClock; workers: Worker[] }[] = [];
+
+function room(options: LovageOptions = {}) {
+  const clock = new FakeClock();
+  const app = memoryApp({ clock, random: () => 0.5, ...options });
+  const workers: Worker[] = [];
+  rooms.push({ app, clock, workers });
+  return {
+    app,
+    clock,
+    start: async (name = "w@test") => {
+      const worker = new Worker(app, { name });
+      workers.push(worker);
+      await worker.start();
+      return worker;
+    },
+    stop: async (worker: Worker) => {
+      const stopped = worker.stop();
+      await clock.advance(30_000);
+      await stopped;
+    },
+  };
+}
+
+afterEach(async () => {
+  for (const { app, clock, workers } of rooms.splice(0)) {
+    const stopped = Promise.all(workers.map((worker) => worker.stop()));
+    await clock.advance(60_000);
+    await stopped;
+    await app.close();
+  }
+});
+
+async function stateOf(app: Lovage, id: string): Promise<{ status: string; result: unknown } | undefined> {
+  const [text] = (await (await app.backend())?.fetch([id])) ?? [];
+  return text === undefined ? undefined : (JSON.parse(String(text)) as { status: string; result: unknown });
+}
+
+const EMPTY = [{ ready: 0, parked: 0, onLoan: 0, dead: 0 }];
+type Mail = BatchItem<[user: string, text: string], string>;
+
+function digest(app: Lovage, runs: { user: string; texts: string[] }[], size = 10) {
+  return app.task({
+    name: "digest",
+    aggregate: { key: (user: string, _text: string) => user, maxSize: size, maxWait: "5s" },
+    run(_ctx, items: readonly Mail[]) {
+      runs.push({ user: items[0]?.args[0] ?? "", texts: items.map(({ args: [, text] }) => text) });
+      return items.map(({ args: [user, text] }) => `${user}:${text}`);
+    },
+  });
+}
+
+test("calls with one key become one run when the first has waited long enough, each with its own result", async () => {
+  const { app, clock, start } = room();
+  const runs: { user: string; texts: string[] }[] = [];
+  const task = digest(app, runs);
+  await start("one@test");
+  await start("two@test"); // whichever takes which
+  const results = await task.map([["ann", "1"], ["bob", "2"], ["ann", "3"]]); // prettier-ignore
+  await clock.advance(4000);
+  results.push(await task.delay("ann", "4"));
+  await clock.advance(900);
+  expect(runs).toEqual([]);
+  expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
+  await clock.advance(2500);
+  expect(runs.toSorted((a, b) => a.user.localeCompare(b.user))).toEqual([
+    { user: "ann", texts: ["1", "3", "4"] },
+    { user: "bob", texts: ["2"] },
+  ]);
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual(["ann:1", "bob:2", "ann:3", "ann:4"]);
+  expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
+});
+
+test("a group that is full runs at once, and the rest of it waits", async () => {
+  const { app, clock, start } = room();
+  const runs: { user: string; texts: string[] }[] = [];
+  const task = digest(app, runs, 3);
+  const worker = await start();
+  await task.map(Array.from({ length: 7 }, (_, i) => ["ann", String(i)]));
+  await clock.advance(50);
+  expect(runs.map(({ texts }) => texts)).toEqual([["0", "1", "2"], ["3", "4", "5"]]); // prettier-ignore
+  await clock.advance(8000);
+  expect(runs.map(({ texts }) => texts)).toEqual([["0", "1", "2"], ["3", "4", "5"], ["6"]]); // prettier-ignore
+  expect(worker.status()).toMatchObject({ running: 0, onLoan: 0 });
+});
+
+test("what is in a group outlives its workers; another publishes it", async () => {
+  const { app, clock, start, stop } = room();
+  const runs: { user: string; texts: string[] }[] = [];
+  const task = digest(app, runs);
+  const first = await start("one@test");
+  const result = await task.delay("ann", "1");
+  await clock.advance(100);
+  await stop(first);
+  expect(runs).toEqual([]);
+  await start("two@test");
+  await clock.advance(6000);
+  expect(await result.get()).toBe("ann:1");
+});
+
+test("each call ends for itself: failed, retried with others, expired, revoked", async () => {
+  const { app, clock, start } = room();
+  const runs: string[][] = [];
+  const task = app.task({
+    name: "mixed",
+    aggregate: { maxSize: 10, maxWait: "1s" },
+    maxRetries: 1,
+    run(_ctx, items: readonly BatchItem<[how: string]>[]) {
+      runs.push(items.map(({ args: [how], retries }) => `${how}${retries}`));
+      for (const item of items) {
+        const [how] = item.args;
+        if (how === "fail") item.fail(new TypeError("no good"));
+        if (how === "retry") item.retry({ countdown: 1, error: new Error("not yet") });
+        if (how === "ignore") item.ignore();
+      }
+    },
+  });
+  await start();
+  const results = await task.map(["fail", "retry", "ignore", "rest"].map((how) => [how]));
+  const late = await task.applyAsync(["late"], null, { expires: 0.5 });
+  const revoked = await task.delay("revoked");
+  await clock.advance(100);
+  await app.revoke([revoked.id]);
+  await clock.advance(12_000);
+  expect(runs).toEqual([["fail0", "retry0", "ignore0", "rest0"], ["retry1"]]);
+  const states = await Promise.all([...results, late, revoked].map(async ({ id }) => (await stateOf(app, id))?.status));
+  expect(states).toEqual(["FAILURE", "FAILURE", undefined, "SUCCESS", "REVOKED", "REVOKED"]);
+  expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
+});
+
+test("callbacks are each call's own, and a key that cannot be made fails its call", async () => {
+  const { app, clock, start } = room();
+  const runs: { user: string; texts: string[] }[] = [];
+  const task = digest(app, runs);
+  const shout = app.task("shout", (text: string) => text.toUpperCase());
+  app.task({ name: "keyless", aggregate: { key: (user: string) => user.trim() }, run: () => undefined });
+  await start();
+  const linked = await task.applyAsync(["ann", "hi"], null, { link: [shout.s()] });
+  const keyless = await app.sendTask("keyless", [7]);
+  await clock.advance(8000);
+  const document = (await stateOf(app, linked.id)) as unknown as { children: [[string, string], null][] };
+  expect((await stateOf(app, document.children[0]?.[0]?.[0] ?? ""))?.result).toBe("ANN:HI");
+  await expect(keyless.get()).rejects.toThrow("trim");
+});
+
+test("a run that is interrupted by a stop is made again, with all of its calls", async () => {
+  const { app, clock, start } = room({ shutdownGrace: 1 });
+  const begun: string[][] = [];
+  let isStuck = true;
+  const task = app.task({
+    name: "stuck",
+    aggregate: { maxSize: 2, maxWait: "1s" },
+    async run(_ctx, items: readonly BatchItem<[n: string]>[]) {
+      begun.push(items.map(({ args: [n] }) => n));
+      if (isStuck) await new Promise(() => undefined);
+    },
+  });
+  const first = await start("one@test");
+  const results = await task.map([["a"], ["b"]]);
+  await clock.advance(500);
+  const stopped = first.stop();
+  await clock.advance(10_000);
+  await stopped;
+  isStuck = false;
+  await start("two@test");
+  await clock.advance(500);
+  expect(begun).toEqual([["a", "b"], ["a", "b"]]); // prettier-ignore
+  expect(await Promise.all(results.map((result) => result.get()))).toEqual([null, null]);
+});
+
+test("options are checked, and an eager call is a batch of one", async () => {
+  const { app } = room();
+  const runs: { user: string; texts: string[] }[] = [];
+  expect(await (await digest(app, runs).apply(["ann", "now"])).get()).toBe("ann:now");
+  expect(() => app.task({ name: "big", aggregate: { maxSize: 5000 }, run: () => undefined }).options).toThrow(
+    /aggregate.maxSize of the task big is 5000/,
+  );
+  const both = { name: "both", aggregate: {}, batch: {}, run: () => undefined };
+  expect(() => app.task(both as never)).toThrow(/has both batch and aggregate/);
+});
