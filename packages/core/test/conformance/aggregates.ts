@@ -15,6 +15,7 @@ export interface AggregateHands {
 }
 
 const NOW = 1_700_000_000_000;
+const byText = (a: string, b: string): number => (a < b ? -1 : 1);
 
 export function aggregatesConformance({ broker, open, sweepAway, leaseMs }: AggregateHands): void {
   const groups = (of = broker()): Aggregates => of.aggregates as Aggregates;
@@ -64,7 +65,7 @@ export function aggregatesConformance({ broker, open, sweepAway, leaseMs }: Aggr
     const first = await groups(other).first("g", 10);
     await fold([c as Delivery]);
     const told = await Promise.all([groups(), groups(other)].map((each) => each.publish("g", first, toQueue("q", { id: "ab" }))));
-    expect(told.toSorted()).toEqual([false, true]);
+    expect(told.filter(Boolean)).toHaveLength(1);
     expect(ids(await groups().first("g", 10))).toEqual(["c"]);
     const [delivery] = await take(broker(), ["q"], 1, { worker: "two" });
     expect(idOf(delivery as Delivery)).toBe("ab");
@@ -101,7 +102,7 @@ export function aggregatesConformance({ broker, open, sweepAway, leaseMs }: Aggr
               if (await groups().publish(name, first, toQueue("made", { id: "x" }))) out.push(...ids(first));
           }
           for (const group of [0, 1, 2]) out.push(...ids(await groups().first(`${run}:${group}`, 100)));
-          expect(out.toSorted()).toEqual(given.toSorted());
+          expect(out.map(String).toSorted(byText)).toEqual(given.toSorted(byText));
         },
       ),
       { numRuns: 10 },
