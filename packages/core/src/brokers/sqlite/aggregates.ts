@@ -33,7 +33,8 @@ export class SqliteAggregates implements Aggregates {
     const { holder, take, message } = parseLoan(delivery.loan);
     const row = this.#file.sql("settle.endKnown").get(holder, take, message) as MessageRow | undefined;
     if (row === undefined) return "lost";
-    this.#file.sql("aggregate.add").run(group, message, dueAt);
+    this.#file.sql("aggregate.begin").run(group, dueAt);
+    this.#file.sql("aggregate.add").run(group, message);
     return (this.#file.sql("aggregate.count").get(group) as { count: number }).count;
   }
 
@@ -58,6 +59,7 @@ export class SqliteAggregates implements Aggregates {
         this.#file.sql("aggregate.remove").run(group, row.message);
         this.#messages.drop(row.message);
       }
+      this.#file.sql("aggregate.end").run(group);
       this.#messages.post([{ text, exchange, routingKey, step: priorityStep(message.properties.priority) }]);
       return true;
     }, this.#timing);

@@ -1,9 +1,15 @@
--- Messages that wait to become one: those of a group, in the order of their numbers. A row of messages that is named here is
--- in no queue. `due` is ms since 1970, and nothing is late that a later message of the group says.
+-- Messages that wait to become one. A row of messages that is named here is in no queue.
+
+-- The groups that hold any, and when each is due, ms since 1970.
+CREATE TABLE aggregates (
+  name TEXT PRIMARY KEY,
+  due  REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX aggregates_by_due ON aggregates (due);
+
+-- What they hold, in the order of the messages' numbers.
 CREATE TABLE aggregated (
   name    TEXT NOT NULL,
   message INTEGER NOT NULL,
-  due     REAL NOT NULL,
   PRIMARY KEY (name, message)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX aggregated_by_due ON aggregated (due);

@@ -1,16 +1,23 @@
 -- Groups of messages that are to become one.
 
+-- The first message says when its group is due.
+-- name: begin
+INSERT OR IGNORE INTO aggregates (name, due) VALUES (?1, ?2)
+
+-- name: end
+DELETE FROM aggregates WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM aggregated WHERE aggregated.name = ?1)
+
 -- name: add
-INSERT INTO aggregated (name, message, due) VALUES (?1, ?2, ?3)
+INSERT INTO aggregated (name, message) VALUES (?1, ?2)
 
 -- name: count
 SELECT count(*) AS count FROM aggregated WHERE name = ?1
 
 -- name: due
-SELECT name FROM aggregated WHERE due <= ?1 GROUP BY name ORDER BY min(due) LIMIT ?2
+SELECT name FROM aggregates WHERE due <= ?1 ORDER BY due LIMIT ?2
 
 -- name: nextDue
-SELECT min(due) AS due FROM aggregated WHERE due > ?1
+SELECT min(due) AS due FROM aggregates WHERE due > ?1
 
 -- name: first
 SELECT message, envelope FROM aggregated JOIN messages ON messages.id = aggregated.message WHERE name = ?1 ORDER BY message LIMIT ?2
