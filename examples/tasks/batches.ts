@@ -46,3 +46,18 @@ export const geocode = app.task({
 async function lookUp(addresses: readonly string[]): Promise<readonly (string | undefined)[]> {
   return addresses.map((address) => (address.startsWith("?") ? undefined : `${address.length},0`));
 }
+
+/** Stands for a mail service. */
+export const sent: string[] = [];
+
+// #region aggregate
+export const digest = app.task({
+  name: "mail.digest",
+  aggregate: { key: (user: string, _text: string) => user, maxSize: 50, maxWait: "2s" },
+  async run(_ctx, items: readonly BatchItem<[user: string, text: string]>[]) {
+    const [first] = items;
+    const texts = items.map(({ args: [, text] }) => text);
+    if (first) sent.push(`${first.args[0]}: ${texts.join(", ")}`); // one mail with all that happened
+  },
+});
+// #endregion

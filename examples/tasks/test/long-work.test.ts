@@ -8,7 +8,7 @@ process.env.CELERY_BROKER_URL = "memory://long-work-example";
 process.env.CELERY_RESULT_BACKEND = "memory://long-work-example";
 const { app } = await import("../tasks.ts");
 const { countdown, customers, importLines, indexed, reindex } = await import("../iteration.ts");
-const { geocode, inserts, record, table } = await import("../batches.ts");
+const { digest, geocode, inserts, record, sent, table } = await import("../batches.ts");
 
 const worker = new Worker(app, { concurrency: 10 });
 beforeAll(() => worker.start());
@@ -39,4 +39,10 @@ test("rows are inserted many at a time, and each address has its own answer", as
   const [good, bad] = await geocode.map([["Main St 1"], ["?"]]);
   expect(await good?.get({ timeout: "10s" })).toBe("9,0");
   await expect(bad?.get({ timeout: "10s" })).rejects.toThrow("no such address: ?");
+});
+
+test("what happened to one user comes in one mail", async () => {
+  const results = await digest.map([["ann", "a comment"], ["bob", "a like"], ["ann", "a like"]]); // prettier-ignore
+  await Promise.all(results.map((result) => result.get({ timeout: "20s" })));
+  expect(sent.toSorted()).toEqual(["ann: a comment, a like", "bob: a like"]);
 });
