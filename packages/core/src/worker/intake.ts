@@ -261,7 +261,8 @@ export class Intake {
     const isPaused = ({ delivery }: Request): boolean => pauses.has(delivery.queue);
     const waiting = this.#waiting.takeWhere(isPaused);
     for (const _ of waiting) credit.wantLoan();
-    dispatcher.putBack([...this.#throttle.takeWhere(isPaused), ...waiting]);
+    const { gate } = this.#deps;
+    dispatcher.putBack([...(gate?.takeWhere(isPaused) ?? []), ...this.#throttle.takeWhere(isPaused), ...waiting]);
     dispatcher.putBackWaiting(isPaused);
   }
 

@@ -99,6 +99,28 @@ test("a message that waits in memory for its time goes back when its queue is pa
   await end(running, clock);
 });
 
+test.each([
+  ["its own rate", { rateLimit: "1/s" }],
+  ["a limit for all workers", { limit: { rate: "1/s" } }],
+])("what waits for %s goes back when its queue is paused, and runs once it goes on", async (_, options) => {
+  const { app, clock, worker, depth } = room();
+  const ran: number[] = [];
+  const limited = app.task("limited", { ...options, queue: "mail" }, (number: number) => void ran.push(number));
+  const running = await worker();
+  for (const number of [1, 2, 3]) await limited.delay(number);
+  await clock.advance(10);
+  expect(ran).toEqual([1]);
+  await app.queues.pause("mail");
+  await clock.advance(10_000);
+  expect(ran).toEqual([1]);
+  expect((await depth("mail")).onLoan).toBe(0);
+  await app.queues.resume("mail");
+  await clock.advance(10_000);
+  expect(ran).toHaveLength(3);
+  expect(new Set(ran)).toEqual(new Set([1, 2, 3]));
+  await end(running, clock);
+});
+
 test("what is parked stays parked, and once due stays in its paused queue", async () => {
   const { app, clock, ran, send, worker, depth } = room();
   const running = await worker();
