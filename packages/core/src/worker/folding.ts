@@ -35,7 +35,9 @@ export interface FoldingDeps {
 const LOOK_MS = 2000;
 /** Nothing is looked for sooner than after so long. */
 const SOONEST_MS = 20;
+/** More, when most of them are of tasks that only others know. */
 const DUE_AT_ONCE = 50;
+const DUE_MAX = 5000;
 /** Of envelopes in one message; one always fits. */
 const MESSAGE_BYTES = 4 * 1024 * 1024;
 const RETRY = { baseMs: 100, maxMs: 5000 };
@@ -48,6 +50,7 @@ export class Folding {
   #timer: Timer | undefined;
   #looksAt = Number.POSITIVE_INFINITY;
   #looking: Promise<void> | undefined;
+  #dueAtOnce = DUE_AT_ONCE;
   #folding: Promise<void> = Promise.resolve();
 
   constructor(deps: FoldingDeps) {
@@ -130,9 +133,13 @@ export class Folding {
     let nextMs = LOOK_MS * (0.75 + random() / 2);
     try {
       const now = this.#deps.brokerNow();
-      const { groups, nextDueAt } = await aggregates.due(now, DUE_AT_ONCE);
-      for (const group of groups) await this.#publishSafely(group, false);
-      if (groups.length === DUE_AT_ONCE) nextMs = 0;
+      const { groups, nextDueAt } = await aggregates.due(now, this.#dueAtOnce);
+      const ours = groups.filter((group) => this.#rulesOf(group) !== undefined);
+      for (const group of ours) await this.#publishSafely(group, false);
+      const isCut = groups.length === this.#dueAtOnce;
+      // Those of a service whose workers are away must not hide ours.
+      this.#dueAtOnce = isCut && ours.length * 2 < groups.length ? Math.min(DUE_MAX, this.#dueAtOnce * 4) : DUE_AT_ONCE;
+      if (isCut && (ours.length > 0 || this.#dueAtOnce > groups.length)) nextMs = 0;
       else if (nextDueAt !== undefined) nextMs = Math.min(nextMs, nextDueAt - now);
     } catch (error) {
       logger.debug({ err: error }, `groups that are due could not be looked for: ${errorText(error)}`);
@@ -149,11 +156,16 @@ export class Folding {
     }
   }
 
+  #rulesOf(group: string): ResolvedAggregate | undefined {
+    const name = readGroup(group);
+    return name && this.#deps.rulesOf(name.task);
+  }
+
   /** In messages of at most `size` calls; with `isFullOnly` what is no full one stays until it is due. */
   async #publish(group: string, isFullOnly: boolean): Promise<void> {
-    const { aggregates, rulesOf, codec } = this.#deps;
+    const { aggregates, codec } = this.#deps;
     const name = readGroup(group);
-    const rules = name && rulesOf(name.task);
+    const rules = this.#rulesOf(group);
     if (name === undefined || rules === undefined) return; // another worker knows it
     while (!this.#stop.signal.aborted) {
       const first = await aggregates.first(group, rules.size);
