@@ -72,6 +72,37 @@ test("a chord of whose members there is no message any more fails with their nam
   expect(await stateOf(waits.id)).toBe("PENDING");
 });
 
+test("a member that a sweep has buried, which stores no result, reports", async () => {
+  const { add, sum } = tasks();
+  const result = await chord([add.s(1, 1), add.s(1, 2).set({ queue: "second" }).freeze("buried").signature], sum.s()).delay();
+  const broker = await app.broker();
+  const stop = new AbortController();
+  for await (const [delivery] of broker.consume(["second"], {
+    worker: "hand",
+    credit: { free: () => 1, whenFree: async () => {} },
+    signal: stop.signal,
+  })) {
+    const record = {
+      id: "buried",
+      task: "add",
+      reason: "poison" as const,
+      error: "the worker was lost 7 times",
+      worker: "w",
+      at: clock.now(),
+      losses: 7,
+      retries: 0,
+    };
+    if (delivery) await broker.settle([{ delivery, end: { kind: "deadLetter", record } }]);
+    stop.abort();
+  }
+  worker = new Worker(app, { concurrency: 4, queues: ["celery", "second"] });
+  const started = worker.start();
+  await clock.advance(30_000);
+  await started;
+  await expect(result.get({ timeout: "1s" })).rejects.toThrow(/Dependency buried raised WorkerLostError\('the worker was lost 7 times'\)/);
+  expect(await stateOf("buried")).toBe("FAILURE");
+});
+
 test("what goes on behind a chain or another chord is no reason to give up", async () => {
   const { add, sum } = tasks();
   await begin();

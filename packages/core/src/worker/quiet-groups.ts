@@ -9,13 +9,13 @@ import type { Broker } from "../brokers/broker.ts";
 import { WorkerLostError } from "../protocol/celery-errors.ts";
 import { decompress } from "../protocol/compression.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
-import { toWireException } from "../protocol/exception.ts";
+import { toWireException, type WireException } from "../protocol/exception.ts";
 import { DEFAULT_LIMITS } from "../protocol/limits.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { decodeResult, encodeResult } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
 import type { GroupPart, QuietGroup } from "../results/groups.ts";
-import type { ResultBackend, ResultText } from "../results/result-backend.ts";
+import type { ResultBackend, ResultText, ResultWrite } from "../results/result-backend.ts";
 import { type Clock, sleep } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 
@@ -33,9 +33,10 @@ export interface QuietGroupsDeps {
   brokerNow(): number;
 }
 
-/** Groups of one look, and results that are read for one of them. */
+/** Groups of one look; and results, and members' dead letters, that are read for one of them. */
 const GROUPS = 16;
 const RESULTS = 1000;
+const LETTERS = 20;
 /** More messages than that are not looked through: then nothing is given up. */
 const MESSAGES = 1_000_000;
 /** A message that changes its place may be missed once. */
@@ -56,7 +57,7 @@ export class QuietGroups {
     const lost: { readonly group: QuietGroup; readonly missing: readonly string[] }[] = [];
     for (const group of await backend.groups.quiet(GROUPS)) {
       const missing = await this.#missing(group);
-      if (await this.#register(group, missing, signal)) due.push(group.groupId);
+      if ((await this.#register(group, missing, signal)) || (await this.#registerBuried(group, missing, signal))) due.push(group.groupId);
       else if (group.quietMs >= lostAfterMs) lost.push({ group, missing });
     }
     const gone = await this.#withoutMessages(new Set(lost.map(({ group }) => group.groupId)), signal);
@@ -98,6 +99,24 @@ export class QuietGroups {
     return [{ groupId, taskId, index, part, result: undefined, expiresMs, rootId: rootId || taskId, priority, body }];
   }
 
+  /** What a sweep has found lost too often it buries without a word: it knows no results. */
+  async #registerBuried(group: QuietGroup, missing: readonly string[], signal: AbortSignal): Promise<boolean> {
+    const { broker, backend, queues, resultSerializer } = this.#deps;
+    const { groupId, rootId, priority, body } = group;
+    const parts: GroupPart[] = [];
+    const some = missing.flatMap((taskId, index) => (taskId === "" ? [] : [{ taskId, index }])).slice(0, LETTERS);
+    for (const { taskId, index } of some) {
+      const letters = await Promise.all(queues.map(async (queue) => await broker.deadLetters?.get(queue, taskId)));
+      const letter = letters.find((each) => each !== undefined);
+      if (letter === undefined) continue;
+      const error = toWireException(new WorkerLostError(letter.error));
+      const part = encodePart({ taskId, state: "FAILURE", result: undefined, error }, resultSerializer);
+      const result = this.#failure(taskId, groupId, rootId, error);
+      parts.push({ groupId, taskId, index, part, result, expiresMs: result.expiresMs, rootId: rootId || taskId, priority, body });
+    }
+    return parts.length > 0 && (await backend.groups.addParts(parts, { signal })).includes(true);
+  }
+
   /** Those that no message speaks of, in its headers or in what follows from it. */
   async #withoutMessages(groupIds: ReadonlySet<string>, signal: AbortSignal): Promise<ReadonlySet<string>> {
     let left = new Set(groupIds);
@@ -134,20 +153,17 @@ export class QuietGroups {
     const reason = `nothing was heard of ${who} for ${Math.round(quietMs / 1000)} s, and there is no message of theirs any more`;
     if (!(await backend.groups.giveUp(groupId, reason))) return false;
     logger.error({ groupId, missing: ids.slice(0, NAMED) }, `the chord of group ${groupId} cannot be completed and fails: ${reason}`);
-    for (let from = 0; from < ids.length; from += RESULTS) await backend.store(ids.slice(from, from + RESULTS).map((id) => this.#lost(id, groupId, rootId))); // prettier-ignore
+    const error = toWireException(new WorkerLostError("its message is nowhere any more"));
+    for (let from = 0; from < ids.length; from += RESULTS)
+      await backend.store(ids.slice(from, from + RESULTS).map((id) => this.#failure(id, groupId, rootId, error)));
     return true;
   }
 
-  #lost(taskId: string, groupId: string, rootId: string): Parameters<ResultBackend["store"]>[0][number] {
+  #failure(taskId: string, groupId: string, rootId: string, error: WireException): ResultWrite {
     const { resultSerializer: serializer, resultExpiresMs: expiresMs } = this.#deps;
-    const error = toWireException(new WorkerLostError("its message is nowhere any more"));
     const facts = { taskId, groupId, parentId: rootId || undefined, children: [], traceback: null, dateDoneAt: this.#deps.brokerNow() };
-    return {
-      taskId,
-      state: "FAILURE",
-      document: encodeResult({ ...facts, state: "FAILURE", result: undefined, error }, { serializer }),
-      expiresMs,
-    };
+    const document = encodeResult({ ...facts, state: "FAILURE", result: undefined, error }, { serializer });
+    return { taskId, state: "FAILURE", document, expiresMs };
   }
 
   get #decoding(): { readonly accept: ReadonlySet<string>; readonly serializer: string } {
