@@ -1,6 +1,8 @@
 /** Chords that nothing is heard of, in memory and by a clock that is turned by hand. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { chain, chord } from "../app/compose.ts";
+import { Signature } from "../app/signature.ts";
+import type { Broker, Delivery } from "../brokers/broker.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import { Worker } from "./worker.ts";
@@ -102,6 +104,35 @@ test("a member that a sweep has buried, which stores no result, reports", async 
   await expect(result.get({ timeout: "1s" })).rejects.toThrow(/Dependency buried raised WorkerLostError\('the worker was lost 7 times'\)/);
   expect(await stateOf("buried")).toBe("FAILURE");
 });
+
+test("a member that no worker knows, and one that was lost with its workers too often, report", async () => {
+  const { add, sum } = tasks();
+  const unknown = Signature.from<number>(app, { task: "nobody.knows", args: [], options: { task_id: "unknown" } });
+  const first = await chord([add.s(1, 1), unknown], sum.s()).delay();
+  const second = await chord([add.s(1, 1), add.s(1, 2).freeze("poison").signature], sum.s()).delay();
+  const broker = await app.broker();
+  for (let losses = 0; losses < app.settings.maxDeliveries; losses++) await lose(broker, "poison");
+  await begin();
+  await clock.advance(15 * 60_000);
+  await expect(first.get({ timeout: "1s" })).rejects.toThrow(/Dependency unknown raised NotRegistered/);
+  await expect(second.get({ timeout: "1s" })).rejects.toThrow(/Dependency poison raised WorkerLostError/);
+});
+
+/** As if the worker that had it died; all others go back as they were. */
+async function lose(broker: Broker, id: string): Promise<void> {
+  const stop = new AbortController();
+  const credit = { free: () => 10, whenFree: async () => {} };
+  for await (const batch of broker.consume(["celery"], { worker: "hand", credit, signal: stop.signal })) {
+    const isMeant = (delivery: Delivery): boolean => delivery.open().message.headers["id"] === id;
+    await broker.settle(
+      batch.map((delivery) => ({
+        delivery,
+        end: isMeant(delivery) ? { kind: "requeue", to: "front", isLoss: true } : { kind: "putBack" },
+      })),
+    );
+    stop.abort();
+  }
+}
 
 test("what goes on behind a chain or another chord is no reason to give up", async () => {
   const { add, sum } = tasks();
