@@ -12,6 +12,8 @@ export const CATCH_UP_MS = 500;
 const DENSE_MS = 100;
 /** A start that is kept for a message and not used after so long goes to others. */
 export const KEPT_MS = 5000;
+/** Starts that are kept at most: when workers do not take those that were woken, waking more is of no use. */
+export const KEPT_MOST = 1000;
 /** A limit that waits for a place is looked at again after so long, whether or not one was given back. */
 export const PLACE_LOOK_MS = 5000;
 
@@ -23,6 +25,11 @@ export function earliestStart(tat: number, spec: LimitSpec, from: number): numbe
 /** The new `tat` after a start at that time. */
 export function afterStart(tat: number, spec: LimitSpec, startAt: number): number {
   return Math.max(tat, startAt) + (spec.intervalMs ?? 0);
+}
+
+/** The new `tat` when a start that was kept is used late: where starts are evenly spaced, the next is counted from now. */
+export function afterLateStart(tat: number, spec: LimitSpec, now: number): number {
+  return spec.burst === 1 ? Math.max(tat, now + (spec.intervalMs ?? 0)) : tat;
 }
 
 /** The new `tat` once a start that was given will not be used. */

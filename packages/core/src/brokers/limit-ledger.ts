@@ -6,10 +6,12 @@
 import {
   afterChange,
   afterHold,
+  afterLateStart,
   afterRefund,
   afterStart,
   countedFrom,
   earliestStart,
+  KEPT_MOST,
   KEPT_MS,
   LOOKAHEAD_MS,
   PLACE_LOOK_MS,
@@ -51,6 +53,7 @@ export interface LimitRows<Item> {
   takeHoldsOf(worker: string): readonly (readonly string[])[];
   keep(id: string, start: KeptStart): void;
   takeKept(id: string): KeptStart | undefined;
+  countKept(): number;
   /** Those that were to start before then, taken out. */
   takeStale(before: number): readonly KeptStart[];
   wait(limit: string, message: WaitingMessage<Item>): void;
@@ -95,7 +98,10 @@ export class LimitLedger<Item> {
   admit({ worker, hold, id, queue, limits }: Asked, now: number): Answered {
     const rows = this.#rows;
     const kept = rows.takeKept(id);
-    if (kept !== undefined && kept.startAt >= now - KEPT_MS) return this.#start(worker, hold, kept);
+    if (kept !== undefined && kept.startAt >= now - KEPT_MS) {
+      if (kept.startAt < now) this.#useLate(limits, now);
+      return this.#start(worker, hold, kept);
+    }
     if (kept !== undefined) this.#leave(kept.places);
     for (const limit of limits) {
       const turnAt = rows.turnAt(queue, limit);
@@ -105,6 +111,14 @@ export class LimitLedger<Item> {
     if ("blockedBy" in verdict) return { waitsFor: verdict.blockedBy, turnAt: verdict.turnAt };
     this.#charge(limits, verdict.startAt);
     return this.#start(worker, hold, verdict);
+  }
+
+  #useLate(limits: readonly string[], now: number): void {
+    const rows = this.#rows;
+    for (const limit of limits) {
+      const spec = rows.spec(limit);
+      if (spec?.intervalMs !== undefined) rows.setTat(limit, afterLateStart(rows.tat(limit), spec, now));
+    }
   }
 
   #start(worker: string, hold: string, { startAt, places }: KeptStart): Answered {
@@ -145,12 +159,13 @@ export class LimitLedger<Item> {
     const rows = this.#rows;
     const stale = rows.takeStale(now - KEPT_MS).flatMap(({ places }) => [...this.#leave(places)]);
     for (const queue of queues) this.#call(queue, [...freed, ...stale], now);
+    const most = Math.min(want, KEPT_MOST - rows.countKept());
     const moved: WaitingMessage<Item>[] = [];
     for (const queue of queues) {
-      if (want <= 0) break;
+      if (most <= 0) break;
       for (const limit of rows.turnsUntil(queue, now + LOOKAHEAD_MS, LIMITS_AT_ONCE)) {
-        if (moved.length >= want) break;
-        this.#advanceOne(queue, limit, want, now, moved);
+        if (moved.length >= most) break;
+        this.#advanceOne(queue, limit, most, now, moved);
       }
     }
     if (moved.length > 0) rows.returnToQueue(moved);

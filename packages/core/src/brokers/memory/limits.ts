@@ -103,6 +103,10 @@ export class MemoryLimitRows<Item> implements LimitRows<Item>, LimitOverview {
     return kept;
   }
 
+  countKept(): number {
+    return this.#kept.size;
+  }
+
   takeStale(before: number): readonly KeptStart[] {
     const stale = [...this.#kept].filter(([, { startAt }]) => startAt < before);
     for (const [id] of stale) this.#kept.delete(id);

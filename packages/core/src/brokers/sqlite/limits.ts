@@ -123,6 +123,10 @@ class SqliteLimitRows implements LimitRows<Waiting>, LimitOverview {
     return row && keptOf(row);
   }
 
+  countKept(): number {
+    return (this.#file.sql("limit.countKept").get() as { count: number }).count;
+  }
+
   takeStale(before: number): readonly KeptStart[] {
     this.#file.sql("limit.forgetTats").run(before - CATCH_UP_MS);
     return (this.#file.sql("limit.takeStale").all(before) as KeptRow[]).map(keptOf);

@@ -42,7 +42,7 @@ export interface GateDeps {
 }
 
 /** Turns are looked for this often when none is known of: another worker, now gone, may have known. */
-const LOOK_MS = 2000;
+const LOOK_MS = 1000;
 /** While no slot is free nobody is woken. */
 const BUSY_MS = 100;
 const SOONEST_MS = 10;

@@ -55,9 +55,9 @@ local function read(request)
 end
 
 -- Starts that were kept for these messages: taken out, whether or not they are still good.
-local kept, kept_places = {}, {}
+local messages, kept, kept_places = {}, {}, {}
 if redis.call('ZCARD', KEYS[4]) > 0 then
-  local messages, taken = {}, {}
+  local taken = {}
   for i = first, #ARGV do messages[#messages + 1] = (read(ARGV[i])) end
   by_portions(#messages, function(from, to)
     for i, start in ipairs(redis.call('ZMSCORE', KEYS[4], unpack(messages, from, to))) do
@@ -82,12 +82,14 @@ for i = 1, count do
   local request = ARGV[first + i - 1]
   local start, places, turn -- or: nothing, the limit that it waits under, and when that may give a turn
   if any_kept then
-    local message = read(request)
+    local message = messages[i]
     start, places = kept[message], kept_places[message]
     kept[message], kept_places[message] = nil, nil
     if start and start < now - KEPT then
       if places then leave(places) end
       start, places = nil, nil
+    elseif start and start < now then
+      use_late(set.limits)
     end
   end
   if not start then

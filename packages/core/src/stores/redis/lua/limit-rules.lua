@@ -6,7 +6,7 @@
 -- newline, expires or '', newline, limits with form feeds between, newline, list, newline, length of the message's id, newline, id, envelope.
 -- A queue's turns are a sorted set: limit -> when the first that waits under it may have its turn, ms.
 -- Nothing is written before the end of the rules: what is read is read once, and `write_back` writes it.
-local LOOKAHEAD, CATCH_UP, DENSE, KEPT, PLACE_LOOK = 200, 500, 100, 5000, 5000
+local LOOKAHEAD, CATCH_UP, DENSE, KEPT, KEPT_MOST, PLACE_LOOK = 200, 500, 100, 5000, 1000, 5000
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -116,6 +116,15 @@ local function charge(limits, start)
       if spec.interval > 0 then set_tat(id, math.max(tat_of(id), start) + spec.interval) end
       if spec.most then add_running(id, 1) end
     end
+  end
+end
+
+-- A start that was kept is used late: where starts are evenly spaced, the next is counted from now.
+local function use_late(limits)
+  for i = 1, #limits do
+    local id = limits[i]
+    local spec = spec_of(id)
+    if spec and spec.interval > 0 and spec.burst == 1 and tat_of(id) < now + spec.interval then set_tat(id, now + spec.interval) end
   end
 end
 

@@ -92,6 +92,7 @@ for _, queue in ipairs(queues) do
 end
 
 local moved, kept, kept_places, pushed = 0, {}, {}, {}
+if what ~= 'flush' then want = math.min(want, KEPT_MOST - redis.call('ZCARD', KEYS[4])) end -- who was woken must be taken first
 
 local function push(list, envelope)
   local envelopes = pushed[list]
@@ -102,41 +103,36 @@ local function push(list, envelope)
   envelopes[#envelopes + 1] = envelope
 end
 
--- Of the queue that has its turn: limit -> when the next may have one, false when none waits. Written when all are through.
-local turn_of = {}
+-- Of the queue that has its turn: limit -> when the next may have one, false when none waits; and entries of its line that wait no more.
+-- Written when all are through: where a limit comes once, as each of many keys does, a call for each would cost the most.
+local turn_of, ended = {}, {}
 
 -- Gives turns under one limit. Returns when the next may have one; nothing when none waits any more.
 local function advance(queue, limit)
-  local tries, from, to, ended, portion = 0, '[' .. limit .. '\n', '(' .. limit .. '\11', {}, 2
-  local function finish(turn)
-    by_portions(#ended, function(i, j) redis.call('ZREM', queue.line, unpack(ended, i, j)) end)
-    if turn ~= now or redis.call('ZLEXCOUNT', queue.line, from, to) > 0 then return turn end
-  end
+  local tries, passed, from, to, portion = 0, 0, '[' .. limit .. '\n', '(' .. limit .. '\11', 2
   while moved < want and tries < 64 do
-    local entries = redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', #ended, portion)
-    if #entries == 0 then return finish() end
+    local entries = redis.call('ZRANGEBYLEX', queue.line, from, to, 'LIMIT', passed, portion)
+    if #entries == 0 then return end
     portion = math.min(32, portion * 4)
     for _, entry in ipairs(entries) do
-      if moved >= want then return finish(now) end
+      if moved >= want then return now end
       local since, expires, limits, list, length, at =
         string.match(entry, '^(%d+)\n([%d.]*)\n([^\n]*)\n([^\n]*)\n(%d+)\n()', #limit + 2)
       local envelope_at = at + tonumber(length)
       local target = known[list] and list or queue.first
       if what == 'flush' or (expires ~= '' and tonumber(expires) < now) then
-        ended[#ended + 1] = entry
+        ended[#ended + 1], passed = entry, passed + 1
         push(target, string.sub(entry, envelope_at))
         moved = moved + 1
       else
         local under = split(limits)
         local start, places, turn = judge(under, tonumber(string.sub(since, 1, 16)) / 1000)
-        if not start and places == limit then return finish(turn) end
-        ended[#ended + 1] = entry
+        if not start and places == limit then return turn end
+        ended[#ended + 1], passed = entry, passed + 1
         if start then
           local message = string.sub(entry, at, envelope_at - 1)
           charge(under, start)
-          local _, before = take_kept(message) -- two messages of one id: what is kept is for the first that comes
-          if not before then before = kept_places[message] end
-          if before then leave(before) end
+          if kept_places[message] then leave(kept_places[message]) end
           kept[message], kept_places[message] = string.format('%.3f', start), places
           push(target, string.sub(entry, envelope_at))
           moved = moved + 1
@@ -153,7 +149,7 @@ local function advance(queue, limit)
       end
     end
   end
-  return finish(now)
+  if redis.call('ZLEXCOUNT', queue.line, from, to) > passed then return now end
 end
 
 local next_turn
@@ -161,12 +157,13 @@ for _, queue in ipairs(queues) do
   if queue.is_used then
     if want > 0 then
       local due = redis.call('ZRANGEBYSCORE', queue.turns, '-inf', what == 'flush' and '+inf' or string.format('%.3f', now + LOOKAHEAD), 'LIMIT', 0, 256)
-      turn_of = {}
+      turn_of, ended = {}, {}
       prefetch(due)
       for _, limit in ipairs(due) do
         if moved >= want then break end
         turn_of[limit] = advance(queue, limit) or false
       end
+      by_portions(#ended, function(from, to) redis.call('ZREM', queue.line, unpack(ended, from, to)) end)
       local turns, over = {}, {}
       for limit, turn in pairs(turn_of) do
         if turn then turns[#turns + 1], turns[#turns + 2] = string.format('%.3f', turn), limit else over[#over + 1] = limit end
@@ -180,6 +177,17 @@ for _, queue in ipairs(queues) do
   end
 end
 
+-- Two messages of one id: what is kept is for the first that comes, and the other asks anew.
+local messages = {}
+for message in pairs(kept) do messages[#messages + 1] = message end
+by_portions(#messages, function(from, to)
+  for i, start in ipairs(redis.call('ZMSCORE', KEYS[4], unpack(messages, from, to))) do
+    if start then
+      local _, before = take_kept(messages[from + i - 1])
+      if before then leave(before) end
+    end
+  end
+end)
 local starts, places_of = {}, {}
 for message, start in pairs(kept) do
   starts[#starts + 1], starts[#starts + 2] = start, message

@@ -54,6 +54,9 @@ INSERT OR REPLACE INTO limit_kept (task, start, places) VALUES (?1, ?2, ?3)
 -- name: takeKept
 DELETE FROM limit_kept WHERE task = ?1 RETURNING start, places
 
+-- name: countKept
+SELECT count(*) AS count FROM limit_kept
+
 -- name: takeStale
 DELETE FROM limit_kept WHERE start < ?1 RETURNING start, places
 
