@@ -5,20 +5,84 @@
 import { AGGREGATE_HEADER } from "../app/aggregate-task.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import { readTaskMessage } from "../protocol/task-message.ts";
-import type { Request, RequestHome } from "./request.ts";
-import { Request as CallRequest } from "./request.ts";
+import type { Clock } from "../shared/clock.ts";
+import { Crew } from "./crew.ts";
+import { isPoison, type SettlementRules } from "./ended-run.ts";
+import type { TaskObserver } from "./observer.ts";
+import type { Outcome } from "./outcome.ts";
+import { Request, type RequestHome } from "./request.ts";
+import type { SettlementAnswer } from "./settle.ts";
+
+export interface CallRunsDeps {
+  readonly home: RequestHome;
+  readonly clock: Clock;
+  readonly rules: SettlementRules;
+  readonly observers: Required<TaskObserver>;
+  /** Content types that are read. */
+  accept(): ReadonlySet<string>;
+  isRevoked(request: Request): boolean;
+  /** ms since 1970, by the broker's clock. */
+  brokerNow(): number;
+  /** What its run counts as, its retries weighed. */
+  judge(call: Request, reported: Outcome): Outcome;
+  /** Stores and publishes what follows from the call's outcome. Never rejects. */
+  settle(call: Request): Promise<SettlementAnswer>;
+}
 
 export function isAggregate({ received, options }: Request): boolean {
   return options.aggregate !== undefined && typeof received.headers[AGGREGATE_HEADER] === "number";
 }
 
-/** The calls that a message was made of, as requests without a loan. @throws ProtocolError when it holds something else */
-export function callsOf(carrier: Request, accept: ReadonlySet<string>, home: RequestHome): readonly Request[] {
-  const { args } = carrier.received.body();
-  return args.map((text) => {
-    const { message, info } = decodeEnvelope(String(text));
-    const call = new CallRequest(carrier.delivery, readTaskMessage(message, info, { accept }), carrier.task, home);
-    call.isAcked = true; // when it was folded, its loan ended
-    return call;
-  });
+export class CallRuns {
+  readonly #deps: CallRunsDeps;
+
+  constructor(deps: CallRunsDeps) {
+    this.#deps = deps;
+  }
+
+  /** The run of those calls that may run; the others end here. An outcome instead: the message ends with it, unrun. */
+  crewOf(carrier: Request): Crew | Outcome {
+    let calls: readonly Request[];
+    try {
+      calls = this.#callsOf(carrier);
+    } catch (error) {
+      return { kind: "failed", error };
+    }
+    const items = calls.filter((call) => this.#mayRun(call));
+    if (items.length === 0) return { kind: "ignored" };
+    const end = async (outcomes: readonly Outcome[]): Promise<void> => {
+      await Promise.all(items.map(async (item, i) => await this.#end(item, outcomes[i] as Outcome))); // one for each
+    };
+    const isLastLoss = (): boolean => !carrier.options.rejectOnWorkerLost || isPoison(carrier, this.#deps.rules);
+    return new Crew([carrier], this.#deps.home, { items, end, isLastLoss });
+  }
+
+  /** Requests without a loan. @throws ProtocolError when the message holds something else */
+  #callsOf(carrier: Request): readonly Request[] {
+    const accept = this.#deps.accept();
+    return carrier.received.body().args.map((text) => {
+      const { message, info } = decodeEnvelope(String(text));
+      const call = new Request(carrier.delivery, readTaskMessage(message, info, { accept }), carrier.task, this.#deps.home);
+      call.isAcked = true; // when it was folded, its loan ended
+      return call;
+    });
+  }
+
+  #mayRun(call: Request): boolean {
+    const { expires } = call.received;
+    if (expires !== undefined && expires.at < this.#deps.brokerNow()) void this.#end(call, { kind: "revoked", how: "expired" });
+    else if (this.#deps.isRevoked(call)) void this.#end(call, { kind: "revoked", how: "revoked" });
+    else return true;
+    return false;
+  }
+
+  async #end(call: Request, reported: Outcome): Promise<void> {
+    const { clock, observers } = this.#deps;
+    call.endedAt = clock.monotonic();
+    call.outcome = this.#deps.judge(call, reported);
+    await call.pendingState;
+    const answer = await this.#deps.settle(call);
+    const runtimeMs = call.startedAt === undefined ? undefined : call.endedAt - call.startedAt;
+    if (answer === "settled") observers.ended(call, call.outcome, runtimeMs);
+  }
 }

@@ -16,7 +16,7 @@ import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
-import { callsOf, isAggregate } from "./aggregate-run.ts";
+import { CallRuns, isAggregate } from "./aggregate-run.ts";
 import { Gathering } from "./gathering.ts";
 import { continuation } from "./continuation.ts";
 import type { LoanCredit } from "./credit.ts";
@@ -29,7 +29,7 @@ import { LeaseLostError, type Outcome, WorkerStoppedError } from "./outcome.ts";
 import type { Request, RequestHome } from "./request.ts";
 import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
 import type { AbortForce } from "./pool/pool.ts";
-import { isPoison, type SettlementRules } from "./ended-run.ts";
+import type { SettlementRules } from "./ended-run.ts";
 import { writeOfState } from "./result-plan.ts";
 import { planSettlement } from "./settlement.ts";
 import type { StateWriter } from "./state-writer.ts";
@@ -85,6 +85,7 @@ export class Dispatcher implements RequestHome {
   readonly #suspects = new Fifo<Request>();
   readonly #running = new Roster<Request>();
   readonly #gathering: Gathering;
+  readonly #calls: CallRuns;
   #isPumping = false;
   #isPumpPlanned = false;
   #surplus: Timer | undefined;
@@ -97,6 +98,13 @@ export class Dispatcher implements RequestHome {
     deps.suspectTurn.onFree(() => this.pump());
     const { clock, credit } = deps;
     this.#gathering = new Gathering({ clock, credit, closed: (members) => this.#enqueue(new Crew(members, this)) });
+    this.#calls = new CallRuns({
+      ...deps,
+      home: this,
+      accept: () => contentTypesFor(deps.app.settings.acceptContent),
+      judge: (call, reported) => finalOutcome(reported, undefined, () => this.#attemptOf(call), call.options.retry, deps.random),
+      settle: async (call) => await this.#settled(this.#plan(call)),
+    });
   }
 
   get app(): Lovage {
@@ -244,8 +252,8 @@ export class Dispatcher implements RequestHome {
     const { credit } = this.#deps;
     const members = this.#dissolved([request]).filter((member) => this.#mayRun(member));
     if (members.length === 0) return;
-    const crew = isAggregate(request) ? this.#crewOfCalls(request) : new Crew(members, this);
-    if (crew === undefined) return;
+    const crew = isAggregate(request) ? this.#calls.crewOf(request) : new Crew(members, this);
+    if (!(crew instanceof Crew)) return this.endUnrun(request, crew);
     for (const member of members) {
       member.crew = crew;
       this.#running.add(member);
@@ -256,42 +264,6 @@ export class Dispatcher implements RequestHome {
     lane.running += 1;
     if (request.options.acksLate) this.#runCrew(crew, now);
     else void this.#ackCrew(crew);
-  }
-
-  /** Of a message that was made of calls: those that are to run. undefined: none of them, and the message has ended. */
-  #crewOfCalls(carrier: Request): Crew | undefined {
-    const { app, brokerNow, isRevoked, rules } = this.#deps;
-    let calls: readonly Request[];
-    try {
-      calls = callsOf(carrier, contentTypesFor(app.settings.acceptContent), this);
-    } catch (error) {
-      this.endUnrun(carrier, { kind: "failed", error });
-      return undefined;
-    }
-    const now = brokerNow();
-    const unrun = calls.filter(({ received: { expires } }) => expires !== undefined && expires.at < now);
-    const revoked = calls.filter((call) => !unrun.includes(call) && isRevoked(call));
-    const items = calls.filter((call) => !unrun.includes(call) && !revoked.includes(call));
-    for (const call of unrun) void this.#endCall(call, { kind: "revoked", how: "expired" });
-    for (const call of revoked) void this.#endCall(call, { kind: "revoked", how: "revoked" });
-    if (items.length === 0) {
-      this.endUnrun(carrier, { kind: "ignored" });
-      return undefined;
-    }
-    const end = async (outcomes: readonly Outcome[]): Promise<void> => {
-      await Promise.all(items.map(async (item, i) => await this.#endCall(item, outcomes[i] as Outcome)));
-    };
-    return new Crew([carrier], this, { items, end, isLastLoss: () => !carrier.options.rejectOnWorkerLost || isPoison(carrier, rules) });
-  }
-
-  /** A call has no loan: what became of it is stored and published, idempotent by its id. */
-  async #endCall(call: Request, reported: Outcome): Promise<void> {
-    call.endedAt = this.clock.monotonic();
-    call.outcome = finalOutcome(reported, undefined, () => this.#attemptOf(call), call.options.retry, this.random);
-    await call.pendingState;
-    const answer = await this.#settled(this.#plan(call));
-    const runtimeMs = call.startedAt === undefined ? undefined : call.endedAt - call.startedAt;
-    if (answer === "settled") this.#deps.observers.ended(call, call.outcome, runtimeMs);
   }
 
   #runCrew(crew: Crew, now: number): void {
