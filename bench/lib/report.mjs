@@ -102,11 +102,12 @@ function workflows(cells) {
   const titles = { W10: "W10 chord, or flow", W11: "W11 chain" };
   const present = Object.keys(titles).filter((id) => cells.some((cell) => cell.workload === id));
   if (present.length === 0) return "";
-  const rows = titlesOf(cells, present).map((title) => [
-    title,
-    ...present.map((id) => figure(find(cells, id, title)?.measured.workflowMs)),
-  ]);
-  return table(["", ...present.map((id) => titles[id])], rows);
+  const figures = (id, title) => {
+    const { workflowMs, cpuMs } = find(cells, id, title)?.measured ?? {};
+    return [figure(workflowMs), figure(cpuMs)];
+  };
+  const rows = titlesOf(cells, present).map((title) => [title, ...present.flatMap((id) => figures(id, title))]);
+  return table(["", ...present.flatMap((id) => [titles[id], "worker and store, processor time"])], rows);
 }
 
 function processorTime(cells) {
