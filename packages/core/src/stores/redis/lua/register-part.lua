@@ -12,6 +12,25 @@ local function watch_group(open, group, lives, now_ms)
   if redis.call('TTL', open) < tonumber(lives) then redis.call('EXPIRE', open, lives) end
 end
 
+-- Once for each group of a call, however many of its parts come: nothing of it changes meanwhile. The group has a part by now.
+local known_groups = {}
+local function note_group(first, open, group, seconds, heading)
+  local lives = seconds
+  if seconds == '0' then
+    lives = '604800' -- Celery's keys stay; ours do not
+  else
+    for i = first, first + 2 do redis.call('EXPIRE', KEYS[i], seconds) end
+  end
+  redis.call('HSETNX', KEYS[first + 3], 'heading', heading)
+  redis.call('EXPIRE', KEYS[first + 3], lives)
+  local now = redis.call('TIME')
+  local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+  watch_group(open, group, lives, now_ms)
+  local size = tonumber(redis.call('GET', KEYS[first + 2]) or nil)
+  local needed = size and size + (tonumber(redis.call('GET', KEYS[first + 1]) or 0) or 0)
+  return { needed = needed, lives = lives, now_ms = now_ms, has_body = false }
+end
+
 local function register_part(first, due, open, group, id, place, part, seconds, heading, body)
   local parts = KEYS[first]
   local before = redis.pcall('ZCARD', parts)
@@ -34,23 +53,18 @@ local function register_part(first, due, open, group, id, place, part, seconds, 
     end
   end
   if not stays then redis.call('ZADD', parts, place, part) end
-  if body ~= '' then redis.call('HSETNX', KEYS[first + 3], 'body', body) end
-  local lives = seconds
-  if seconds == '0' then
-    lives = '604800' -- Celery's keys stay; ours do not
-  else
-    for i = first, first + 2 do redis.call('EXPIRE', KEYS[i], seconds) end
+  local known = known_groups[first]
+  if not known then
+    known = note_group(first, open, group, seconds, heading)
+    known_groups[first] = known
   end
-  redis.call('HSETNX', KEYS[first + 3], 'heading', heading)
-  redis.call('EXPIRE', KEYS[first + 3], lives)
-  local now = redis.call('TIME')
-  local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-  watch_group(open, group, lives, now_ms)
-  local size = tonumber(redis.call('GET', KEYS[first + 2]) or nil)
-  if not size then return false end
-  local needed = size + (tonumber(redis.call('GET', KEYS[first + 1]) or 0) or 0)
-  if before >= needed or redis.call('ZCARD', parts) < needed then return false end
-  redis.call('HSET', due, group, string.format('%.0f', now_ms + 3000) .. '\n' .. id .. '\n' .. heading)
-  if redis.call('TTL', due) < tonumber(lives) then redis.call('EXPIRE', due, lives) end
+  if body ~= '' and not known.has_body then
+    redis.call('HSETNX', KEYS[first + 3], 'body', body)
+    known.has_body = true
+  end
+  local needed = known.needed
+  if not needed or before >= needed or before + 1 < needed or redis.call('ZCARD', parts) < needed then return false end
+  redis.call('HSET', due, group, string.format('%.0f', known.now_ms + 3000) .. '\n' .. id .. '\n' .. heading)
+  if redis.call('TTL', due) < tonumber(known.lives) then redis.call('EXPIRE', due, known.lives) end
   return true
 end
