@@ -6,6 +6,7 @@ import type { AbandonedTask, ChordMember } from "../canvas/abandon.ts";
 import { memberError } from "../canvas/chord-part.ts";
 import { type BadEnding, type Ending, Follow, isAlone } from "../canvas/follow.ts";
 import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
+import type { SignatureOptions } from "../canvas/signature-data.ts";
 import { sizeOf } from "../canvas/steps.ts";
 import { type Plan, unroll } from "../canvas/unroll.ts";
 import { ChordError, NotRegistered, Reject } from "../protocol/celery-errors.ts";
@@ -130,6 +131,10 @@ export class EagerWorkflow extends Follow implements ResultSource {
       const taskId = String(options.task_id); // planned calls have one
       this.#queue.push({ name, args, kwargs, options: { ...toCallOptions(options), taskId }, parent: this.#parent });
     }
+  }
+
+  protected inherited(id: string): SignatureOptions {
+    return { parent_id: id, root_id: this.#parent?.rootId ?? id };
   }
 
   protected end({ id }: AbandonedTask, { state, error }: BadEnding): void {

@@ -9,7 +9,7 @@ import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed } from "../protocol/task-message.ts";
 import { type AbandonedTask, abandonedTasks, errbacksOf, type ReportedMember } from "./abandon.ts";
 import type { HandOver } from "./replace.ts";
-import { groupSignature, shapeOf } from "./signature-data.ts";
+import { groupSignature, shapeOf, type SignatureOptions } from "./signature-data.ts";
 import { type Plan, unroll } from "./unroll.ts";
 
 /** How a task ended, for those who depend on it. */
@@ -38,16 +38,19 @@ export abstract class Follow {
   /** A part of a chord. `unrun`: of a member that will not run. */
   protected abstract report(taskId: string, member: ReportedMember, ending: Ending, unrun: AbandonedTask | undefined): void;
 
+  /** Options that everything that follows from a task has of it. */
+  protected abstract inherited(id: string): SignatureOptions;
+
   /** @throws ProtocolError for a value that cannot be written, or a malformed signature */
   after({ id, group, groupIndex }: EndedTask, { callbacks, errbacks, chain, chord }: Embed, ending: Ending): void {
     if (ending.state === "SUCCESS") {
       const value = plainValue(ending.value);
-      this.callAll(callbacks ?? [], [value]);
+      this.#callAll(callbacks ?? [], [value], this.inherited(id));
       const next = chain?.at(-1);
-      if (next !== undefined) this.call(next, [value], { chain: chain?.slice(0, -1) });
+      if (next !== undefined) this.call(next, [value], { ...this.inherited(id), chain: chain?.slice(0, -1) });
     } else {
       for (const step of (chain ?? []).toReversed()) this.abandon(step, ending);
-      if (ending.state === "FAILURE") this.callAll(errbacks ?? [], [id]);
+      if (ending.state === "FAILURE") this.#callErrbacks(errbacks ?? [], id);
     }
     if (chord !== null && group !== undefined) this.report(id, { groupId: group, index: groupIndex, chord }, ending, undefined);
   }
@@ -70,19 +73,24 @@ export abstract class Follow {
     else this.failBody(by.body, by.error);
   }
 
-  call(signature: SignatureData, args: readonly unknown[], options: Readonly<Record<string, unknown>> = {}): void {
+  call(signature: SignatureData, args: readonly unknown[], options: SignatureOptions = {}): void {
     this.begin(unroll(signature, { args, options }));
   }
 
   /** One by itself; of several the groups each by themselves and the others as one group, as Celery does. */
-  callAll(signatures: readonly SignatureData[], args: readonly unknown[]): void {
+  #callAll(signatures: readonly SignatureData[], args: readonly unknown[], options: SignatureOptions): void {
     const [only] = signatures;
     if (only === undefined) return;
-    if (signatures.length === 1) return this.call(only, args);
+    if (signatures.length === 1) return this.call(only, args, options);
     const groups = signatures.filter((each) => shapeOf(each).kind === "group");
     const others = signatures.filter((each) => shapeOf(each).kind !== "group");
-    for (const each of groups) this.call(each, args);
-    if (others.length > 0) this.call(groupSignature(others), args);
+    for (const each of groups) this.call(each, args, options);
+    if (others.length > 0) this.call(groupSignature(others), args, options);
+  }
+
+  /** As one group, also when there is only one, as in Celery. */
+  #callErrbacks(errbacks: readonly SignatureData[], id: string): void {
+    if (errbacks.length > 0) this.call(groupSignature(errbacks), [id], this.inherited(id));
   }
 
   /** None of it will run: all of it has this ending. */
@@ -96,7 +104,7 @@ export abstract class Follow {
   /** The body of a chord whose header has failed. */
   failBody(body: SignatureData, error: WireException): void {
     this.abandon(body, { state: "FAILURE", error });
-    for (const { id, errbacks } of errbacksOf(body)) this.callAll(errbacks, [id]);
+    for (const { id, errbacks } of errbacksOf(body)) this.#callErrbacks(errbacks, id);
   }
 }
 

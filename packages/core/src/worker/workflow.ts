@@ -7,6 +7,7 @@ import { encodePart } from "../canvas/chord-part.ts";
 import { type BadEnding, type Ending, Follow, isAlone } from "../canvas/follow.ts";
 import type { HandOver } from "../canvas/replace.ts";
 import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
+import type { SignatureOptions } from "../canvas/signature-data.ts";
 import type { GroupSize, Plan, PlannedCall } from "../canvas/unroll.ts";
 import type { CallParent } from "../app/calls.ts";
 import type { Outgoing } from "../brokers/broker.ts";
@@ -85,6 +86,10 @@ export class StepDraft extends Follow implements WorkflowStep {
     this.sizes.push(...plan.sizes);
     this.nested.push(...plan.nested);
     this.children.push(...begunOf(plan.result));
+  }
+
+  protected inherited(id: string): SignatureOptions {
+    return { parent_id: id, root_id: this.parent.rootId };
   }
 
   protected end(task: AbandonedTask, ending: BadEnding): void {

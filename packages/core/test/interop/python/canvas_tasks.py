@@ -28,3 +28,23 @@ def replace(self, value, kind, lang):
 def extend(self, value, lang):
     self.add_to_chord(call(f"{lang}.add", value, 10))
     return value
+
+
+@app.task(name="cap.add")
+def cap_add(x, y):
+    return x + y
+
+
+@app.task(name="cap.xsum")
+def cap_xsum(numbers):
+    return sum(numbers)
+
+
+@app.task(name="cap.fail")
+def cap_fail(msg="boom"):
+    raise ValueError(msg, 42)
+
+
+@app.task(name="cap.on_error")
+def cap_on_error(task_id):
+    return f"errback {task_id}"
