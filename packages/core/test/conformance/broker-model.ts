@@ -5,6 +5,7 @@
  */
 import fc from "fast-check";
 import { expect } from "vitest";
+import { FAIR_KEY_HEADER } from "../../src/protocol/fair-key.ts";
 import type { Broker, Delivery, LoanEnd, Outgoing } from "../../src/brokers/broker.ts";
 import type { FakeClock } from "../../src/testing/fake-clock.ts";
 
@@ -29,6 +30,8 @@ interface Held {
 export interface ModelledBroker {
   readonly broker: Broker;
   readonly clock: FakeClock;
+  /** Queues that are taken by turns among keys. */
+  readonly fair?: ReadonlySet<string>;
 }
 
 const QUEUES = ["a", "b"] as const;
@@ -75,13 +78,15 @@ export async function checkAgainstModel(open: () => Promise<ModelledBroker & Asy
 
 class Run {
   readonly #broker: Broker;
+  readonly #fair: ReadonlySet<string>;
   readonly #clock: FakeClock;
   readonly #messages: Tracked[] = [];
   #held: Held[] = [];
   readonly #leases = new Map<string, { endsAt: number; lost: boolean }>();
 
-  constructor({ broker, clock }: ModelledBroker) {
+  constructor({ broker, clock, fair }: ModelledBroker) {
     this.#broker = broker;
+    this.#fair = fair ?? new Set();
     this.#clock = clock;
   }
 
@@ -161,7 +166,7 @@ class Run {
     const lease = this.#leases.get(name);
     const ready = this.#messages.filter(({ place }) => place === "ready").length;
     if (ready === 0 || lease?.lost) return; // nothing would come, and only time would tell
-    for (const delivery of await takeOnce(this.#broker, QUEUES, name, count)) {
+    for (const delivery of await takeOnce(this.#broker, QUEUES, name, count, this.#fair)) {
       const id = String(delivery.open().message.headers.id);
       const message = this.#messages.find((one) => one.id === id) as Tracked;
       expect(message.place).toBe("ready");
@@ -283,6 +288,12 @@ class Run {
         dead: count(name, "dead"),
       })),
     );
+    for (const name of this.#fair) {
+      const page = await this.#broker.fairness?.page(name, { limit: 100 });
+      const sum = (of: "waiting" | "running"): number => page?.keys.reduce((all, key) => all + key[of], 0) ?? Number.NaN;
+      expect(sum("running")).toBe(count(name, "onLoan"));
+      expect(sum("waiting") + (page?.unsorted ?? 0)).toBe(count(name, "ready"));
+    }
   }
 
   #move(which: (message: Tracked) => boolean, to: Place): number {
@@ -293,11 +304,17 @@ class Run {
 }
 
 /** One batch, from a consumer that lives no longer. There must be something to take. */
-export async function takeOnce(broker: Broker, queues: readonly string[], worker: string, want: number): Promise<readonly Delivery[]> {
+export async function takeOnce(
+  broker: Broker,
+  queues: readonly string[],
+  worker: string,
+  want: number,
+  fair: ReadonlySet<string> = new Set(),
+): Promise<readonly Delivery[]> {
   const end = new AbortController();
   const credit = { free: () => want, whenFree: async () => {} };
   try {
-    for await (const batch of broker.consume(queues, { worker, credit, signal: end.signal })) return batch;
+    for await (const batch of broker.consume(queues, { worker, credit, signal: end.signal, fair })) return batch;
     return [];
   } finally {
     end.abort();
@@ -309,7 +326,7 @@ export function outgoingMessage(id: string, queue: string, priority = 0): Outgoi
     exchange: "",
     routingKey: queue,
     message: {
-      headers: { id, task: "t", retries: 0 },
+      headers: { id, task: "t", retries: 0, [FAIR_KEY_HEADER]: `k${id.length}${id.at(-1)}` },
       properties: { correlationId: id, replyTo: undefined, deliveryMode: 2, priority, expirationMs: undefined, others: {} },
       contentType: "application/json",
       contentEncoding: "utf-8",

@@ -24,13 +24,16 @@ brokerConformance("memory", async () => {
   };
 });
 
-test("memory: each message is in one place after any history", async () => {
+test.each([
+  ["plain", new Set<string>(), 300],
+  ["fair", new Set(["a"]), 100],
+])("memory: each message is in one place after any history of %s queues", async (_, fair, runs) => {
   await checkAgainstModel(async () => {
     const kept = new Kept();
     const one = spec();
     kept.keep(forgotten(one.name));
     const clock = new FakeClock();
     const broker = kept.keep(await openMemoryBroker(one, { clock }));
-    return { broker, clock, [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose]() };
-  }, 300);
+    return { broker, clock, fair, [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose]() };
+  }, runs);
 });

@@ -43,12 +43,15 @@ for (const { name, shared } of [
   });
 }
 
-test("sqlite: each message is in one place after any history", { timeout: 60_000 }, async () => {
+test.each([
+  ["plain", new Set<string>(), 100],
+  ["fair", new Set(["a"]), 25],
+])("sqlite: each message is in one place after any history of %s queues", { timeout: 60_000 }, async (_, fair, runs) => {
   await checkAgainstModel(async () => {
     const kept = new Kept();
     const { path } = kept.keep(await temporaryDatabase());
     const clock = new FakeClock();
     const broker = kept.keep(await openSqliteBroker(sqliteSpec(path), { ...deps, clock }));
-    return { broker, clock, [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose]() };
-  }, 100);
+    return { broker, clock, fair, [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose]() };
+  }, runs);
 });

@@ -145,20 +145,18 @@ export class RedisFairness implements Fairness {
 
   async #release(connection: RedisConnection, queue: string, alsoPaused: boolean): Promise<number> {
     const { sorted, keys, ring, bell, settings } = fairKeys(this.#context.shard, queue);
-    const names = [sorted, keys, ring, bell, ...this.#listsOf(queue)];
+    const names = [sorted, keys, ring, bell, settings, ...this.#listsOf(queue)];
     let moved = 0;
     const all = async (some: readonly string[]): Promise<void> => {
       for (let last = PORTION; last === PORTION;) {
-        last = asNumber(await connection.script(releaseScript, names, [PORTION, ...some]));
+        last = asNumber(await connection.script(releaseScript, names, [PORTION, alsoPaused ? 1 : 0, ...some]));
         moved += last;
       }
     };
     await all([]);
     for await (const portion of scan(connection, keys)) {
       const left = portion.flatMap(([key, state]) => (readState(state).waiting > 0 ? [key as FairKey] : []));
-      const rights = alsoPaused ? [] : await many(connection, settings, left.map(fieldOf));
-      const some = left.filter((_, i) => alsoPaused || readRights(rights[i], NO_RIGHTS).paused === undefined);
-      if (some.length > 0) await all(some);
+      if (left.length > 0) await all(left);
     }
     return moved;
   }
@@ -167,8 +165,6 @@ export class RedisFairness implements Fairness {
     return this.#context.options.prioritySteps.map((step) => listKey(this.#context.shard, queue, step));
   }
 }
-
-const NO_RIGHTS: Rights = { weight: DEFAULT_WEIGHT, limit: undefined, paused: undefined };
 
 async function* scan(connection: RedisConnection, hash: string): AsyncGenerator<[string, string][]> {
   let cursor = "0";

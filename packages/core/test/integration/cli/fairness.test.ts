@@ -1,5 +1,7 @@
-/** `lovage fairness` as a user types it, beside a worker of a fair queue on the embedded broker. */
+/** `lovage fairness` as a user types it, beside a worker of a fair queue on a SQLite file. */
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { Lovage } from "lovage";
 
 import { eventually } from "../../support/eventually.ts";
 import { Project } from "./project.ts";
@@ -12,54 +14,50 @@ export const app = new Lovage("imports", { taskQueues: { imports: { fair: true }
 export const load = app.task("imports.load", { fairKey: (tenant: string) => tenant }, async (tenant: string) => { await sleep(60_000); return tenant; });
 `;
 
-interface Shown {
-  readonly unsorted: number;
-  readonly defaults: { readonly weight: number; readonly limit: number | null };
-  readonly keys: readonly {
-    readonly key: string;
-    readonly waiting: number;
-    readonly running: number;
-    readonly paused: { by: string; reason: string } | null;
-  }[];
-}
+const none = (): void => undefined;
+const quiet = { debug: none, info: none, warn: none, error: none, child: () => quiet };
 
-test("keys are listed, limited, paused and resumed while a worker runs", async () => {
+test("keys are limited, paused, listed and resumed while a worker runs", async () => {
   await using project = new Project({ "src/app.ts": APP });
-  const lovage = async (...words: string[]) => await project.run(["-q", "-A", "src/app.ts", ...words]);
-  const shown = async (): Promise<Shown> => JSON.parse((await lovage("fairness", "list", "imports", "--json")).stdout) as Shown;
+  const url = `sqlite://${join(project.directory, "imports.db")}`;
+  const lovage = async (...words: string[]) => await project.run(["-q", "-A", "src/app.ts", "-b", url, ...words]);
+  await using app = new Lovage("watching", { brokerUrl: url, env: false, configFile: false, logger: quiet });
+  const keys = async (): Promise<string[]> =>
+    (await app.fairness.state("imports")).keys.map(({ key, waiting, running }) => `${key} ${waiting} ${running}`).toSorted();
 
-  expect((await lovage("fairness", "list", "imports")).stdout).toBe("no key of imports has messages or settings\n");
   expect((await lovage("fairness", "set", "imports", "--limit", "1")).stdout).toBe(
     "keys of imports without settings of their own: weight 1, 1 at once\n",
   );
   expect((await lovage("fairness", "pause", "imports", "evil", "--reason", "abuse", "--by", "ann")).stdout).toMatch(
     /^evil of imports: weight 1, 1 at once, paused by ann since .*Z \(abuse\)\n$/,
   );
-  for (const tenant of ["acme", "acme", "acme", "evil"]) await lovage("call", "imports.load", "-a", JSON.stringify([tenant]));
-  await lovage("call", "imports.load", "-a", '["other"]', "--fair-key", "umbrella");
-  expect((await shown()).unsorted).toBe(5);
+  for (const tenant of ["acme", "acme", "acme", "evil"])
+    await app.sendTask("imports.load", [tenant], undefined, { queue: "imports", fairKey: tenant });
+  expect((await lovage("call", "imports.load", "-a", '["other"]', "--fair-key", "umbrella")).code).toBe(0);
+  expect((await app.fairness.state("imports")).unsorted).toBe(5);
 
-  const worker = project.start(["-A", "src/app.ts", "worker", "-c", "10"]);
+  const worker = project.start(["-A", "src/app.ts", "-b", url, "worker", "-c", "10"]);
   await worker.says(/ ready\./);
-  const states = await eventually("the first of each key to run", async () => {
-    const { keys, unsorted } = await shown();
-    return keys.filter(({ running }) => running === 1).length === 2 && unsorted === 0 ? keys : undefined;
+  await eventually("one of each key to run", async () => (await keys()).join() === "acme 2 1,evil 1 0,umbrella 0 1", 60_000);
+  expect(JSON.parse((await lovage("fairness", "list", "imports", "--json")).stdout)).toMatchObject({
+    queue: "imports",
+    unsorted: 0,
+    defaults: { weight: 1, limit: 1 },
+    keys: [
+      { key: "acme", waiting: 2, running: 1, weight: 1, limit: 1, paused: null },
+      { key: "evil", waiting: 1, running: 0, paused: { by: "ann", reason: "abuse" } },
+      { key: "umbrella", waiting: 0, running: 1 },
+    ],
+    more: false,
   });
-  expect(states.map(({ key, waiting, running }) => `${key} ${waiting} ${running}`).toSorted()).toEqual([
-    "acme 2 1",
-    "evil 1 0",
-    "umbrella 0 1",
-  ]);
-  expect((await lovage("queues")).stdout).toMatch(/imports +3 /);
 
   await lovage("fairness", "set", "imports", "acme", "--limit", "3", "--weight", "2");
   await lovage("fairness", "resume", "imports", "evil");
-  await eventually("all to run", async () => (await shown()).keys.reduce((sum, { running }) => sum + running, 0) === 5);
+  await eventually("all to run", async () => (await keys()).join() === "acme 0 3,evil 0 1,umbrella 0 1", 60_000);
   const table = (await lovage("fairness", "list", "imports")).stdout.split("\n");
   expect(table[0]).toMatch(/^key +waiting +running +weight +limit +paused$/);
   expect(table[1]).toMatch(/^acme +0 +3 +2 +3$/);
-  await worker.end();
-  expect((await lovage("fairness", "release", "imports")).stdout).toMatch(/^\d+ messages? put back into imports\n$/);
+  expect((await lovage("fairness", "release", "imports")).stdout).toBe("0 messages put back into imports\n");
 });
 
 test("what makes no sense is refused before anything is asked", async () => {
@@ -70,8 +68,6 @@ test("what makes no sense is refused before anything is asked", async () => {
     return stderr;
   };
   expect(await fails("set", "imports")).toContain("needs --weight, --limit");
-  expect(await fails("set", "imports", "a", "--weight", "0")).toContain("whole number from 1 to 1000");
-  expect(await fails("pause", "imports")).toContain("needs a key");
-  expect(await fails("list", "imports", "acme")).toContain("takes a queue and no key");
   expect(await fails("list", "imports", "--limit", "3")).toContain("takes no weight and no limit");
+  expect(await fails("pause", "imports")).toContain("needs a key");
 });

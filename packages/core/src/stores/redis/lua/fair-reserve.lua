@@ -11,14 +11,14 @@
 -- that it lent; then their envelopes. Until all is sorted it lends nothing, unless told to: what is last in the list may be the first of its key.
 -- State: whether it is in the ring (1), or out of it with messages that wait (2); loans; what is left of its turn; then for each step the
 -- number of its first message and the number after its last. A key with neither messages nor loans has none.
--- A loan's envelope begins with a space, which JSON ignores: wherever it returns to, it is then sorted to the front of its key, and not to the back.
+-- A loan's envelope, unless it is none, begins with a space, which JSON ignores: wherever it returns to, it is then sorted to the front of its key, and not to the back.
 -- A token in the bell wakes one worker: it is there while keys are in the ring.
 -- Invariant: an envelope is in its list, in an inbox, sorted, or in exactly one worker's loans, whoever crashes; loans of this queue are in KEYS[6].
 local loans, sorted, keys, ring, settings, running, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local prefix, number, want, room = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local sort_most, sort_room, worker = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
 local MARK, BEFORE = '_key"', '"fair' -- protocol/fair-key.ts; looked for by its rarest character, which Base64 does not have
-local KEY_MAX, SPACE, QUOTE, BACKSLASH = 200, 32, 34, 92
+local KEY_MAX, SPACE, QUOTE, BACKSLASH, BRACE = 200, 32, 34, 92, 123
 if redis.call('HGET', loans, '@epoch') ~= ARGV[1] then return -1 end
 
 -- A key of a wrong type must raise before anything was taken from the others.
@@ -164,7 +164,7 @@ local function lend(key, state, at)
     if envelope then
       if #indexes > 0 and #envelope > room then return false end
       room = room - #envelope
-      if string.byte(envelope) ~= SPACE then envelope = ' ' .. envelope end
+      if string.byte(envelope) == BRACE then envelope = ' ' .. envelope end
       local loan = prefix .. string.format('%d', number) .. '\n' .. KEYS[step + 1]
       number = number + 1
       taken[#taken + 1] = field
