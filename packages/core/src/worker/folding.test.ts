@@ -48,9 +48,9 @@ function stage(groups: Map<string, string[]>, failures = 0) {
 const ofTask = (task: string, key: string): string => groupText({ queue: "q", task, key });
 
 test("groups of a service whose workers are away do not hide ours, and are not looked at all the time", async () => {
-  const groups = new Map(Array.from({ length: 900 }, (_, i) => [ofTask("theirs", String(i)), ["{}"]] as const));
+  const groups = new Map(Array.from({ length: 900 }, (_, i): [string, string[]] => [ofTask("theirs", String(i)), ["{}"]]));
   groups.set(ofTask("ours", "a"), ["{}"]);
-  const { clock, published, folding, looks } = stage(groups as Map<string, string[]>);
+  const { clock, published, folding, looks } = stage(groups);
   folding.begin();
   await clock.advance(4000);
   expect(published.map(({ routingKey }) => routingKey)).toEqual(["q"]);
