@@ -24,7 +24,7 @@ export interface TaskObserver {
   /** It cannot be run here or anywhere: it goes to the dead letters. */
   refused?(refusal: Refusal): void;
   /** Back in the broker without having run. */
-  setAside?(request: Request, why: "parked" | "putBack"): void;
+  setAside?(request: Request, why: "parked" | "putBack" | "limited"): void;
 }
 
 export interface Refusal {
@@ -69,7 +69,7 @@ export class Observers implements TaskObserver {
     this.#tell((one) => one.refused?.(refusal));
   }
 
-  setAside(request: Request, why: "parked" | "putBack"): void {
+  setAside(request: Request, why: "parked" | "putBack" | "limited"): void {
     this.#tell((one) => one.setAside?.(request, why));
   }
 

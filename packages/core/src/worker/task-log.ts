@@ -34,9 +34,10 @@ export class TaskLog implements TaskObserver {
     );
   }
 
-  setAside(request: Request, why: "parked" | "putBack"): void {
+  setAside(request: Request, why: "parked" | "putBack" | "limited"): void {
     if (why === "parked" && this.#isOn("info"))
       this.#logger.info(facts(request), `Task ${label(request)} is due later: the broker keeps it until then`);
+    else if (why === "limited" && this.#isOn("debug")) this.#logger.debug(facts(request), `Task ${label(request)} waits for a limit`);
   }
 
   softLimitReached(request: Request, limitMs: number): void {

@@ -68,6 +68,15 @@ describe.skipIf(python === undefined)("remote control", () => {
       ]);
     });
 
+    test("rate_limit is answered as Celery answers it", async () => {
+      const options = { reply: true, destination: ["node@interop"], timeout: 10 };
+      const answer = async (...args: unknown[]): Promise<unknown> =>
+        ((await peer.control("rate_limit", args, options)) as { "node@interop": unknown }[])[0]?.["node@interop"];
+      expect(await answer("node.started_at", "100/m")).toEqual({ ok: "new rate limit set successfully" });
+      expect(await answer("node.started_at", "0")).toEqual({ ok: "rate limit disabled successfully" });
+      expect(await answer("node.unknown", "1/s")).toEqual({ error: "unknown task" });
+    });
+
     test("ping is answered while every slot is busy; terminate ends what runs, and Python reads that it was revoked", async () => {
       const ids = [await peer.send("node.waits", [], { queue: "node" }), await peer.send("node.waits", [], { queue: "node" })];
       await running(2);

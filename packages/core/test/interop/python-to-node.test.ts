@@ -1,6 +1,7 @@
 /** A Python producer's tasks on a Lovage worker, results read by Python. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Worker } from "lovage/worker";
+import { eventually } from "../support/eventually.ts";
 import { COMPRESSIONS, isCeleryNew, python, pythonCompresses, PythonPeer } from "../support/python.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { nodeApp } from "./node-app.ts";
@@ -38,6 +39,31 @@ describe.skipIf(python === undefined)("Python producer, Lovage worker", () => {
       state: "SUCCESS",
       value: { value: 1, kwargs: { colour: "green" } },
     });
+  });
+
+  test("a limit for all workers counts what Python publishes, by the key in its header", async () => {
+    await app.limits.set("task:node.started_at", { rate: "1/s" });
+    await app.limits.set("queue:node", { concurrency: 1 });
+    const startOf = async (): Promise<number> => (await run("node.started_at")).value as number;
+    const [first, second] = (await Promise.all([startOf(), startOf()])).toSorted((a, b) => a - b);
+    expect((second as number) - (first as number)).toBeGreaterThan(0.9);
+    await app.limits.clear("task:node.started_at");
+    await app.limits.clear("queue:node");
+  });
+
+  test("a header that Python writes is the key", async () => {
+    await using keyed = nodeApp({
+      brokerUrl: redis.url,
+      resultBackend: redis.url.replace(/0$/, "1"),
+      queueLimits: { keyed: { concurrency: 0, key: true } },
+    });
+    const other = new Worker(keyed, { queues: ["keyed"], name: "keyed@interop" });
+    await other.start();
+    await peer.send("node.add", [1, 2], { queue: "keyed", headers: { limit_key: "customer7" } });
+    await eventually("it waits under its key", async () =>
+      (await keyed.limits.list()).some(({ name, key, waiting }) => name === "queue:keyed" && key === "customer7" && waiting === 1),
+    );
+    await other.stop();
   });
 
   test("an error is the Python exception of its kind, with a traceback", async () => {

@@ -186,7 +186,7 @@ export class LimitGate {
       }
       credit.freeSlot();
       credit.freeLoan();
-      if (answer?.kind === "waits") observers.setAside(request, "parked");
+      if (answer?.kind === "waits") observers.setAside(request, "limited");
       else observers.lost(request);
     }
     if (told.nextTurnInMs !== undefined) this.#planTurns(told.nextTurnInMs);
