@@ -7,7 +7,7 @@ import { RedisServer } from "../support/redis-server.ts";
 import { temporaryDatabase } from "../support/sqlite.ts";
 
 const isSoak = process.env.LOVAGE_SOAK === "1";
-const plan = isSoak ? { rows: 20_000, kills: 20 } : { rows: 2000, kills: 3 };
+const plan = isSoak ? { rows: 20_000, kills: 20 } : { rows: 1000, kills: 2 };
 const SIZE = 20;
 const CONCURRENCY = 2;
 

@@ -10,7 +10,7 @@ const isSoak = process.env.LOVAGE_SOAK === "1";
 const STEP_MS = 100;
 const plan = isSoak
   ? { steps: 1200, restarts: 10, everyMs: 11_000, withinMs: 150_000 }
-  : { steps: 50, restarts: 2, everyMs: 1200, withinMs: 60_000 };
+  : { steps: 30, restarts: 2, everyMs: 600, withinMs: 60_000 };
 
 test(
   `${plan.steps} steps of ${STEP_MS} ms through ${plan.restarts} rolling restarts: each once, and none twice`,
@@ -39,12 +39,12 @@ test(
 );
 
 test("a worker that is killed repeats no more than what was done since the last checkpoint", { timeout: 120_000 }, async () => {
-  const STEPS = 60;
+  const STEPS = 36;
   await using redis = await RedisServer.start();
   await using workers = new LongWorkers(redis.url, { leaseTime: 1 });
   const first = await workers.start();
   const result = await workers.client.sendTask<{ steps: number }>("steps", [STEPS, STEP_MS]);
-  await eventually("two checkpoints", () => (workers.noted("step").length >= 25 ? true : undefined), 60_000);
+  await eventually("two checkpoints", () => (workers.noted("step").length >= 18 ? true : undefined), 60_000);
   await workers.end(first, "SIGKILL");
   const known = workers.noted("step").length;
   await workers.start();
@@ -63,14 +63,14 @@ test.each(["threads", "processes"] as const)(
     await using database = await temporaryDatabase();
     await using workers = new LongWorkers(`sqlite://${database.path}`, { workerPool: pool, workerConcurrency: 1 });
     const first = await workers.start();
-    const result = await workers.client.sendTask<{ steps: number; retries: number }>("steps", [30, STEP_MS]);
-    await eventually("some steps", () => (workers.noted("step").length >= 5 ? true : undefined), 60_000);
+    const result = await workers.client.sendTask<{ steps: number; retries: number }>("steps", [16, STEP_MS]);
+    await eventually("some steps", () => (workers.noted("step").length >= 3 ? true : undefined), 60_000);
     await workers.end(first, "SIGTERM");
     const done = workers.noted("step").length;
-    expect(done).toBeLessThan(30);
-    expect(await result.info()).toMatchObject({ state: "PROGRESS", result: { current: done, total: 30 } });
+    expect(done).toBeLessThan(16);
+    expect(await result.info()).toMatchObject({ state: "PROGRESS", result: { current: done, total: 16 } });
     await workers.start();
-    expect(await result.get({ timeout: 60 })).toMatchObject({ steps: 30, retries: 0 });
-    expect(workers.noted("step")).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    expect(await result.get({ timeout: 60 })).toMatchObject({ steps: 16, retries: 0 });
+    expect(workers.noted("step")).toEqual(Array.from({ length: 16 }, (_, i) => i));
   },
 );
