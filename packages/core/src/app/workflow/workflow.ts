@@ -200,6 +200,11 @@ export class Workflow {
     const { look, body } = await this.#chord(options);
     if (place >= (look.expected ?? Infinity))
       throw new WorkflowRepairError(this.id, `it has no place ${place}: it waits for ${look.expected}`);
+    const { messages, isPartial } = await this.#find(new Set(), new Set([this.id]), options);
+    const message = messages.find(({ received }) => received.group === this.id && received.groupIndex === place);
+    if (message !== undefined) return await this.#standInFor(await this.app.broker(), message, task, args, kwargs);
+    if (isPartial) throw new WorkflowRepairError(this.id, "there are more messages than were looked at, and the member may be among them");
+    if (await this.#hasReported(place, look)) throw new WorkflowRepairError(this.id, `its member at place ${place} has reported`);
     const id = newId();
     const signature = {
       ...taskSignature(task, args, kwargs),
@@ -207,6 +212,15 @@ export class Workflow {
     };
     await this.#publishPlan(unroll(signature, {}).calls);
     return id;
+  }
+
+  async #hasReported(place: number, look: GroupLook): Promise<boolean> {
+    const { groups } = await this.#backend();
+    for (let first = 0; first < look.counted; first += PAGE) {
+      const page = first === 0 ? look : await groups.look(this.id, first, PAGE);
+      if (page?.parts.some((part) => part.place === place)) return true;
+    }
+    return false;
   }
 
   async #publishPlan(calls: readonly PlannedCall[]): Promise<void> {
