@@ -23,6 +23,8 @@ export {
   type BatchOptions,
   type BatchSummary,
 } from "./app/batch.ts";
+export type { FailedRequest } from "./canvas/follow.ts";
+export type { FailureDocument } from "./app/error-callback.ts";
 export { Signature, type StampOptions } from "./app/signature.ts";
 export { chain, chord, chunks, group, map, starmap, type AnyPart, type Part } from "./app/compose.ts";
 export { ChordResult, type HeaderCounts } from "./app/chord-result.ts";

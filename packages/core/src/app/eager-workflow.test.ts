@@ -59,6 +59,15 @@ describe("failures", () => {
     expect(seen).toEqual(["the-failing"]);
   });
 
+  test("an error callback that takes three arguments is given them", async () => {
+    const { fail } = tasks();
+    const details = app.task("details", (request: { id: string }, error: { exc_type: string }, traceback: string | null) => {
+      seen.push(request.id, error.exc_type, traceback?.includes("boom"));
+    });
+    const { id } = await fail.s(1).onError(details.s()).delay();
+    expect(seen).toEqual([id, "ValueError", true]);
+  });
+
   test("a failed member fails the body and the chord around it", async () => {
     const { add, fail, sum, note } = tasks();
     const inner = chord([add.s(1, 1), fail.s("x")], sum.s().onError(note.s())).freeze();

@@ -19,6 +19,7 @@ import type { Lovage } from "./app.ts";
 import type { ResultSource } from "./async-result.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
 import { type EagerEnd, runTask } from "./eager.ts";
+import { takesFailure } from "./error-callback.ts";
 import { CallError } from "./errors.ts";
 import type { Task } from "./task.ts";
 import { toCallOptions, embedOf } from "./wire-options.ts";
@@ -137,6 +138,10 @@ export class EagerWorkflow extends Follow implements ResultSource {
     return { parent_id: id, root_id: this.#parent?.rootId ?? id };
   }
 
+  protected takesFailure(errback: SignatureData): boolean {
+    return takesFailure(this.#app, errback);
+  }
+
   protected end({ id }: AbandonedTask, { state, error }: BadEnding): void {
     this.#fail(id, state, this.#thrown.get(error) ?? fromWireException(error));
   }
@@ -198,5 +203,5 @@ function endingOf({ document, error }: EagerEnd): Ending | undefined {
   if (document?.state === "SUCCESS") return { state: "SUCCESS", value: document.result };
   if (document?.state === "IGNORED") return undefined;
   const failure = document?.state === "REJECTED" ? new Reject(errorText(error), false) : error;
-  return { state: "FAILURE", error: toWireException(failure) };
+  return { state: "FAILURE", error: toWireException(failure), traceback: document?.traceback };
 }

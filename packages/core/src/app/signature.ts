@@ -16,6 +16,7 @@ import type { AsyncResult } from "./async-result.ts";
 import type { ChordResult } from "./chord-result.ts";
 import type { CallOptions, Kwargs } from "./call-options.ts";
 import { CallError } from "./errors.ts";
+import type { FailureLink } from "./error-callback.ts";
 import { resultOf } from "./group-result.ts";
 import type { GroupResult } from "./group-result.ts";
 import { checkCallOptions } from "./call-options.ts";
@@ -120,8 +121,8 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false
     return this.#with(onSuccess(this.data, callbacks.map(dataOf)));
   }
 
-  /** Called with the id of the task that failed: any step of a chain, any member of a group, a chord's body for its header too. */
-  onError(...errbacks: readonly Linkable<string>[]): Signature<In, Out, IsGroup> {
+  /** Called with the id of the task that failed, or, if it takes three arguments, with what failed, the error and its traceback: any step of a chain, any member of a group, a chord's body for its header too. */
+  onError(...errbacks: readonly (Linkable<string> | FailureLink)[]): Signature<In, Out, IsGroup> {
     return this.#with(onError(this.data, errbacks.map(dataOf)));
   }
 

@@ -3,13 +3,13 @@
  * callbacks, and its part of a chord (celery-protocol 7.2, 7.3, 7.5; the truth table is in docs/canvas.md). Pure but for
  * fresh ids: what is to be done about it is for those who extend it, workers and eager calls.
  */
-import type { WireException } from "../protocol/exception.ts";
+import { type WireException, wireDocument } from "../protocol/exception.ts";
 import { decodeJson, encodeJson } from "../protocol/json.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed } from "../protocol/task-message.ts";
 import { type AbandonedTask, abandonedTasks, errbacksOf, type ReportedMember } from "./abandon.ts";
 import type { HandOver } from "./replace.ts";
-import { groupSignature, shapeOf, type SignatureOptions } from "./signature-data.ts";
+import { groupSignature, shapeOf, type SignatureOptions, textIn } from "./signature-data.ts";
 import { type Plan, unroll } from "./unroll.ts";
 
 /** How a task ended, for those who depend on it. */
@@ -17,6 +17,13 @@ export type Ending = { readonly state: "SUCCESS"; readonly value: unknown } | Ba
 export interface BadEnding {
   readonly state: "FAILURE" | "REVOKED";
   readonly error: WireException;
+  readonly traceback?: string | null | undefined;
+}
+
+/** What an error callback of the longer form is given of the task that failed. */
+export interface FailedRequest {
+  readonly id: string;
+  readonly rootId: string;
 }
 
 export interface EndedTask {
@@ -41,6 +48,9 @@ export abstract class Follow {
   /** Options that everything that follows from a task has of it. */
   protected abstract inherited(id: string): SignatureOptions;
 
+  /** It takes what failed, the error and the traceback instead of an id. */
+  protected abstract takesFailure(errback: SignatureData): boolean;
+
   /** @throws ProtocolError for a value that cannot be written, or a malformed signature */
   after({ id, group, groupIndex }: EndedTask, { callbacks, errbacks, chain, chord }: Embed, ending: Ending): void {
     if (ending.state === "SUCCESS") {
@@ -50,7 +60,7 @@ export abstract class Follow {
       if (next !== undefined) this.call(next, [value], { ...this.inherited(id), chain: chain?.slice(0, -1) });
     } else {
       for (const step of (chain ?? []).toReversed()) this.abandon(step, ending);
-      if (ending.state === "FAILURE") this.#callErrbacks(errbacks ?? [], id);
+      if (ending.state === "FAILURE") this.#callErrbacks(errbacks ?? [], id, ending);
     }
     if (chord !== null && group !== undefined) this.report(id, { groupId: group, index: groupIndex, chord }, ending, undefined);
   }
@@ -89,8 +99,13 @@ export abstract class Follow {
   }
 
   /** As one group, also when there is only one, as in Celery. */
-  #callErrbacks(errbacks: readonly SignatureData[], id: string): void {
-    if (errbacks.length > 0) this.call(groupSignature(errbacks), [id], this.inherited(id));
+  #callErrbacks(errbacks: readonly SignatureData[], id: string, { error, traceback }: BadEnding): void {
+    const inherited = this.inherited(id);
+    const short = errbacks.filter((each) => !this.takesFailure(each));
+    const long = errbacks.filter((each) => this.takesFailure(each));
+    if (short.length > 0) this.call(groupSignature(short), [id], inherited);
+    const request = { id, rootId: textIn(inherited, "root_id") ?? id };
+    if (long.length > 0) this.call(groupSignature(long), [request, wireDocument(error), traceback ?? null], inherited);
   }
 
   /** None of it will run: all of it has this ending. */
@@ -104,7 +119,7 @@ export abstract class Follow {
   /** The body of a chord whose header has failed. */
   failBody(body: SignatureData, error: WireException): void {
     this.abandon(body, { state: "FAILURE", error });
-    for (const { id, errbacks } of errbacksOf(body)) this.#callErrbacks(errbacks, id);
+    for (const { id, errbacks } of errbacksOf(body)) this.#callErrbacks(errbacks, id, { state: "FAILURE", error });
   }
 }
 

@@ -126,6 +126,26 @@ describe("failures", () => {
     await expect.poll(() => seen, { timeout: 10_000 }).toEqual(["the-failing"]);
   });
 
+  test("an error callback that takes three arguments is given what failed, the error and its traceback", async () => {
+    const { add, fail, sum } = tasks();
+    type Told = [{ id: string; rootId: string }, { exc_type: string; exc_message: unknown }, string | null];
+    const details = app.task(
+      "details",
+      (request: Told[0], error: Told[1], traceback: Told[2]) => void seen.push([request, error, traceback]),
+    );
+    await begin();
+    const result = await fail.s("boom").onError(details.s()).delay();
+    await expect.poll(() => seen, { timeout: 10_000 }).toHaveLength(1);
+    expect(seen[0]).toEqual([
+      { id: result.id, rootId: result.id },
+      { exc_type: "ValueError", exc_message: ["boom"], exc_module: "builtins" },
+      expect.stringContaining("RangeError: boom"),
+    ]);
+    const whole = await chord([fail.s("boom"), add.s(1, 1)], sum.s().onError(details.s())).delay();
+    await expect.poll(() => seen, { timeout: 10_000 }).toHaveLength(2);
+    expect(seen[1]).toMatchObject([{ id: whole.id }, { exc_type: "ChordError" }, null]);
+  });
+
   test("a failed member fails the body with a ChordError, and calls the body's error callback", async () => {
     const { add, fail, sum, note } = tasks();
     await begin();

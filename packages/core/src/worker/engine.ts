@@ -2,6 +2,7 @@
  * The parts of a running worker, put together: the guard keeps its lease, its capsules bring messages in and run them, the settler
  * tells the broker. `worker.ts` says when to begin and how to end.
  */
+import { takesFailure } from "../app/error-callback.ts";
 import type { Lovage } from "../app/app.ts";
 import type { BrokerSpec } from "../app/connect.ts";
 import { readDeadLetterPolicy } from "../app/dead-letter-policy.ts";
@@ -86,6 +87,7 @@ export class Engine {
     const workflows: WorkflowRules = {
       resultSerializer: settings.resultSerializer,
       resultExpiresMs: settings.resultExpiresMs || undefined,
+      takesFailure: (errback) => takesFailure(app, errback),
       encodeCalls: (calls, parent) => app.calls.planned(calls, parent).map(({ outgoing }) => outgoing),
     };
     const rules: SettlementRules = {

@@ -119,7 +119,7 @@ export function writeResult(
 }
 
 /** Begins as Python's do, so that monitors show it as one. */
-function tracebackOf(error: unknown): string | null {
+export function tracebackOf(error: unknown): string | null {
   return error instanceof Error && error.stack !== undefined ? `Traceback (most recent call last):\n${error.stack}` : null;
 }
 

@@ -19,7 +19,7 @@ import { knownAgain } from "./unknown-task.ts";
 import { planDeadLetter, deadLetterRecord, told } from "./dead-letter-plan.ts";
 import { goingOn, iterationHeaders } from "./continuation.ts";
 import { type EndedRun, policyOf, type SettlementRules } from "./ended-run.ts";
-import { failureOf, planResult, writeResult } from "./result-plan.ts";
+import { failureOf, planResult, tracebackOf, writeResult } from "./result-plan.ts";
 import { parentOf, planHandOver, planWorkflow, StepDraft, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
 const ACK: LoanEnd = { kind: "ack" };
@@ -96,15 +96,16 @@ function planFailure(
   workflows: WorkflowRules,
   now: number,
 ): WorkflowStep | undefined {
+  const ending = { state, error: writableError(toWireException(error)), traceback: tracebackOf(error) };
   let embed: Embed;
   try {
     embed = received.body().embed;
   } catch {
     const draft = new StepDraft(parentOf(received), workflows, now);
-    draft.afterUnreadable(received, { state, error: writableError(toWireException(error)) });
+    draft.afterUnreadable(received, ending);
     return draft.parts.length === 0 ? undefined : draft;
   }
-  return planWorkflow(received, embed, { state, error: writableError(toWireException(error)) }, workflows, now);
+  return planWorkflow(received, embed, ending, workflows, now);
 }
 
 /** The settlement of a task on which nothing depends. */

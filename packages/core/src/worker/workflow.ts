@@ -13,6 +13,7 @@ import type { CallParent } from "../app/calls.ts";
 import type { Outgoing } from "../brokers/broker.ts";
 import { encodeJson } from "../protocol/json.ts";
 import { encodeResult } from "../protocol/result.ts";
+import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed, ReceivedTask } from "../protocol/task-message.ts";
 import type { GroupPart } from "../results/groups.ts";
 import type { ResultWrite } from "../results/result-backend.ts";
@@ -20,6 +21,8 @@ import type { ResultWrite } from "../results/result-backend.ts";
 export interface WorkflowRules {
   readonly resultSerializer: string;
   readonly resultExpiresMs: number | undefined;
+  /** An error callback of the longer form: this app knows the task. Default: none is. */
+  takesFailure?(errback: SignatureData): boolean;
   /** Routes and writes calls as the app does. */
   encodeCalls(calls: readonly PlannedCall[], parent: CallParent): readonly Outgoing[];
 }
@@ -90,6 +93,10 @@ export class StepDraft extends Follow implements WorkflowStep {
 
   protected inherited(id: string): SignatureOptions {
     return { parent_id: id, root_id: this.parent.rootId };
+  }
+
+  protected takesFailure(errback: SignatureData): boolean {
+    return this.#rules.takesFailure?.(errback) ?? false;
   }
 
   protected end(task: AbandonedTask, ending: BadEnding): void {
