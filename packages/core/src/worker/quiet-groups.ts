@@ -58,7 +58,7 @@ export class QuietGroups {
     for (const group of await backend.groups.quiet(GROUPS)) {
       const missing = await this.#missing(group);
       if ((await this.#register(group, missing, signal)) || (await this.#registerBuried(group, missing, signal))) due.push(group.groupId);
-      else if (group.quietMs >= lostAfterMs) lost.push({ group, missing });
+      else if (group.quietMs >= lostAfterMs && !(await this.#hasEnded(group))) lost.push({ group, missing });
     }
     const gone = await this.#withoutMessages(new Set(lost.map(({ group }) => group.groupId)), signal);
     for (const { group, missing } of lost) if (gone.has(group.groupId) && (await this.#giveUp(group, missing))) due.push(group.groupId);
@@ -80,7 +80,7 @@ export class QuietGroups {
     if (some.length === 0) return false;
     const documents = await backend.fetch(some.map(({ id }) => id), { signal }); // prettier-ignore
     const parts = some.flatMap(({ id, index }, i) => this.#partOf(group, id, index, documents[i]));
-    if (parts.length === 0) return false;
+    if (parts.length === 0 || (group.counted === 0 && (await this.#hasEnded(group)))) return false;
     logger.info({ groupId: group.groupId, members: parts.length }, `${parts.length} members of a chord had ended without a word to it`);
     return (await backend.groups.addParts(parts, { signal })).includes(true);
   }
@@ -97,6 +97,19 @@ export class QuietGroups {
     const { resultSerializer, resultExpiresMs: expiresMs } = this.#deps;
     const part = encodePart({ taskId, state, result, error }, resultSerializer);
     return [{ groupId, taskId, index, part, result: undefined, expiresMs, rootId: rootId || taskId, priority, body }];
+  }
+
+  /**
+   * It has ended before, and was begun anew by a worker that did not know of it, or a member reported once more: nothing must come of
+   * that. Then its body has a result, or nobody has said how many it waits for.
+   */
+  async #hasEnded({ groupId, body, expected }: QuietGroup): Promise<boolean> {
+    const { backend } = this.#deps;
+    const ids = [...body.matchAll(/"task_id": ?"([^"]+)"/g)].map(([, id]) => id as string).slice(0, RESULTS);
+    const documents = expected === undefined || ids.length === 0 ? [] : await backend.fetch(ids);
+    if (expected !== undefined && documents.every((document) => document === undefined)) return false;
+    await backend.groups.end([groupId]);
+    return true;
   }
 
   /** What a sweep has found lost too often it buries without a word: it knows no results. */
