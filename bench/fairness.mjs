@@ -1,7 +1,7 @@
 /**
  * A fair queue measured: how long tasks of nine tenants wait while a tenth has 100,000 queued, and what keys cost.
  *
- *   node scripts/build.mjs && node bench/fairness.mjs [--quick]
+ *   node scripts/build.mjs && node bench/fairness.mjs [--quick] [--rounds 2] [--task-ms 50] [--only waits,costs]
  *
  * Waits are from the call to the begin of the body, by the machine's clock. Cases take turns, because a machine's speed changes within minutes.
  */
@@ -16,14 +16,19 @@ import { Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 
 const { values: options } = parseArgs({
-  options: { quick: { type: "boolean", default: false }, rounds: { type: "string", default: "2" } },
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string", default: "2" },
+    "task-ms": { type: "string", default: "50" },
+    only: { type: "string", default: "waits,costs" },
+  },
 });
 const quick = options.quick;
 const FLOOD = quick ? 5000 : 100_000;
 const SECONDS = quick ? 3 : 15;
 const TENANTS = 9;
 const PER_SECOND_EACH = 10;
-const TASK_MS = 50;
+const TASK_MS = Number(process.env.TASK_MS ?? options["task-ms"]);
 const WORKERS = 2;
 const SLOTS = 50;
 const DRAIN = quick ? 5000 : 50_000;
@@ -70,7 +75,7 @@ class Workers {
   static async start(url, fair, count, slots) {
     const children = Array.from({ length: count }, () =>
       fork(new URL(import.meta.url), [], {
-        env: { ...process.env, ROLE: "worker", URL: url, FAIR: fair ? "1" : "", SLOTS: String(slots) },
+        env: { ...process.env, ROLE: "worker", URL: url, FAIR: fair ? "1" : "", SLOTS: String(slots), TASK_MS: String(TASK_MS) },
       }),
     );
     await Promise.all(children.map((child) => once(child, "message")));
@@ -121,31 +126,43 @@ async function cpuOf(pid) {
 
 const at = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
 
-/** What nine tenants' tasks wait, while the tenth does what the case says. */
-async function waits({ fair, flood, limit }) {
+/** A system as the case says: its queue, what the tenth tenant has in it, its workers. */
+async function begin({ fair, flood, limit }) {
   const server = await redis();
   const app = appAt(server.url, fair);
   if (limit) await app.fairness.set("work", "flood", { limit });
   for (let sent = 0; sent < flood; sent += 1000)
     await app.publishMany(Array.from({ length: 1000 }, () => ({ name: "wait", args: [0], options: { fairKey: "flood" } })));
-  const workers = await Workers.start(server.url, fair, WORKERS, SLOTS);
-  await sleep(2000);
-  const until = now() + SECONDS * 1000;
-  await Promise.all(
-    Array.from({ length: TENANTS }, async (_, tenant) => {
-      while (now() < until) {
-        await sleep((-Math.log(1 - Math.random()) * 1000) / PER_SECOND_EACH);
-        void app.sendTask("wait", [now()], undefined, { fairKey: `t${tenant}` });
-      }
-    }),
-  );
-  await sleep(1000);
+  return { server, app, workers: await Workers.start(server.url, fair, WORKERS, SLOTS) };
+}
+
+async function end({ server, app, workers }) {
   const told = (await workers.tell()).flatMap((each) => each.waits).toSorted((a, b) => a - b);
   const [depth] = await (await app.broker()).depth(["work"]);
   await workers.kill();
   await app.close();
   await server.stop();
   return { begun: told.length, p50: at(told, 0.5), p99: at(told, 0.99), max: told.at(-1), left: depth.ready };
+}
+
+/** What nine tenants' tasks wait in each of these systems. All run at the same time, so that what else the machine does holds up all alike. */
+async function waits(cases) {
+  const systems = [];
+  for (const one of cases) systems.push(await begin(one));
+  await sleep(3000);
+  const until = now() + SECONDS * 1000;
+  await Promise.all(
+    Array.from({ length: TENANTS }, async (_, tenant) => {
+      while (now() < until) {
+        await sleep((-Math.log(1 - Math.random()) * 1000) / PER_SECOND_EACH);
+        for (const { app } of systems) void app.sendTask("wait", [now()], undefined, { fairKey: `t${tenant}` });
+      }
+    }),
+  );
+  await sleep(1000);
+  const told = [];
+  for (const system of systems) told.push(await end(system));
+  return told;
 }
 
 /** Processor time of a worker and of Redis for each of many tasks that do nothing. */
@@ -199,14 +216,18 @@ else {
   const rounds = Number(options.rounds);
   const results = new Map();
   for (let round = 0; round < rounds; round += 1) {
-    for (const [name, how] of Object.entries(WAITS)) results.set(name, [...(results.get(name) ?? []), await waits(how)]);
-    for (const [name, how] of Object.entries(COSTS)) results.set(name, [...(results.get(name) ?? []), await cost(how)]);
+    if (options.only.includes("waits"))
+      for (const [i, told] of (await waits(Object.values(WAITS))).entries())
+        results.set(Object.keys(WAITS)[i], [...(results.get(Object.keys(WAITS)[i]) ?? []), told]);
+    for (const [name, how] of options.only.includes("costs") ? Object.entries(COSTS) : [])
+      results.set(name, [...(results.get(name) ?? []), await cost(how)]);
   }
   console.log(
     `\n| nine tenants, ${PER_SECOND_EACH} tasks a second each | begun | wait p50 | p99 | longest | still queued |\n| --- | --- | --- | --- | --- | --- |`,
   );
   for (const name of Object.keys(WAITS)) {
-    const all = results.get(name);
+    const all = results.get(name) ?? [];
+    if (all.length === 0) continue;
     const of = (field) =>
       ms(median(all.map((each) => each[field] ?? Infinity)) === Infinity ? undefined : median(all.map((each) => each[field])));
     console.log(
@@ -215,7 +236,8 @@ else {
   }
   console.log(`\n| ${DRAIN} tasks that do nothing | tasks a second | worker, us a task | Redis, us a task |\n| --- | --- | --- | --- |`);
   for (const name of Object.keys(COSTS)) {
-    const all = results.get(name);
+    const all = results.get(name) ?? [];
+    if (all.length === 0) continue;
     const of = (field) => median(all.map((each) => each[field]));
     console.log(`| ${name} | ${Math.round(of("perSecond"))} | ${of("workerUs").toFixed(1)} | ${of("redisUs").toFixed(1)} |`);
   }

@@ -176,7 +176,11 @@ export const SETTINGS_TABLE = {
   deadLetterMaxAge: setting(optionalDuration, null, "Older dead letters go, within a minute while a worker runs.", { scope: "ours" }),
 
   // Routing
-  taskQueues: setting(optional(queues), null, "Queues a worker consumes unless it is told others with -Q, and how they are bound."),
+  taskQueues: setting(
+    optional(queues),
+    null,
+    "Queues a worker consumes unless it is told others with -Q, and how they are bound. `fair: true` takes one by turns among keys.",
+  ),
   taskRoutes: setting(optional(routes), null, "Where tasks go, by name."),
   taskCreateMissingQueues: setting(flag, true, "A queue that is not declared may be used; else it is an error."),
   taskCreateMissingQueueType: amqpOnly(oneOf("classic", "quorum"), "classic", "Type of queues that are created on the fly."),
