@@ -111,3 +111,9 @@ test.each<Outcome>([
 test("a failure says that it was weighed where it happened", () => {
   expect(crossOutcome({ kind: "failed", error: new Error("no") })).toMatchObject({ kind: "failed", isWeighed: true, isExpected: false });
 });
+
+test("what replaces a task crosses with its values", () => {
+  const signature = { task: "t", args: [new Decimal("1.10")], kwargs: {}, options: { task_id: "a" }, subtask_type: null, immutable: false };
+  const outcome: Outcome = { kind: "replaced", by: { kind: "call", signature } };
+  expect(crossOutcome(outcome)).toEqual(outcome);
+});
