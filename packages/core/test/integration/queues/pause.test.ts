@@ -52,6 +52,8 @@ test.each(stores)("%s: paused before and after a restart of everything, resumed 
     for (const index of [0, 1, 2]) await app.sendTask("test.record", [index, 0], undefined, { queue: "mail" });
     await app.sendTask("test.record", [10, 0]);
     await eventually("the other queue's task ran", () => workers.lines().includes("10"));
+    // Settled, too: what is killed before that runs again, and rightly so.
+    await Promise.all(first.map((worker) => worker.whenStatus(({ onLoan }) => onLoan === 0)));
   }
   await Promise.all(first.map((worker) => worker.end("SIGKILL")));
   await store.restart();
