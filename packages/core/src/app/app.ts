@@ -25,6 +25,7 @@ import { discover } from "./discover.ts";
 import { DEFAULT_NAMESPACE, processEnvironment, type Environment } from "./environment.ts";
 import { type AnyResult, GroupResult, resultOf } from "./group-result.ts";
 import { ClusterLimits } from "./limits.ts";
+import { UniqueLocks } from "./unique-locks.ts";
 import { loadModule } from "./load-module.ts";
 import { processWide } from "./process-wide.ts";
 import { resolveTaskOptions } from "./resolve-task-options.ts";
@@ -93,6 +94,7 @@ export class Lovage implements AsyncDisposable {
   #queues: QueueControl | undefined;
   #fairness: FairQueues | undefined;
   #limits: ClusterLimits | undefined;
+  #unique: UniqueLocks | undefined;
   readonly #patterns: string[] = [];
   readonly #configuration: Configuration;
   readonly #connections: Connections;
@@ -252,6 +254,11 @@ export class Lovage implements AsyncDisposable {
   /** A result from its tuple as on the wire: `result.asTuple()`. @throws ProtocolError */
   resultFrom(tuple: unknown, source?: ResultSource): AnyResult {
     return resultOf(this, readResultTuple(tuple), source);
+  }
+
+  /** Locks of unique tasks, by hand. */
+  get unique(): UniqueLocks {
+    return (this.#unique ??= new UniqueLocks(this));
   }
 
   /** The results of a group that was saved with `save()`, by Python too; undefined when there is none. */

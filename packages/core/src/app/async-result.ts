@@ -40,14 +40,17 @@ export class AsyncResult<Result = unknown> {
   readonly id: string;
   /** What ran before it in its workflow, as far as the caller knows. */
   readonly parent: AnyResult | undefined;
+  /** The call was a duplicate: `id` is that of the task that stands for it. */
+  readonly isDuplicate: boolean;
   readonly #app: Lovage;
   readonly #source: ResultSource | undefined;
   /** Ready documents do not change any more. */
   #final: ResultDocument | undefined;
 
-  constructor(app: Lovage, id: string, source?: ResultSource, parent?: AnyResult) {
+  constructor(app: Lovage, id: string, source?: ResultSource, parent?: AnyResult, isDuplicate = false) {
     this.#app = app;
     this.id = id;
+    this.isDuplicate = isDuplicate;
     this.#source = source;
     this.parent = parent;
   }

@@ -6,6 +6,7 @@ import { CallError } from "./errors.ts";
 import type { FairKeyInput } from "./fair-key.ts";
 import type { EncryptInput } from "./encrypted-arguments.ts";
 import type { Queue } from "./queues.ts";
+import type { UniqueInput } from "./unique-options.ts";
 import type { PublishRetryPolicy } from "./setting-values.ts";
 import type { DeliveryMode, ExchangeType } from "./task-options.ts";
 import type { SignatureData } from "../protocol/signature.ts";
@@ -35,6 +36,8 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, unknown>>;
   /** Under limits that count keys apart it counts as this one. Travels as the header `limit_key`. */
   readonly limitKey?: string | number;
+  /** In place of what the task says; false: not unique. For tasks that are defined elsewhere too. */
+  readonly unique?: UniqueInput;
   /** Arguments that travel encrypted, as in a task's options. Default: what the task says; for tasks that are defined elsewhere. */
   readonly encrypt?: EncryptInput;
   /** Default: a fresh UUID. */
@@ -80,7 +83,7 @@ export interface TaskCall<Result = unknown> {
 }
 
 const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>([
-  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "fairKey", "serializer", "compression", "headers", "limitKey", "encrypt",
+  "countdown", "eta", "expires", "queue", "exchange", "exchangeType", "routingKey", "priority", "fairKey", "serializer", "compression", "headers", "limitKey", "unique", "encrypt",
   "taskId", "shadow", "ignoreResult", "timeLimit", "softTimeLimit", "retry", "retryPolicy", "deliveryMode", "link", "linkError",
   "addToParent", "replyTo", "argsrepr", "kwargsrepr", "stampedHeaders", "stamps", "rootId", "parentId", "groupId", "groupIndex",
   "chord", "chain", "replacedTaskNesting", "periodicTaskName",

@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
 import { type PlannedCall, unroll } from "../canvas/unroll.ts";
+import { UNIQUE_HEADER, uniqueText } from "../protocol/unique.ts";
 import { encodeTaskMessage, type OutgoingTask } from "../protocol/task-message.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -26,6 +27,7 @@ import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./setti
 import type { RemoteTask, Task } from "./task.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { ResolvedTaskOptions } from "./task-options.ts";
+import { readUniqueOptions, type ResolvedUnique, UNIQUE_ACCEPTED, uniqueRule } from "./unique-options.ts";
 import { embedOf, toCallOptions } from "./wire-options.ts";
 
 type Handle = Pick<RemoteTask, "name" | "defaults">;
@@ -102,9 +104,10 @@ export class Calls {
       awaitedSends.failed(sending.taskId);
       throw error;
     }
-    awaitedSends.sent(sending.taskId);
-    if (running) recordChild(running, prepared, sending.taskId, all);
-    return new AsyncResult<Result>(this.#app, sending.taskId);
+    if (sending.heldBy === undefined) awaitedSends.sent(sending.taskId);
+    else awaitedSends.failed(sending.taskId);
+    if (running) recordChild(running, prepared, sending.heldBy ?? sending.taskId, all);
+    return this.#resultOf<Result>(sending);
   }
 
   async sendMany<Result>(calls: readonly TaskCall<Result>[]): Promise<AsyncResult<Result>[]> {
@@ -121,8 +124,13 @@ export class Calls {
     await this.#producer().sendMany(sendings);
     if (running)
       for (const [index, sending] of sendings.entries())
-        recordChild(running, this.#prepare(sending.task), sending.taskId, calls[index]?.options);
-    return sendings.map((sending) => new AsyncResult<Result>(this.#app, sending.taskId));
+        recordChild(running, this.#prepare(sending.task), sending.heldBy ?? sending.taskId, calls[index]?.options);
+    return sendings.map((sending) => this.#resultOf<Result>(sending));
+  }
+
+  #resultOf<Result>({ taskId, heldBy }: Sending): AsyncResult<Result> {
+    if (heldBy === undefined) return new AsyncResult<Result>(this.#app, taskId);
+    return new AsyncResult<Result>(this.#app, heldBy, undefined, undefined, true);
   }
 
   /** A call checked, routed and written as its message, and not sent: for those who send it later, such as an outbox. */
@@ -181,6 +189,7 @@ export class Calls {
         kwargs,
         toCallOptions(options),
         parent,
+        false, // the rest of a workflow waits for its steps: none of them gives way to a task outside
       );
     });
   }
@@ -248,6 +257,7 @@ export class Calls {
     kwargs: Kwargs,
     options: CallOptions | undefined,
     running: CallParent | undefined,
+    mayBeUnique = true,
   ): Sending {
     const id = options?.taskId ?? newId();
     const now = this.#clock.now();
@@ -275,11 +285,17 @@ export class Calls {
     if (options !== undefined) addCallOptions(task, options, now);
     const fairKey = options?.fairKey === undefined ? prepared.options?.fairKey : options.fairKey;
     if (fairKey !== undefined) task.headers = withFairKey(name, fairKey, args, task.headers, options?.fairKey !== undefined);
+    const unique = !mayBeUnique ? undefined : options?.unique === undefined ? prepared.options?.unique : uniqueOf(name, options.unique);
+    const rule = unique && uniqueRule(name, unique, args, kwargs, (task.etaAt ?? now) - now);
+    if (rule !== undefined) task.headers = { ...task.headers, [UNIQUE_HEADER]: uniqueText(rule) };
     const message = encodeTaskMessage(task, { serializer: codec.serializer, compression: codec.compression, now });
     const maxBytes = (this.#maxBytes ??= this.#app.settings.taskMaxBytes ?? Infinity);
     if (message.body.byteLength > maxBytes) throw new PayloadTooLargeError(name, message.body.byteLength, maxBytes);
     return {
-      outgoing: { message, exchange: destination.exchange, routingKey: destination.routingKey },
+      outgoing:
+        rule === undefined
+          ? { message, exchange: destination.exchange, routingKey: destination.routingKey }
+          : { message, exchange: destination.exchange, routingKey: destination.routingKey, unique: rule },
       taskId: id,
       task: name,
       queue: destination.queue,
@@ -350,6 +366,16 @@ function encryptOf(task: string, value: unknown): readonly EncryptedPath[] | und
   } catch (error) {
     throw error instanceof NotAccepted
       ? new CallError(task, `encrypt of a call of ${task} is not accepted: ${error.detail ?? `it takes ${ENCRYPT_ACCEPTED}`}`)
+      : error;
+  }
+}
+
+function uniqueOf(task: string, value: unknown): ResolvedUnique | undefined {
+  try {
+    return readUniqueOptions(value);
+  } catch (error) {
+    throw error instanceof NotAccepted
+      ? new CallError(task, `unique of a call of ${task} is not accepted: ${error.detail ?? `it takes ${UNIQUE_ACCEPTED}`}`)
       : error;
   }
 }

@@ -10,6 +10,7 @@ import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerUnavailableError, Pub
 import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
 import { sleep, type Clock, type Random, type Timer } from "../shared/clock.ts";
 import { LovageError } from "../shared/errors.ts";
+import { publishUnique } from "./unique-publish.ts";
 import { AppClosedError, ConfigurationError, PublishFailedError, PublishTimeoutError, type SentCall } from "./errors.ts";
 import type { DeclaredQueue } from "./queues.ts";
 import type { ResolvedPublishRetryPolicy } from "./setting-values.ts";
@@ -43,6 +44,8 @@ export interface Sending {
   readonly taskId: string;
   readonly task: string;
   readonly queue: DeclaredQueue | undefined;
+  /** Once it is published: the task that stands for it, a duplicate. */
+  heldBy?: string;
 }
 
 /** Why a batch failed, message by message. */
@@ -64,6 +67,7 @@ class Batch {
   readonly done: Promise<BatchFailure | undefined>;
   readonly abort: AbortController;
   bytes = 0;
+  hasUnique = false;
   isUnderWay = false;
   isFinished = false;
   /** What became of each message in the publishes that have ended; undefined before the first one failed. */
@@ -146,6 +150,7 @@ export class Producer {
     const fits = batch && batch.retry === retry && batch.sendings.length < MAX_MESSAGES && batch.bytes + size <= MAX_BYTES;
     if (!batch || !fits) batch = this.#openBatch(retry);
     batch.sendings.push(sending);
+    if (sending.outgoing.unique !== undefined) batch.hasUnique = true;
     batch.bytes += size;
     return batch;
   }
@@ -209,10 +214,10 @@ export class Producer {
     const sendings = fates ? batch.sendings.filter((_, index) => fates[index] === "refused") : batch.sendings;
     batch.isSending = true;
     try {
-      await broker.publish(
-        sendings.map((sending) => sending.outgoing),
-        { signal: batch.abort.signal },
-      );
+      const outgoings = sendings.map((sending) => sending.outgoing);
+      const options = { signal: batch.abort.signal };
+      if (!batch.hasUnique) await broker.publish(outgoings, options);
+      else await publishUnique(broker, outgoings, options, (index, taskId) => ((sendings[index] as Sending).heldBy = taskId));
       batch.fates = fates?.map((fate) => (fate === "refused" ? "held" : fate));
     } catch (error) {
       const answered = error instanceof PublishError && error.fates.length === sendings.length ? error.fates : undefined;

@@ -6,6 +6,7 @@ import { resolveAggregate } from "./aggregate-task.ts";
 import { resolveBatch } from "./batch-task.ts";
 import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
+import { readUniqueOptions, type ResolvedUnique, UNIQUE_ACCEPTED } from "./unique-options.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import { LIMIT_ACCEPTED, readLimits, type TaskLimit, taskLimitName } from "./limit-options.ts";
 import type { RoutingOptions } from "./routing.ts";
@@ -53,6 +54,7 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     ownSoftTimeLimitMs: softTimeLimitMs,
     ratePerSecond: rateOption(name, options.rateLimit ?? settings.taskDefaultRateLimit),
     limits: limitOption(name, options.limit),
+    unique: uniqueOption(name, options.unique),
     acksLate: options.acksLate ?? settings.taskAcksLate,
     acksOnFailure: options.acksOnFailure ?? settings.taskAcksOnFailure ?? acksBoth,
     acksOnTimeout: options.acksOnTimeout ?? settings.taskAcksOnTimeout ?? acksBoth,
@@ -216,6 +218,15 @@ function limitOption(task: string, value: unknown): readonly TaskLimit[] {
   } catch (error) {
     if (!(error instanceof NotAccepted)) throw error;
     throw new TaskDefinitionError(task, `limit of the task ${task} is not accepted: ${error.detail ?? `it takes ${LIMIT_ACCEPTED}`}`);
+  }
+}
+
+function uniqueOption(task: string, value: unknown): ResolvedUnique | undefined {
+  try {
+    return readUniqueOptions(value);
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    throw new TaskDefinitionError(task, `unique of the task ${task} is not accepted: ${error.detail ?? `it takes ${UNIQUE_ACCEPTED}`}`);
   }
 }
 

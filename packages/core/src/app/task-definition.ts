@@ -86,7 +86,7 @@ export interface StoredDefinition {
 
 const OPTION_NAMES: ReadonlySet<string> = new Set<keyof TaskOptions>([
   "queue", "exchange", "exchangeType", "routingKey", "priority", "deliveryMode", "fairKey", "serializer", "compression", "expires", "encrypt", "pool",
-  "timeLimit", "softTimeLimit", "rateLimit", "limit", "acksLate", "acksOnFailure", "acksOnTimeout", "acksOnFailureOrTimeout",
+  "timeLimit", "softTimeLimit", "rateLimit", "limit", "unique", "acksLate", "acksOnFailure", "acksOnTimeout", "acksOnFailureOrTimeout",
   "rejectOnWorkerLost", "idempotent", "ignoreResult", "storeErrorsEvenIfIgnored", "trackStarted", "storeEagerResult",
   "resultExpires", "trail", "sendEvents", "resultreprMaxsize", "maxRetries", "defaultRetryDelay", "autoretryFor",
   "dontAutoretryFor", "retryKwargs", "retryBackoff", "retryBackoffMax", "retryJitter", "retry", "deadLetter", "throws", "beforeStart",

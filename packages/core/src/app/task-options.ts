@@ -6,6 +6,7 @@ import type { DeadLetterInput, DeadLetterPolicy } from "./dead-letter-policy.ts"
 import type { EncryptedPath, EncryptInput } from "./encrypted-arguments.ts";
 import type { FairKeyOption } from "./fair-key.ts";
 import type { LimitInput, TaskLimit } from "./limit-options.ts";
+import type { ResolvedUnique, UniqueInput } from "./unique-options.ts";
 import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
@@ -40,6 +41,8 @@ export interface TaskOptions {
   readonly rateLimit?: string | number;
   /** For all workers together: so many starts per time, or at once, perhaps for each key. What must wait holds no slot. */
   readonly limit?: LimitInput | readonly LimitInput[];
+  /** Calls that are the same run once: the task of the first stands for them all. Default false. */
+  readonly unique?: UniqueInput;
 
   // When its message is acknowledged.
   /** Acknowledge after the run, so that a crash runs it again. Default true. */
@@ -157,6 +160,8 @@ export interface ResolvedTaskOptions {
   readonly ratePerSecond: number | undefined;
   /** For all workers together. */
   readonly limits: readonly TaskLimit[];
+  /** undefined: calls are not looked at for duplicates. */
+  readonly unique: ResolvedUnique | undefined;
   readonly acksLate: boolean;
   readonly acksOnFailure: boolean;
   readonly acksOnTimeout: boolean;

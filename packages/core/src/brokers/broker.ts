@@ -14,7 +14,9 @@ import type { QueueOrder } from "./queue-order.ts";
 import type { PausedQueues, QueuePauses } from "./queue-pauses.ts";
 import type { Fairness } from "./fairness.ts";
 import type { MessageSearch } from "./search.ts";
+import type { UniqueRule } from "../protocol/unique.ts";
 import type { Limits } from "./limits.ts";
+import type { Uniques, UniqueStep } from "./uniques.ts";
 
 export interface Broker extends AsyncDisposable {
   /** `redis`, `sqlite`, `memory`: for banners and logs. */
@@ -76,6 +78,8 @@ export interface Broker extends AsyncDisposable {
   readonly aggregates?: Aggregates;
   /** Limits for all workers together. */
   readonly limits?: Limits;
+  /** Locks of unique tasks. */
+  readonly uniques?: Uniques;
 }
 
 export interface Outgoing {
@@ -83,6 +87,8 @@ export interface Outgoing {
   /** A named exchange, or "" for the queue that `routingKey` names. */
   readonly exchange: string;
   readonly routingKey: string;
+  /** For `uniques.publish`, which takes the lock; `publish` does not look. */
+  readonly unique?: UniqueRule | undefined;
 }
 
 export interface PublishOptions {
@@ -156,6 +162,8 @@ export interface Settlement {
   readonly publish?: readonly Outgoing[];
   /** Registered together with it, each with its result; only when `settlesWith` said so. */
   readonly parts?: readonly GroupPart[];
+  /** What becomes of the lock that the task holds. Only for brokers with `uniques`. */
+  readonly unique?: UniqueStep | undefined;
 }
 
 export type LoanEnd =

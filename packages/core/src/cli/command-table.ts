@@ -34,6 +34,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/fairness.ts")).fairness,
   },
   {
+    name: "unique",
+    group: "Look",
+    summary: "show who holds the locks of unique tasks, or break one",
+    load: async () => (await import("./commands/unique.ts")).unique,
+  },
+  {
     name: "purge",
     group: "Look",
     summary: "discard the messages in queues",

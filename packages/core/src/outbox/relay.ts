@@ -6,6 +6,7 @@
  * not held for certain ends the round: so nothing of a key is published before what comes before it. A broker or database that is away
  * ends the round too, and the next comes after a pause that grows to `MAX_PAUSE_MS`.
  */
+import { publishUnique } from "../app/unique-publish.ts";
 import type { Lovage } from "../app/app.ts";
 import type { Broker, Outgoing, PublishFate } from "../brokers/broker.ts";
 import { PublishError } from "../brokers/errors.ts";
@@ -165,7 +166,8 @@ export class OutboxRelay {
       deadline.abort(new DOMException("publishTimeout has passed", "TimeoutError")),
     );
     try {
-      await broker.publish(wave, { signal: deadline.signal });
+      if (wave.every(({ unique }) => unique === undefined)) await broker.publish(wave, { signal: deadline.signal });
+      else await publishUnique(broker, wave, { signal: deadline.signal });
     } finally {
       timer.cancel();
     }

@@ -4,6 +4,7 @@ import type { CallOptions } from "../app/call-options.ts";
 import type { Outgoing } from "../brokers/broker.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import { decodeJson } from "../protocol/json.ts";
+import { readUnique, UNIQUE_HEADER } from "../protocol/unique.ts";
 import { DEFAULT_LIMITS } from "../protocol/limits.ts";
 import { errorText } from "../shared/errors.ts";
 import { UnpublishableRowError } from "./errors.ts";
@@ -22,7 +23,8 @@ function fromEnvelope(envelope: string): Outgoing {
   const { message, info } = decodeEnvelope(envelope);
   if (info.routingKey === "" && info.exchange === "")
     throw new UnpublishableRowError("its envelope names neither an exchange nor a routing key");
-  return { message, exchange: info.exchange, routingKey: info.routingKey };
+  const unique = envelope.includes(UNIQUE_HEADER) ? readUnique(message.headers[UNIQUE_HEADER]) : undefined;
+  return { message, exchange: info.exchange, routingKey: info.routingKey, unique };
 }
 
 function fromPlainRow(row: OutboxRow, app: Lovage): Outgoing {

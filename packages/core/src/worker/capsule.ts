@@ -117,6 +117,7 @@ export class Capsule {
     this.#dispatcher = new Dispatcher({
       app,
       hostname: home.worker,
+      owner,
       clock,
       random,
       logger,

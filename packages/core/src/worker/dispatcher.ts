@@ -35,11 +35,14 @@ import { planSettlement } from "./settlement.ts";
 import type { StateWriter } from "./state-writer.ts";
 import type { SuspectTurn } from "./suspect-turn.ts";
 import type { Termination } from "./termination.ts";
+import { isUniqueUntilStarted, lockAtStart } from "./unique-plan.ts";
 import { finalOutcome } from "./verdict.ts";
 
 export interface DispatcherDeps {
   readonly app: Lovage;
   readonly hostname: string;
+  /** Under which the worker's lease is kept. */
+  readonly owner: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -273,8 +276,14 @@ export class Dispatcher implements RequestHome {
   }
 
   async #ackCrew(crew: Crew): Promise<void> {
-    const ack = async ({ delivery }: Request): Promise<SettlementAnswer> =>
-      await this.#settled({ delivery, end: ACK, results: NOTHING, publish: NOTHING });
+    const ack = async ({ delivery, received }: Request): Promise<SettlementAnswer> =>
+      await this.#settled({
+        delivery,
+        end: ACK,
+        results: NOTHING,
+        publish: NOTHING,
+        unique: lockAtStart(received, delivery.queue, this.#deps.owner),
+      });
     const answers = await Promise.all(crew.members.map(ack));
     this.#deps.credit.freeLoan();
     const left = crew.keep((member, i) => {
@@ -295,8 +304,26 @@ export class Dispatcher implements RequestHome {
     if (!this.#mayRun(request)) return;
     this.#running.add(request);
     lane.running += 1;
-    if (request.options.acksLate) return this.#run(request, now);
-    this.#deps.settler.add({ delivery: request.delivery, end: ACK, results: NOTHING, publish: NOTHING }, new EarlyAck(request, this));
+    if (request.options.acksLate) {
+      if (isUniqueUntilStarted(request.received)) void this.#freeAndRun(request);
+      else this.#run(request, now);
+      return;
+    }
+    const { delivery, received } = request;
+    const unique = lockAtStart(received, delivery.queue, this.#deps.owner);
+    this.#deps.settler.add({ delivery, end: ACK, results: NOTHING, publish: NOTHING, unique }, new EarlyAck(request, this));
+  }
+
+  /** What changes from here on is for another run of the task: its lock is free before it reads anything. */
+  async #freeAndRun(request: Request): Promise<void> {
+    const { settler, owner } = this.#deps;
+    const { received, delivery } = request;
+    const step = lockAtStart(received, delivery.queue, owner);
+    await settler.step(step === undefined ? NOTHING : [step]).catch(() => undefined); // the worker has stopped
+    const now = this.clock.monotonic();
+    if (request.verdict?.kind === "revoked") return this.ended(request, request.verdict);
+    if (this.#isStopped || !this.#deps.mayStart(now)) return this.ended(request, { kind: "interrupted" });
+    this.#run(request, now);
   }
 
   /** The broker has answered to an early ack. */

@@ -15,6 +15,7 @@ import type { BatchReport, BatchReports } from "./batch-reports.ts";
 import type { Chords } from "./chords.ts";
 import { FollowUps } from "./follow-ups.ts";
 import type { PlannedSettlement } from "./settlement.ts";
+import type { UniqueStep } from "../brokers/uniques.ts";
 import type { WorkflowStep } from "./workflow.ts";
 
 /** "abandoned": the worker stopped before an answer came; the loan, if it still is one, ends with the lease. */
@@ -33,6 +34,7 @@ export interface LoanlessSettlement {
   readonly results: readonly ResultWrite[];
   readonly publish: readonly Outgoing[];
   readonly parts?: readonly GroupPart[];
+  readonly unique?: UniqueStep | undefined;
 }
 
 export interface SettlerDeps {
@@ -118,6 +120,13 @@ export class Settler {
     }
   }
 
+  /** What becomes of locks of unique tasks, where no loan ends with it. Until it is done; throws when the worker has stopped. */
+  async step(steps: readonly UniqueStep[]): Promise<void> {
+    const { uniques } = this.#deps.broker;
+    if (uniques === undefined || steps.length === 0) return;
+    await this.#followUps.persist("free locks of unique tasks", () => uniques.step(steps));
+  }
+
   /** Resolves when all that was added is settled. */
   async whenIdle(): Promise<void> {
     if (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
@@ -178,6 +187,7 @@ export class Settler {
     let answer: SettlementAnswer = "settled";
     try {
       await this.#storeAndPublish(jobs);
+      await this.step(jobs.flatMap(({ settlement }) => settlement.unique ?? []));
     } catch (error) {
       this.#deps.logger.error(
         { err: error, tasks: jobs.length },
@@ -199,7 +209,7 @@ export class Settler {
         answers = await this.#followUps.persist("settle tasks", () => broker.settle(settlements, { backend, signal, completed }));
       } else {
         await this.#storeAndPublish(jobs);
-        const ends = jobs.map(({ settlement: { delivery, end } }) => ({ delivery, end }));
+        const ends = jobs.map(({ settlement: { delivery, end, unique } }) => ({ delivery, end, unique }));
         answers = await this.#followUps.persist("settle tasks", () => broker.settle(ends, { signal }));
       }
     } catch (error) {

@@ -19,6 +19,7 @@ import { knownAgain } from "./unknown-task.ts";
 import { planDeadLetter, deadLetterRecord, told } from "./dead-letter-plan.ts";
 import { goingOn, iterationHeaders } from "./continuation.ts";
 import { type EndedRun, policyOf, type SettlementRules } from "./ended-run.ts";
+import { planLock } from "./unique-plan.ts";
 import { failureOf, planResult, tracebackOf, writeResult } from "./result-plan.ts";
 import { parentOf, planHandOver, planWorkflow, StepDraft, type WorkflowRules, type WorkflowStep } from "./workflow.ts";
 
@@ -35,6 +36,8 @@ const NOTHING: readonly never[] = [];
 export function planSettlement(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): PlannedSettlement {
   const planned = planWithWorkflow(outcome, run, rules, now);
   const report = planReport(outcome, run, planned, rules);
+  const unique = planLock(run.received, planned, run.delivery.queue, outcome);
+  if (unique !== undefined) return { ...planned, unique, ...(report && { report }) };
   return report === undefined ? planned : { ...planned, report };
 }
 
@@ -172,7 +175,8 @@ export function planRefusal(
   const settlement: Settlement = { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results, publish };
   const workflow = rules.workflows && planFailure(received, "FAILURE", error, rules.workflows, now);
   const report = planRefusedReport({ received }, settlement);
-  return { ...settlement, ...(workflow && { workflow }), ...(report && { report }) };
+  const unique = planLock(received, settlement, delivery.queue);
+  return { ...settlement, ...(workflow && { workflow }), ...(report && { report }), ...(unique && { unique }) };
 }
 
 function planFollowUp(outcome: Outcome, run: EndedRun, rules: SettlementRules, now: number): readonly Outgoing[] {

@@ -17,6 +17,7 @@ import { groupSettlementConformance } from "./groups.ts";
 import { idOf, makeMessage, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import { orderConformance } from "./order.ts";
 import { pausesConformance } from "./pauses.ts";
+import { uniquesConformance } from "./uniques.ts";
 import { fairnessConformance } from "./fairness.ts";
 import { aggregatesConformance } from "./aggregates.ts";
 import { checkpointsConformance } from "./checkpoints.ts";
@@ -788,6 +789,7 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
 
     revocationsConformance(() => stand);
     pausesConformance(() => stand);
+    uniquesConformance(() => stand);
     fairnessConformance(
       () => stand,
       () => broker,

@@ -32,6 +32,8 @@ import { MemoryCheckpoints } from "./checkpoints.ts";
 import { MemoryDeadLetters } from "./dead-letters.ts";
 import { MemoryPauses } from "./pauses.ts";
 import { memoryFairness } from "./fairness.ts";
+import { freeingStep, purgeWithLocks } from "../uniques.ts";
+import { MemoryUniques } from "./uniques.ts";
 import { MemoryRevocations } from "./revocations.ts";
 import type { Entry, Loan, MemoryStore } from "./store.ts";
 import type { MemorySpec } from "./spec.ts";
@@ -62,6 +64,7 @@ export class MemoryBroker implements Broker {
   readonly checkpoints: Checkpoints;
   readonly aggregates: Aggregates;
   readonly limits: Limits;
+  readonly uniques: MemoryUniques;
   readonly #store: MemoryStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -118,6 +121,7 @@ export class MemoryBroker implements Broker {
     this.fairness = memoryFairness(store);
     this.checkpoints = new MemoryCheckpoints(store);
     this.aggregates = new MemoryAggregates(store);
+    this.uniques = new MemoryUniques(this.location, store, clock);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -182,6 +186,7 @@ export class MemoryBroker implements Broker {
         stored.push(registered.then((completed) => completed.includes(true) && options.completed?.(settlement)));
       }
       for (const outgoing of publish ?? []) this.#putFollowUp(outgoing, delivery.queue);
+      if (settlement.unique !== undefined) this.uniques.stepNow(settlement.unique);
       switch (end.kind) {
         case "ack":
           break;
@@ -230,7 +235,7 @@ export class MemoryBroker implements Broker {
   }
 
   async purge(queue: string): Promise<number> {
-    return this.#store.purge(queue);
+    return await purgeWithLocks(this.uniques, this.search, queue, async () => this.#store.purge(queue));
   }
 
   settlesWith(backend: ResultBackend): boolean {
@@ -316,10 +321,17 @@ export class MemoryBroker implements Broker {
     const poison = entries.filter(({ losses }) => losses >= maxDeliveries);
     const returned = entries.filter(({ losses }) => losses < maxDeliveries);
     for (const entry of poison) {
+      this.#freeLockOf(entry);
       this.#store.bury(entry, poisonRecord(entry.raw, entry.losses, worker, this.#clock.now()), this.#caps);
     }
     this.#giveBack(returned);
     return { returned: returned.length, deadLettered: poison.length };
+  }
+
+  /** Of a message that no worker ends any more. */
+  #freeLockOf({ raw, queue }: Entry): void {
+    const step = freeingStep(raw, queue);
+    if (step !== undefined) this.uniques.stepNow(step);
   }
 
   #release(worker: string): number {

@@ -17,6 +17,7 @@ import { Deque } from "./deque.ts";
 import { Graveyard } from "./dead-letters.ts";
 import { FairLine } from "./fair-lines.ts";
 import { MemoryLimitRows } from "./limits.ts";
+import type { UniqueRow } from "../unique-ledger.ts";
 
 /** One message, as its envelope. Changed only by replacing `raw` and raising `losses`. */
 export interface Entry {
@@ -98,6 +99,8 @@ export class MemoryStore {
   readonly pauseWatchers = new Set<() => void>();
   /** What limits allow, and what waits for them. */
   readonly limits = new MemoryLimitRows<Entry>((entry) => this.#return(entry, "front"));
+  /** Locks of unique tasks by name. */
+  readonly uniques = new Map<string, UniqueRow<Entry>>();
   readonly #queues = new Map<string, Queue>();
   readonly #bindings = new Map<string, Map<string, Binding>>();
   readonly #workers = new Map<string, WorkerState>();
@@ -235,6 +238,14 @@ export class MemoryStore {
     parked.splice(low, 0, { dueAt, entry });
   }
 
+  /** Takes a parked entry out, to be put elsewhere in the same turn. False when it is not parked any more. */
+  takeParked(entry: Entry): boolean {
+    const { parked } = this.#queue(entry.queue);
+    const at = parked.findIndex((each) => each.entry === entry);
+    if (at !== -1) parked.splice(at, 1);
+    return at !== -1;
+  }
+
   /** Returns what is due at `now` to the front of its queue, so that the earliest is taken first. */
   unpark(now: number, only?: string): { moved: number; nextDueAt: number | undefined } {
     let moved = 0;
@@ -301,6 +312,12 @@ export class MemoryStore {
   /** Whether there is such a worker, and its loans are its own. */
   isAlive(name: string): boolean {
     return this.#workers.get(name)?.lost === false;
+  }
+
+  /** Whether its lease is in force. */
+  hasLease(name: string, monotonic: number): boolean {
+    const state = this.#workers.get(name);
+    return state?.lost === false && (state.leaseEnds ?? Infinity) > monotonic;
   }
 
   workers(): IterableIterator<[string, WorkerState]> {

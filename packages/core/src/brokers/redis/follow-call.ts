@@ -8,11 +8,17 @@ import type { Argument } from "../../stores/redis/connection.ts";
 import { dueGroupsKey, groupKeys, openGroupsKey } from "../../stores/redis/keys.ts";
 import { partArguments, secondsToLive } from "../../stores/redis/part-arguments.ts";
 import type { SharedRedis } from "../../stores/redis/shared-redis.ts";
+import type { UniqueStep } from "../uniques.ts";
 import type { Route } from "./routing.ts";
 
 export interface Follow {
   readonly route: Route;
   readonly envelope: string;
+}
+
+export interface LockStep {
+  readonly step: UniqueStep;
+  readonly keys: readonly string[];
 }
 
 export class FollowCall {
@@ -64,15 +70,31 @@ export class FollowCall {
     for (const part of parts) this.args.push(this.#keysOf(part.groupId), ...partArguments(part));
   }
 
-  /** @param at index of a list's key */
-  addMessages(follows: readonly Follow[], at: (list: string) => number): void {
+  /**
+   * @param at index of a list's key
+   * @param lock what becomes of a lock, with the keys of that: only settle.lua takes it
+   */
+  addMessages(follows: readonly Follow[], at: (list: string) => number, lock?: LockStep): void {
     const { args } = this;
-    let messages = 0;
+    let messages = lock === undefined ? 0 : 1;
     for (const { route } of follows) messages += route.kind === "lists" ? route.lists.length : 1;
     args.push(messages);
     for (const { route, envelope } of follows) {
       if (route.kind === "lists") for (const list of route.lists) args.push(at(list), envelope);
       else if (route.kind === "channel") args.push(0, route.channel, envelope);
+    }
+    if (lock !== undefined) {
+      const { name, taskId, queue, what } = lock.step;
+      args.push(
+        "u",
+        this.keys.length + 1,
+        name,
+        taskId,
+        what.kind,
+        what.kind === "keep" ? what.ttlMs : what.kind === "own" ? what.worker : "",
+        queue,
+      );
+      this.keys.push(...lock.keys);
     }
   }
 

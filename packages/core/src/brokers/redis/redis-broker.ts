@@ -36,6 +36,7 @@ import type {
   Settlement,
   SettleOptions,
 } from "../broker.ts";
+import { purgeWithLocks } from "../uniques.ts";
 import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
 import { RedisBroadcast } from "./broadcast.ts";
 import { RedisAggregates } from "./aggregates.ts";
@@ -60,6 +61,7 @@ import { type Route, Router } from "./routing.ts";
 import { RedisSearch } from "./search.ts";
 import { WorkerSession } from "./session.ts";
 import { Settler } from "./settler.ts";
+import { RedisUniques } from "./uniques.ts";
 
 const purgeScript = loadScript("purge");
 
@@ -92,6 +94,7 @@ export class RedisBroker implements Broker {
   readonly aggregates: Aggregates;
   readonly search: RedisSearch;
   readonly limits: RedisLimits;
+  readonly uniques: RedisUniques;
   readonly #context: RedisContext;
   readonly #target: RedisTarget;
   readonly #publishTimeoutMs: number;
@@ -110,6 +113,7 @@ export class RedisBroker implements Broker {
     this.#settler = new Settler(context, this.#router);
     this.groupEnds = new RedisGroupEnds(context, this.#router);
     this.leases = new RedisLeases(context, new KombuSweep(context, this.#router));
+    this.uniques = new RedisUniques(context, this.#router);
     this.limits = new RedisLimits(context, (worker) => this.#session(worker));
     this.delayed = new RedisDelayed(context, this.limits);
     this.broadcast = new RedisBroadcast(context);
@@ -230,6 +234,10 @@ export class RedisBroker implements Broker {
   }
 
   async purge(queue: string): Promise<number> {
+    return await purgeWithLocks(this.uniques, this.search, queue, async () => await this.#purge(queue));
+  }
+
+  async #purge(queue: string): Promise<number> {
     const { shard } = this.#context;
     const keys = [parkedKey(shard, queue), dueKey(shard), limitLineKey(shard, queue), limitTurnsKey(shard, queue), ...this.#listsOf(queue)];
     return await asking(this.#context, async (connection) => {

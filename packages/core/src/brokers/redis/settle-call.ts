@@ -13,6 +13,7 @@ import { capsArgument } from "./dead-letters.ts";
 import { RedisDelivery, redelivered } from "./delivery.ts";
 import { withLosses } from "./losses.ts";
 import { type Follow, FollowCall } from "./follow-call.ts";
+import { uniqueStepKeys } from "./uniques.ts";
 import type { WorkerSession } from "./session.ts";
 
 const NOTHING: readonly never[] = [];
@@ -88,7 +89,9 @@ export function settleCall(
     const { results: writes = NOTHING, parts = NOTHING } = settlement;
     call.addResults(writes, parts);
     call.addParts(parts);
-    call.addMessages(follows, (list) => 3 + (lists.get(list) as number));
+    const { unique } = settlement;
+    const lock = unique && { step: unique, keys: uniqueStepKeys(shard, unique.name, unique.queue, delivery.list) };
+    call.addMessages(follows, (list) => 3 + (lists.get(list) as number), lock);
   }
   for (const { settlement } of usual) keys.push((results as SharedRedis).keyOf(onlyResult(settlement).taskId));
   return { keys, args, order: [...plain, ...usual, ...others] };
@@ -140,12 +143,17 @@ const nameOf = (delivery: RedisDelivery): string => (delivery.isFanout ? "" : de
 const endOf = ({ delivery, end }: Settlement): LoanEnd => (delivery instanceof RedisDelivery && delivery.isFanout ? { kind: "ack" } : end);
 /** Nothing follows from it: the common case, and the cheapest for Redis. */
 const isPlain = (settlement: Settlement): boolean =>
-  endOf(settlement).kind === "ack" && !settlement.results?.length && !settlement.publish?.length && !settlement.parts?.length;
+  endOf(settlement).kind === "ack" &&
+  !settlement.results?.length &&
+  !settlement.publish?.length &&
+  !settlement.parts?.length &&
+  !settlement.unique;
 /** Nothing follows from it but one result, which lives as long as the others of the call: the common case with results. */
 const isUsual = ({ settlement, follows }: Prepared, livesMs: number | undefined): boolean =>
   endOf(settlement).kind === "ack" &&
   follows.length === 0 &&
   !settlement.parts?.length &&
+  !settlement.unique &&
   settlement.results?.length === 1 &&
   onlyResult(settlement).expiresMs === livesMs;
 const onlyResult = ({ results }: Settlement): ResultWrite => (results as readonly [ResultWrite])[0];

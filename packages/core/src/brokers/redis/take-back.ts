@@ -8,15 +8,28 @@ import { markRedelivered } from "../../protocol/envelope.ts";
 import { newId } from "../../shared/ids.ts";
 import { asList, asNumber } from "../../stores/redis/answers.ts";
 import type { Argument, RedisConnection } from "../../stores/redis/connection.ts";
-import { deadIndexKey, deadKey, loansKey, sweptKey, workersKey } from "../../stores/redis/keys.ts";
+import {
+  deadIndexKey,
+  deadKey,
+  dueKey,
+  listKey,
+  loansKey,
+  parkedKey,
+  sweptKey,
+  uniqueKey,
+  uniquesKey,
+  workersKey,
+} from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DeadLetterRecord } from "../broker.ts";
+import { freeingStep, type UniqueStep } from "../uniques.ts";
 import { type RedisContext, SWEPT_MARK_MS } from "./context.ts";
 import { capsArgument } from "./dead-letters.ts";
 import { splitLoan } from "./delivery.ts";
 import { readLosses, withLosses } from "./losses.ts";
 
 const takeBackScript = loadScript("take-back");
+const stepScript = loadScript("unique-step");
 
 const PORTION = 32;
 
@@ -60,16 +73,28 @@ export async function returnLoans(
     const answer = await connection.script(takeBackScript, keys, args);
     if (answer === -1) return undefined;
     const [back, dead] = asList(answer).map(asNumber);
+    await freeLocks(context, connection, plan.ended);
     returned += back ?? 0;
     deadLettered += dead ?? 0;
   }
   return { returned, deadLettered };
 }
 
+/** After the letters are buried: a crash in between leaves their locks to end by themselves. */
+async function freeLocks({ shard }: RedisContext, connection: RedisConnection, steps: readonly UniqueStep[]): Promise<void> {
+  for (const { name, taskId, queue } of steps) {
+    const list = listKey(shard, queue, 0);
+    const keys = [uniqueKey(shard, name), uniquesKey(shard), parkedKey(shard, queue), dueKey(shard), list];
+    await connection.script(stepScript, keys, [name, taskId, "free", "", queue]);
+  }
+}
+
 interface Moves {
   readonly lists: readonly string[];
   readonly dead: readonly string[];
   readonly moves: readonly Argument[];
+  /** Locks of what no worker ends any more. */
+  readonly ended: readonly UniqueStep[];
 }
 
 interface Move {
@@ -77,13 +102,14 @@ interface Move {
   readonly list: string;
   readonly text: string | Buffer;
   readonly record?: DeadLetterRecord;
+  readonly ended?: UniqueStep | undefined;
 }
 
 function planMoves(context: RedisContext, worker: string, loans: readonly string[], entries: readonly unknown[], how: TakeBack): Moves {
   const moves: Move[] = [];
   loans.forEach((loan, i) => {
     const raw = entries[i];
-    if (Buffer.isBuffer(raw)) moves.push(planMove(worker, loan, raw, how));
+    if (Buffer.isBuffer(raw)) moves.push(planMove(worker, queueOf(context, splitLoan(loan).list), loan, raw, how));
   });
   const lists = [...new Set(moves.filter((move) => !move.record).map((move) => move.list))];
   const queues = [...new Set(moves.filter((move) => move.record).map((move) => queueOf(context, move.list)))];
@@ -91,6 +117,7 @@ function planMoves(context: RedisContext, worker: string, loans: readonly string
   const firstDead = firstList + lists.length;
   return {
     lists,
+    ended: moves.flatMap(({ ended }) => ended ?? []),
     dead: queues.flatMap((queue) => [deadKey(context.shard, queue), deadIndexKey(context.shard, queue)]),
     moves: moves.flatMap((move) =>
       move.record
@@ -100,14 +127,20 @@ function planMoves(context: RedisContext, worker: string, loans: readonly string
   };
 }
 
-function planMove(worker: string, loan: string, raw: Buffer, how: TakeBack): Move {
+function planMove(worker: string, queue: string, loan: string, raw: Buffer, how: TakeBack): Move {
   const { list } = splitLoan(loan);
   const losses = readLosses(raw) + (how.why === "released" ? 0 : 1);
   const envelope = isUtf8(raw) ? markedText(raw.toString(), losses) : undefined;
   if (how.why !== "expired" || losses < how.maxDeliveries || envelope === undefined) return { loan, list, text: envelope ?? raw };
   const { id, task, retries } = glimpse(envelope);
   const error = `the worker was lost ${losses} times while it held this message, the last time ${worker}`;
-  return { loan, list, text: "", record: { id, task, reason: "poison", error, worker, at: how.now, losses, retries } };
+  return {
+    loan,
+    list,
+    text: "",
+    record: { id, task, reason: "poison", error, worker, at: how.now, losses, retries },
+    ended: freeingStep(raw, queue),
+  };
 }
 
 /** Undefined for what is no envelope: it goes back as it is, and whoever takes it next dead-letters it. */

@@ -4,6 +4,7 @@ import type { DeadLetterCaps } from "../broker.ts";
 import { poisonRecord } from "../envelope-edits.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
 import { MessageRows } from "./message-rows.ts";
+import { freeLockOf } from "./uniques.ts";
 
 export interface LossLimits {
   /** At so many losses a message is dead-lettered. */
@@ -18,7 +19,9 @@ export function loseLoans(file: SqliteFile, { holder, name }: WorkerRow, { maxDe
   const poison = loans.filter(({ losses }) => losses >= maxDeliveries);
   const returned = loans.filter(({ losses }) => losses < maxDeliveries);
   for (const row of poison) {
-    const record = poisonRecord(messages.envelope(row.message), row.losses, name, file.clock.now());
+    const envelope = messages.envelope(row.message);
+    const record = poisonRecord(envelope, row.losses, name, file.clock.now());
+    freeLockOf(file, messages, envelope);
     messages.bury(row, record, deadLetterCaps);
   }
   for (const { message } of returned) messages.markRedelivered(message);

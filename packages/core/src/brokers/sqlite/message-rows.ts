@@ -76,7 +76,7 @@ export class MessageRows {
     const lanes = new Map<string, Lane>();
     const bindings = new Map<string, readonly Binding[]>();
     const reached = messages.map(({ text, exchange, routingKey, step }) => {
-      const queues = exchange === "" ? [routingKey] : boundQueues(this.#bindings(exchange, bindings), routingKey);
+      const queues = this.route(exchange, routingKey, bindings);
       for (const queue of queues) {
         const key = `${step} ${queue}`;
         let lane = lanes.get(key);
@@ -92,6 +92,19 @@ export class MessageRows {
       this.#file.sql("publish.ready").run(this.number(queue), step, last - texts.length + 1, last);
     }
     return reached;
+  }
+
+  /** The queues that a message to this address reaches. @param known bindings that were read in this transaction */
+  route(exchange: string, routingKey: string, known = new Map<string, readonly Binding[]>()): readonly string[] {
+    return exchange === "" ? [routingKey] : boundQueues(this.#bindings(exchange, known), routingKey);
+  }
+
+  /** A message that is parked from the start, in the queue that its routing key names. Its number. */
+  postParked({ text, routingKey, step }: Posted, dueAt: number): number {
+    const message = Number(this.#file.sql("publish.message").run(text).lastInsertRowid);
+    const row = { message, queue: this.number(routingKey), step, place: message, losses: 0, bytes: Buffer.byteLength(text) };
+    this.park(dueAt, row);
+    return message;
   }
 
   /**

@@ -26,6 +26,7 @@ import type { Limits } from "../limits.ts";
 import type { Fairness } from "../fairness.ts";
 import { priorityStep } from "../priority.ts";
 import type { MessageSearch } from "../search.ts";
+import { purgeWithLocks } from "../uniques.ts";
 import { revocationCaps } from "../revocation-caps.ts";
 import { SqliteAggregates } from "./aggregates.ts";
 import { SqliteCheckpoints } from "./checkpoints.ts";
@@ -41,6 +42,7 @@ import { Parking } from "./parking.ts";
 import { SqlitePauses } from "./pauses.ts";
 import { SqliteRevocations } from "./revocations.ts";
 import { SqliteSearch } from "./search.ts";
+import { SqliteUniques } from "./uniques.ts";
 
 /** A settlement with everything encoded, so that the transaction is short. */
 interface Prepared extends Settlement {
@@ -71,6 +73,7 @@ export class SqliteBroker implements Broker {
   readonly checkpoints: Checkpoints;
   readonly aggregates: Aggregates;
   readonly fairness: Fairness;
+  readonly uniques: SqliteUniques;
   readonly #caps: DeadLetterCaps;
   readonly #spec: SqliteSpec;
   readonly #lease: SqliteLease;
@@ -105,6 +108,7 @@ export class SqliteBroker implements Broker {
     this.dueCallbacks = { publish: async (due, messages, options) => await this.#publishDue(due, messages, options) };
     this.checkpoints = new SqliteCheckpoints(lease.file, spec);
     this.aggregates = new SqliteAggregates(lease.file, spec);
+    this.uniques = new SqliteUniques(this.location, lease.file, spec);
   }
 
   async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
@@ -140,7 +144,7 @@ export class SqliteBroker implements Broker {
       signal: options.signal,
       timeoutMs: Infinity,
     });
-    if (settlements.some(({ delivery, end, publish }) => RETURNS.has(end.kind) || publish?.length || isFair(delivery)))
+    if (settlements.some(({ delivery, end, publish, unique }) => RETURNS.has(end.kind) || publish?.length || unique || isFair(delivery)))
       this.#file.bell.ring("ready");
     if (settlements.some(({ results, parts }) => results?.length || parts?.length)) this.#file.bell.ring("results");
     for (const each of completed) options.completed?.(each);
@@ -181,6 +185,10 @@ export class SqliteBroker implements Broker {
   }
 
   async purge(queue: string): Promise<number> {
+    return await purgeWithLocks(this.uniques, this.search, queue, async () => await this.#purge(queue));
+  }
+
+  async #purge(queue: string): Promise<number> {
     let purged = 0;
     for (const statement of ["queue.purgeReady", "queue.purgeKeyed", "queue.purgeParked", "queue.purgeWaiting"]) {
       let count: number;
@@ -238,7 +246,7 @@ export class SqliteBroker implements Broker {
   }
 
   /** The end of the loan is the fence: when there was none, nothing else is done. */
-  #settleOne({ delivery, end, results, posted, envelope }: Prepared, toFront: MessageRow[], toStore: ResultWrite[]): SettleAnswer {
+  #settleOne({ delivery, end, results, posted, envelope, unique }: Prepared, toFront: MessageRow[], toStore: ResultWrite[]): SettleAnswer {
     const { holder, take, message } = parseLoan(delivery.loan);
     if (end.kind === "ack") {
       if (this.#file.sql("settle.end").run(holder, take, message).changes === 0) return "lost";
@@ -255,6 +263,7 @@ export class SqliteBroker implements Broker {
     }
     if (results !== undefined) toStore.push(...results);
     if (posted.length > 0) this.#postFollowUps(posted, delivery.queue);
+    if (unique !== undefined) this.uniques.stepNow(unique);
     return "settled";
   }
 

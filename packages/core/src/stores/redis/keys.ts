@@ -64,6 +64,10 @@ export const limitQueuesKey = (shard: Shard): string => `${shard.prefix}lovage:l
 export const limitLineKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:limits:line:${queue}`;
 /** Sorted set: a limit's id -> when the first that waits in the queue may have its turn, ms. */
 export const limitTurnsKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:limits:turns:${queue}`;
+/** Hash with a TTL: who holds the lock of a unique task (end-unique.lua). */
+export const uniqueKey = (shard: Shard, name: string): string => `${shard.prefix}lovage:unique:${name}`;
+/** Sorted set: name of a lock -> when it ends by itself, ms. What is over is removed as new ones come. */
+export const uniquesKey = (shard: Shard): string => `${shard.prefix}lovage:uniques`;
 /** Hash: id -> record as JSON, newline, list, newline, envelope; and `@bytes`, their sum. Capped. */
 export const deadKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:dead:${queue}`;
 /** Sorted set: id -> order of arrival. Capped with the hash. */

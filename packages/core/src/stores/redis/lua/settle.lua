@@ -10,7 +10,8 @@
 --     | k parked due queue envelope, '' as it was (kept aside) | d dead id record (dead letter); then
 --   number of results, for each: key, seconds to live or 0, document; number of parts, and when there are any the keys of due and of open groups; for each part:
 --   first of its group's four keys, group, task, place, part, seconds, root and priority, body or = and the ARGV that it stands in; number of messages, for each:
---   list envelope, or 0 channel envelope
+--   list envelope, or 0 channel envelope, or u and what becomes of a lock (end-unique.lua): first of its lock, all locks, parked messages, list;
+--   name, id, what, value, queue
 -- A delivery that came through a channel has no loan: it is written '', ends with a, and what follows from it is written in any case.
 -- Where a list, set, pair or key is meant, its index in KEYS is given.
 -- Returns 1 when all loans were there, else a text with 1 or 0 for each, in order; 2 for one that was there and a part of which completed its group.
@@ -57,6 +58,7 @@ for i = 1, usual do is_usual[i] = is_there(ARGV[10 + plain + 2 * i]) end
 
 -- @include store-result
 -- @include register-part
+-- @include end-unique
 
 local ENDS = { a = 0, f = 2, b = 2, r = 1, k = 4, d = 3 }
 local records, at = {}, 12 + plain + 2 * usual
@@ -70,7 +72,7 @@ while at <= #ARGV do
   local messages = tonumber(ARGV[messages_at])
   if is_there(ARGV[at]) then records[#records + 1] = { at, finish + 1, results, messages_at + 1, messages, parts_at, #answers } end
   at = messages_at + 1
-  for _ = 1, messages do at = at + (ARGV[at] == '0' and 3 or 2) end
+  for _ = 1, messages do at = at + (ARGV[at] == '0' and 3 or ARGV[at] == 'u' and 7 or 2) end
 end
 
 if away ~= '' then redis.call('SELECT', away) end
@@ -124,6 +126,10 @@ for _, record in ipairs(records) do
     if ARGV[i] == '0' then
       redis.pcall('PUBLISH', ARGV[i + 1], ARGV[i + 2])
       i = i + 3
+    elseif ARGV[i] == 'u' then
+      local lock = tonumber(ARGV[i + 1])
+      end_unique(KEYS[lock], KEYS[lock + 1], KEYS[lock + 2], due, KEYS[lock + 3], unpack(ARGV, i + 2, i + 6))
+      i = i + 7
     else
       redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
       i = i + 2

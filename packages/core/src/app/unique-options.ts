@@ -1,0 +1,134 @@
+/** What a task or a call says in `unique`: read once, and made into a rule for each call. Pure. */
+import { createHash } from "node:crypto";
+import type { UniqueMode, UniqueRule } from "../protocol/unique.ts";
+import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
+import { CallError } from "./errors.ts";
+import { isPlain, NotAccepted } from "./setting-kinds.ts";
+
+export interface UniqueOptions {
+  /**
+   * What makes two calls the same: a text or a number; a function of the task's positional arguments, which may return undefined for a call
+   * that is not unique; or a list of places and names of arguments, such as `[0, "userId"]`. Default: all arguments.
+   */
+  readonly key?: UniqueKey;
+  /** How long a task holds its lock. `done`: until it has ended, retries included. `started`: until its body begins. Default `done`. */
+  readonly until?: "done" | "started";
+  /** The first of the calls in so much time wins, however soon it has ended; those that follow are its duplicates. */
+  readonly throttle?: Duration;
+  /** The last of the calls wins: it waits for so long without another one. It takes the place, and the id, of the one before. */
+  readonly debounce?: Duration;
+  /** With `debounce`: no longer than this from the first of the calls. */
+  readonly maxWait?: Duration;
+  /** While one has not ended, the last of the calls that come waits, and takes its turn then. */
+  readonly keepLast?: boolean;
+  /** A lock that nobody frees ends after this, counted from the call, from its ETA, and anew from each retry. Default one day. */
+  readonly ttl?: Duration;
+}
+
+export type UniqueKey = string | number | readonly (string | number)[] | ((...args: never[]) => string | number | undefined | null);
+
+/** true: until it has ended, by all arguments. false, of a call: not unique, whatever its task says. */
+export type UniqueInput = boolean | UniqueOptions;
+
+export interface ResolvedUnique {
+  readonly mode: UniqueMode;
+  readonly key: UniqueKey | undefined;
+  readonly ttlMs: number;
+  readonly waitMs: number;
+  readonly maxWaitMs: number;
+}
+
+export const UNIQUE_ACCEPTED =
+  "true, false, or an object of `key`, `ttl`, and one of `until`, `throttle`, `debounce` (with `maxWait`) and `keepLast`";
+
+const TTL_MS = 24 * 3_600_000;
+const OPTIONS: ReadonlySet<string> = new Set<keyof UniqueOptions>(["key", "until", "throttle", "debounce", "maxWait", "keepLast", "ttl"]);
+const KEY_MAX = 200;
+
+/** Undefined: not unique. @throws NotAccepted */
+export function readUniqueOptions(input: unknown): ResolvedUnique | undefined {
+  if (input === undefined || input === false) return undefined;
+  if (input === true) return { mode: "done", key: undefined, ttlMs: TTL_MS, waitMs: 0, maxWaitMs: 0 };
+  if (!isPlain(input)) throw new NotAccepted();
+  const unknown = Object.keys(input).find((name) => !OPTIONS.has(name));
+  if (unknown !== undefined) throw new NotAccepted(`"${unknown}" is not one of ${[...OPTIONS].join(", ")}`);
+  const { key, until, throttle, debounce, maxWait, keepLast, ttl } = input;
+  const kinds = Object.entries({ until, throttle, debounce, keepLast: keepLast || undefined }).filter(([, value]) => value !== undefined);
+  if (kinds.length > 1) throw new NotAccepted(`it has ${kinds.map(([name]) => name).join(" and ")}: keep one of them`);
+  if (until !== undefined && until !== "done" && until !== "started") throw new NotAccepted('`until` takes "done" or "started"');
+  if (keepLast !== undefined && typeof keepLast !== "boolean") throw new NotAccepted("`keepLast` takes true or false");
+  if (maxWait !== undefined && debounce === undefined) throw new NotAccepted("`maxWait` goes with `debounce`");
+  if (ttl !== undefined && throttle !== undefined) throw new NotAccepted("`throttle` says itself how long, without `ttl`");
+  const isKey =
+    key === undefined || typeof key === "function" || isText(key) || (Array.isArray(key) && key.length > 0 && key.every(isText));
+  if (!isKey) throw new NotAccepted("`key` takes a text, a number, a function, or a list of places and names of arguments");
+  const waitMs = msOf("debounce", debounce) ?? 0;
+  const maxWaitMs = msOf("maxWait", maxWait) ?? 0;
+  if (maxWaitMs > 0 && maxWaitMs < waitMs) throw new NotAccepted("`maxWait` is less than `debounce`");
+  const mode: UniqueMode =
+    debounce !== undefined ? "debounce" : throttle !== undefined ? "time" : keepLast === true ? "last" : (until ?? "done");
+  return { mode, key: key as UniqueKey | undefined, ttlMs: msOf("throttle", throttle) ?? msOf("ttl", ttl) ?? TTL_MS, waitMs, maxWaitMs };
+}
+
+/** Undefined for a call whose key says that it is not unique. `delayMs`: until it is due. @throws CallError */
+export function uniqueRule(
+  task: string,
+  { mode, key, ttlMs, waitMs, maxWaitMs }: ResolvedUnique,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  delayMs: number,
+): UniqueRule | undefined {
+  if (delayMs > 0 && mode === "debounce")
+    throw new CallError(task, `a call of ${task} is debounced and has an ETA or a countdown: keep one of them`);
+  const value = keyOf(task, key, args, kwargs);
+  if (value === undefined) return undefined;
+  const rule = { mode, name: `${task}:${value}`, ttlMs, waitMs, maxWaitMs };
+  return mode === "time" || delayMs <= 0 ? rule : { ...rule, ttlMs: ttlMs + Math.ceil(delayMs) };
+}
+
+function keyOf(task: string, key: UniqueKey | undefined, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) {
+  if (typeof key === "function") {
+    let value: unknown;
+    try {
+      value = key(...(args as never[])); // its own task's arguments: the compiler has checked the call
+    } catch (cause) {
+      throw new CallError(task, `unique.key of the task ${task} threw for the arguments of a call: see the cause`, { cause });
+    }
+    if (value === undefined || value === null) return undefined;
+    if (!isText(value)) throw new CallError(task, `unique.key of the task ${task} returned neither a text nor a number`);
+    return named(value);
+  }
+  if (key === undefined) return digest([args, kwargs]);
+  if (typeof key === "object") return digest(key.map((place) => (typeof place === "number" ? args[place] : kwargs[place])));
+  return named(key);
+}
+
+/** As it is, so that an operator knows it; by its digest when that is not one short line. */
+function named(key: string | number): string {
+  const text = String(key);
+  return text.length <= KEY_MAX && !/\p{Cc}/u.test(text) ? text : digest(text);
+}
+
+/** Arguments may be secrets, and long. */
+const digest = (value: unknown): string => `#${createHash("sha256").update(canonical(value)).digest("hex").slice(0, 32)}`;
+
+/** JSON with the members of objects in order of their names. */
+function canonical(value: unknown): string {
+  return (
+    JSON.stringify(value, (_, each: unknown) => {
+      if (typeof each === "bigint") return String(each);
+      if (!isPlain(each)) return each;
+      return Object.fromEntries(Object.entries(each).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    }) ?? "null"
+  );
+}
+
+const isText = (value: unknown): value is string | number =>
+  (typeof value === "string" && value !== "") || (typeof value === "number" && Number.isSafeInteger(value));
+
+function msOf(option: string, value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  const ms = parseDuration(value);
+  if (ms === undefined || ms <= 0) throw new NotAccepted(`\`${option}\` takes ${DURATION_ACCEPTED}, above 0`);
+  return Math.ceil(ms);
+}
