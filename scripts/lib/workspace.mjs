@@ -1,7 +1,7 @@
 /** Brings a clone into a state in which it can run: packages installed, sources built. Both cost little when nothing changed. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { must, root } from "./run.mjs";
 
@@ -19,11 +19,13 @@ export async function ensureInstalled() {
   await writeFile(stamp, wanted);
 }
 
-/** Compiles packages/core, and copies the Lua and SQL files that the compiler leaves behind. */
+/** Compiles packages/core, and copies the Lua and SQL files that the compiler leaves behind. A migration that was renamed must not stay. */
 export async function build() {
   await must("The build", process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", core]);
-  const files = await readdir(join(core, "src"), { recursive: true });
-  for (const file of files.filter((name) => /\.(lua|sql)$/.test(name))) {
+  const others = async (folder) => (await readdir(join(core, folder), { recursive: true })).filter((name) => /\.(lua|sql)$/.test(name));
+  const files = await others("src");
+  for (const file of await others("dist")) if (!files.includes(file)) await rm(join(core, "dist", file));
+  for (const file of files) {
     const target = join(core, "dist", file);
     await mkdir(dirname(target), { recursive: true });
     await cp(join(core, "src", file), target);

@@ -3,11 +3,21 @@ import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
 
 interface Row {
-  readonly message: number;
   readonly envelope: string | Uint8Array;
   readonly worker?: string;
   readonly due?: number;
+  readonly [column: string]: unknown;
 }
+
+type Place = readonly (string | number)[];
+
+/** The columns by which a table is read in portions, in the order of its key, and what comes before all of them. */
+const ORDERS = {
+  "search.loans": { columns: ["holder", "take", "message"], start: [-1, 0, 0] },
+  "search.ready": { columns: ["step", "place"], start: [-1, 0] },
+  "search.keyed": { columns: ["key", "step", "place", "message"], start: ["", -1, 0, 0] },
+  "search.parked": { columns: ["due", "message"], start: [-1, 0] },
+} as const;
 
 const PAGE = 500;
 
@@ -39,15 +49,20 @@ export class SqliteSearch implements MessageSearch {
     }
   }
 
-  async *#rows(statement: string, bounds: readonly string[], placeOf: (row: Row) => MessagePlace): AsyncGenerator<readonly FoundMessage[]> {
-    for (let above = 0; ;) {
-      const rows = await this.#file.read(() => this.#file.sql(statement).all(...bounds, above, PAGE) as Row[], {
+  async *#rows(
+    statement: keyof typeof ORDERS,
+    bounds: readonly string[],
+    placeOf: (row: Row) => MessagePlace,
+  ): AsyncGenerator<readonly FoundMessage[]> {
+    const { columns, start } = ORDERS[statement];
+    for (let beyond: Place = start; ;) {
+      const rows = await this.#file.read(() => this.#file.sql(statement).all(...bounds, ...beyond, PAGE) as unknown as Row[], {
         timeoutMs: this.#timeoutMs,
       });
       if (rows.length > 0) yield rows.map((row) => ({ at: placeOf(row), raw: row.envelope }));
       const last = rows.at(-1);
       if (last === undefined || rows.length < PAGE) return;
-      above = last.message;
+      beyond = columns.map((column) => last[column] as string | number);
     }
   }
 }

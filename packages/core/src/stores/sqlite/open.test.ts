@@ -114,11 +114,18 @@ test("what a transaction threw in the middle of is undone", async () => {
 /** Whole tables are read only where all of it is wanted, or where it is bounded by the number of workers. */
 const MAY_SCAN: Readonly<Record<string, RegExp>> = {
   "dead.reasons": /GROUP BY/, // a count by reason reads all of a queue's letters, when an operator asks for it
+  "batch.due": /batches_due|ORDER BY/, // what waits for a worker to publish it, seconds as a rule
+  "batch.unconfirmed": /ORDER BY/, // of one batch, what is being added
   "broadcast.forget": /broadcasts/, // the last minute of them
   "fair.queues": /f$/, // a row for each fair queue
   "lease.ended": /workers/,
   "lease.forget": /workers/,
   "lease.list": /workers/,
+  "limit.countKept": /limit_kept/, // a thousand at most
+  "limit.holders": /limit_holds/, // no more than the workers hold
+  "limit.queues": /queues/,
+  "limit.runningIds": /limit_running/, // no more than runs
+  "limit.specs": /limit_specs/, // a row for each limit that was changed by hand
   "pause.forget": /pauses/, // a few queues, as people pause them
   "pause.count": /pauses/,
   "pause.list": /pauses/,

@@ -90,4 +90,4 @@ SELECT id FROM limit_turns WHERE queue = ?1 AND turn <= ?2 ORDER BY turn, id LIM
 SELECT min(turn) AS turn FROM limit_turns WHERE queue = ?1
 
 -- name: queues
-SELECT name FROM queues WHERE id IN (SELECT queue FROM limit_turns)
+SELECT name FROM queues WHERE EXISTS (SELECT 1 FROM limit_turns WHERE queue = queues.id)

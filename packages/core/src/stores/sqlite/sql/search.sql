@@ -1,18 +1,19 @@
--- Looking for messages, in portions, above the last number that was seen.
+-- Looking for messages, in portions, each beyond the place at which the one before ended.
 
 -- name: loans
-SELECT messages.id AS message, envelope, workers.name AS worker
-FROM messages JOIN loans ON loans.message = messages.id JOIN workers USING (holder)
-WHERE messages.id > ?1 ORDER BY messages.id LIMIT ?2
+SELECT loans.holder, take, message, envelope, workers.name AS worker
+FROM loans JOIN messages ON messages.id = loans.message JOIN workers USING (holder)
+WHERE (loans.holder, take, message) > (?1, ?2, ?3) ORDER BY loans.holder, take, message LIMIT ?4
 
 -- name: ready
-SELECT messages.id AS message, envelope FROM ready JOIN messages ON messages.id = ready.message
-WHERE ready.queue = (SELECT id FROM queues WHERE name = ?1) AND messages.id > ?2 ORDER BY messages.id LIMIT ?3
+SELECT step, place, envelope FROM ready JOIN messages ON messages.id = ready.message
+WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND (step, place) > (?2, ?3) ORDER BY step, place LIMIT ?4
 
 -- name: parked
-SELECT messages.id AS message, envelope, due FROM parked JOIN messages ON messages.id = parked.message
-WHERE parked.queue = (SELECT id FROM queues WHERE name = ?1) AND messages.id > ?2 ORDER BY messages.id LIMIT ?3
+SELECT due, message, envelope FROM parked JOIN messages ON messages.id = parked.message
+WHERE +queue = (SELECT id FROM queues WHERE name = ?1) AND (due, message) > (?2, ?3) ORDER BY due, message LIMIT ?4
 
 -- name: keyed
-SELECT messages.id AS message, envelope FROM keyed JOIN messages ON messages.id = keyed.message
-WHERE keyed.queue = (SELECT id FROM queues WHERE name = ?1) AND messages.id > ?2 ORDER BY messages.id LIMIT ?3
+SELECT key, step, place, message, envelope FROM keyed JOIN messages ON messages.id = keyed.message
+WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND (key, step, place, message) > (?2, ?3, ?4, ?5)
+ORDER BY key, step, place, message LIMIT ?6
