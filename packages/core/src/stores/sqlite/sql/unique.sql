@@ -15,7 +15,7 @@ DELETE FROM unique_locks WHERE name IN (SELECT name FROM unique_locks WHERE unti
 
 -- name: list
 SELECT name, mode, task, queue, since, until, ttl, worker, message, due, next FROM unique_locks
-WHERE until > ?1 AND (?2 IS NULL OR queue = ?2) ORDER BY since, name LIMIT ?3
+WHERE until > ?1 AND (?2 IS NULL OR queue = ?2) ORDER BY until LIMIT ?3
 
 -- name: takeParked
 DELETE FROM parked WHERE due = ?1 AND message = ?2 RETURNING message, queue, step, place, losses, bytes
