@@ -206,7 +206,7 @@ export class Capsule {
     return this.#lanes.slots;
   }
   get running(): number {
-    return this.#dispatcher.running;
+    return this.#dispatcher.tasks.size;
   }
   get waiting(): number {
     return this.#dispatcher.waiting;
@@ -263,13 +263,13 @@ export class Capsule {
 
   /** Ends what is meant, whether or not it heeds its signal. Returns what was there, running or waiting. */
   terminate(isMeant: (request: Request) => boolean, how: Termination): readonly ReceivedTask[] {
-    const running = this.#dispatcher.terminateRunning(isMeant, how);
+    const running = this.#dispatcher.tasks.terminate(isMeant, how);
     if (how.force === "soft") return running;
     return [...running, ...this.#dispatcher.discardWaiting(isMeant), ...this.#intake.discardWaiting(isMeant)];
   }
 
   revoke(isMeant: (request: Request) => boolean): void {
-    this.#dispatcher.revokeRunning(isMeant);
+    this.#dispatcher.tasks.revoke(isMeant);
     this.#dispatcher.discardWaiting(isMeant);
     this.#intake.discardWaiting(isMeant);
   }
@@ -318,7 +318,7 @@ export class Capsule {
 
   /** Tasks in steps end after the one they are at, and go back. */
   interruptIterations(): void {
-    this.#dispatcher.interruptIterations();
+    this.#dispatcher.tasks.interruptIterations();
   }
 
   /** Nothing is taken any more. */
@@ -346,7 +346,7 @@ export class Capsule {
   }
 
   abortRunning(): void {
-    this.#dispatcher.abortRunning();
+    this.#dispatcher.tasks.abortAll();
   }
 
   /** Gives up what runs. Returns how many. */

@@ -1,61 +1,32 @@
 /**
- * Brings requests to a slot, and their outcomes to the settler.
+ * Brings requests to a slot. What runs is looked after by `running-tasks.ts`, what has ended by `endings.ts`.
  *
  * Invariants: no body starts unless the lease is sure; a request that was acknowledged early starts only after the
  * broker confirmed that; of messages that were lost with a worker before, one at a time runs here, so that the one that
  * kills workers is told from those that only stood beside it; every request ends in exactly one settlement.
  */
-import { Roster } from "../shared/roster.ts";
-import type { AttemptFacts } from "../app/retry-plan.ts";
-import { runAsTask } from "../app/process-wide.ts";
 import type { Lovage } from "../app/app.ts";
-import type { Checkpoints, LoanEnd } from "../brokers/broker.ts";
-import { SoftTimeLimitExceeded, TaskRevokedError } from "../protocol/celery-errors.ts";
+import type { LoanEnd } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
-import { errorText } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import { CallRuns, isAggregate } from "./aggregate-run.ts";
 import { Gathering } from "./gathering.ts";
-import { continuation } from "./continuation.ts";
-import type { LoanCredit } from "./credit.ts";
 import { Crew } from "./crew.ts";
-import { hasEndHooks, runEndHooks } from "./end-hooks.ts";
+import { Endings, type EndingsDeps } from "./endings.ts";
 import { Fifo } from "./fifo.ts";
-import type { Lane, Lanes } from "./lanes.ts";
-import type { TaskObserver } from "./observer.ts";
-import { LeaseLostError, type Outcome, WorkerStoppedError } from "./outcome.ts";
+import type { Lane } from "./lanes.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Request, RequestHome } from "./request.ts";
-import type { SettlementAnswer, SettlementOwner, Settler } from "./settle.ts";
-import type { AbortForce } from "./pool/pool.ts";
-import type { SettlementRules } from "./ended-run.ts";
-import { writeOfState } from "./result-plan.ts";
-import { planSettlement } from "./settlement.ts";
-import type { StateWriter } from "./state-writer.ts";
-import type { SuspectTurn } from "./suspect-turn.ts";
-import type { Termination } from "./termination.ts";
+import { RunningTasks, type RunningTasksDeps } from "./running-tasks.ts";
+import type { SettlementAnswer, SettlementOwner } from "./settle.ts";
 import { isUniqueUntilStarted, lockAtStart } from "./unique-plan.ts";
-import { finalOutcome } from "./verdict.ts";
 
-export interface DispatcherDeps {
+export interface DispatcherDeps extends EndingsDeps, RunningTasksDeps {
   readonly app: Lovage;
   readonly hostname: string;
   /** Under which the worker's lease is kept. */
   readonly owner: string;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly lanes: Lanes;
-  readonly credit: LoanCredit;
-  readonly settler: Settler;
-  /** undefined: no result backend. */
-  readonly states: StateWriter | undefined;
-  readonly rules: SettlementRules;
-  /** undefined: a crash begins an iteration anew. */
-  readonly checkpoints: Checkpoints | undefined;
-  readonly observers: Required<TaskObserver>;
-  readonly suspectTurn: SuspectTurn;
   /** Gives back what has not started, to be taken by anybody from then on. undefined: the broker cannot keep it until then. */
   readonly park: ((request: Request, dueAt: number) => void) | undefined;
   /** It has ended, or will not run here: what it held goes to others. */
@@ -64,8 +35,6 @@ export interface DispatcherDeps {
   mayStart(monotonic: number): boolean;
   /** As far as this worker has it in memory. */
   isRevoked(request: Request): boolean;
-  /** ms since 1970, by the broker's clock. */
-  brokerNow(): number;
 }
 
 /** Bodies that return at once are started for that long in one turn of the event loop; then sockets and timers have theirs. */
@@ -75,18 +44,17 @@ const SLICE_MS = 10;
 const SURPLUS_LOOK_MS = 250;
 const SURPLUS_PARKED_MS = 1000;
 
-/** A task that is to be terminated has this long to heed its signal. */
-const TERMINATE_GRACE_MS = 1500;
-
 const ACK: LoanEnd = { kind: "ack" };
 const PUT_BACK: LoanEnd = { kind: "putBack" };
 const NOTHING: readonly never[] = [];
 
 export class Dispatcher implements RequestHome {
   readonly #deps: DispatcherDeps;
+  /** What runs. */
+  readonly tasks: RunningTasks;
   /** Lost with a worker before. They take no slot while they wait for their turn. */
   readonly #suspects = new Fifo<Request>();
-  readonly #running = new Roster<Request>();
+  readonly #endings: Endings;
   readonly #gathering: Gathering;
   readonly #calls: CallRuns;
   #isPumping = false;
@@ -99,14 +67,16 @@ export class Dispatcher implements RequestHome {
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
     deps.suspectTurn.onFree(() => this.pump());
+    this.tasks = new RunningTasks(deps);
+    this.#endings = new Endings(deps, (request) => this.#leaveSlot(request));
     const { clock, credit } = deps;
     this.#gathering = new Gathering({ clock, credit, closed: (members) => this.#enqueue(new Crew(members, this)) });
     this.#calls = new CallRuns({
       ...deps,
       home: this,
       accept: () => contentTypesFor(deps.app.settings.acceptContent),
-      judge: (call, reported) => finalOutcome(reported, undefined, () => this.#attemptOf(call), call.options.retry, deps.random),
-      settle: async (call) => await this.#settled(this.#plan(call)),
+      judge: (call, reported) => this.#endings.judgeCall(call, reported),
+      settle: (call) => this.#endings.settleCall(call),
     });
   }
 
@@ -126,9 +96,6 @@ export class Dispatcher implements RequestHome {
   /** Bodies begun, since the start. */
   get processed(): number {
     return this.#processed;
-  }
-  get running(): number {
-    return this.#running.size;
   }
   get waiting(): number {
     let ready = 0;
@@ -259,7 +226,7 @@ export class Dispatcher implements RequestHome {
     if (!(crew instanceof Crew)) return this.endUnrun(request, crew);
     for (const member of members) {
       member.crew = crew;
-      this.#running.add(member);
+      this.tasks.add(member);
       if (member === crew.lead) continue;
       credit.freeSlot();
       credit.freeLoan();
@@ -277,7 +244,7 @@ export class Dispatcher implements RequestHome {
 
   async #ackCrew(crew: Crew): Promise<void> {
     const ack = async ({ delivery, received }: Request): Promise<SettlementAnswer> =>
-      await this.#settled({
+      await this.#endings.perform({
         delivery,
         end: ACK,
         results: NOTHING,
@@ -302,7 +269,7 @@ export class Dispatcher implements RequestHome {
   #start(request: Request, lane: Lane, now: number): void {
     if (request.options.batch !== undefined) return this.#startCrew(request, lane, now);
     if (!this.#mayRun(request)) return;
-    this.#running.add(request);
+    this.tasks.add(request);
     lane.running += 1;
     if (request.options.acksLate) {
       if (isUniqueUntilStarted(request.received)) void this.#freeAndRun(request);
@@ -358,182 +325,44 @@ export class Dispatcher implements RequestHome {
     return request.received.ignoreResult ?? request.options.ignoreResult;
   }
 
-  // --- from its end to its settlement ------------------------------------------------------------------------------
+  // --- to its end --------------------------------------------------------------------------------------------------
 
   ended(request: Request, reported: Outcome): void {
-    if (request.outcome !== undefined) return; // interrupted or given up before: what it does afterwards counts for nothing
-    request.endedAt = this.clock.monotonic();
-    const { verdict, options } = request;
-    request.outcome = finalOutcome(reported, verdict, () => this.#attemptOf(request), options.retry, this.random);
-    if (hasEndHooks(options.hooks) && request.startedAt !== undefined) {
-      void this.#endWithHooks(request);
-      return;
-    }
-    this.#settle(request);
-    this.#leaveSlot(request);
-  }
-
-  /** By the broker's clock, so that workers on other machines agree on when the first attempt began. */
-  #attemptOf({ received, startedAt, endedAt }: Request): AttemptFacts {
-    const now = this.#deps.brokerNow();
-    return { retries: received.retries, headers: received.headers, startedAt: now - (endedAt - (startedAt ?? endedAt)), now };
+    this.#endings.ended(request, reported);
   }
 
   /** It does not run: expired, revoked. */
   endUnrun(request: Request, outcome: Outcome): void {
-    request.outcome = outcome;
-    this.#settle(request);
-    this.#leaveSlot(request);
-  }
-
-  #settle(request: Request): void {
-    const settlement = this.#plan(request);
-    if (request.pendingState === undefined) this.#deps.settler.add(settlement, request);
-    else void request.pendingState.then(() => this.#deps.settler.add(settlement, request));
-  }
-
-  /** A value, or an error, that cannot be written makes the run a failure that says so. */
-  #plan(request: Request): ReturnType<typeof planSettlement> {
-    const now = this.#deps.brokerNow();
-    const { rules, logger } = this.#deps;
-    try {
-      return planSettlement(request.outcome as Outcome, request, rules, now);
-    } catch (error) {
-      request.outcome = { kind: "failed", error };
-    }
-    try {
-      return planSettlement(request.outcome, request, rules, now);
-    } catch (error) {
-      logger.error(
-        { err: error, task: request.received.task, taskId: request.received.id },
-        `the outcome of a task could not be written: ${errorText(error)}`,
-      );
-      return planSettlement({ kind: "ignored" }, request, rules, now);
-    }
-  }
-
-  /** Its result is stored, then its hooks run, then its loan ends: a crash in between runs it again, hooks included. */
-  async #endWithHooks(request: Request): Promise<void> {
-    const settlement = this.#plan(request);
-    const outcome = request.outcome as Outcome;
-    const { results = NOTHING } = settlement;
-    await request.pendingState;
-    if (results.length > 0) await this.#settled({ delivery: undefined, queue: request.delivery.queue, results, publish: NOTHING });
-    try {
-      const elsewhere = this.#deps.lanes.of(request).pool.runEndHooks?.(request, outcome);
-      await (elsewhere ?? runAsTask(request.context, () => runEndHooks(request.options.hooks, outcome, request.context)));
-    } catch (error) {
-      const { task, id } = request.received;
-      this.#deps.logger.error({ err: error, task, taskId: id }, `a hook of the task ${task}[${id}] failed: ${errorText(error)}`);
-    }
-    this.#deps.settler.add({ ...settlement, results: NOTHING }, request);
-    this.#leaveSlot(request);
-  }
-
-  #settled(settlement: Parameters<Settler["add"]>[0]): Promise<SettlementAnswer> {
-    return new Promise((resolve) => this.#deps.settler.add(settlement, { settled: resolve }));
+    this.#endings.endUnrun(request, outcome);
   }
 
   settled(request: Request, answer: SettlementAnswer): void {
-    if (!request.isAcked && request.crew?.settledLast() !== false) this.#deps.credit.freeLoan();
-    const outcome = request.outcome as Outcome;
-    if (answer === "lost") this.#deps.observers.lost(request);
-    else if (answer === "settled") {
-      const runtimeMs = request.startedAt === undefined ? undefined : request.endedAt - request.startedAt;
-      this.#deps.observers.ended(request, outcome, runtimeMs);
-    }
-    this.#deps.suspectTurn.free(request); // not before: the next one may kill this process, and with it what is not settled yet
+    this.#endings.settled(request, answer);
   }
 
-  #leaveSlot(request: Request): void {
-    if (request.crew?.leave() === false) {
-      this.#running.delete(request);
-      return this.#deps.left?.(request); // others of its batch still run
-    }
-    if (this.#running.delete(request)) this.#deps.lanes.of(request).running -= 1;
-    if (request.outcome === undefined) this.#deps.suspectTurn.free(request); // it never began
-    this.#deps.credit.freeSlot();
-    this.#deps.left?.(request);
-    if (this.#running.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
-    this.pump();
+  storeState(request: Request, state: string, meta: unknown): Promise<void> {
+    return this.tasks.storeState(request, state, meta);
   }
 
-  // --- while it runs -----------------------------------------------------------------------------------------------
+  checkpoint(request: Request, text: string): Promise<void> {
+    return this.tasks.checkpoint(request, text);
+  }
 
   softLimitReached(request: Request, limitMs: number): void {
     this.#deps.observers.softLimitReached(request, limitMs);
   }
 
-  /** Never rejects: a task that does not wait for it must not bring the worker down. */
-  async storeState(request: Request, state: string, meta: unknown): Promise<void> {
-    const { states, rules, logger } = this.#deps;
-    if (states === undefined || request.outcome !== undefined) return;
-    try {
-      request.pendingState = states.write(writeOfState(state, meta, request, rules));
-    } catch (error) {
-      logger.warn(
-        { err: error, task: request.received.task, taskId: request.received.id },
-        `the state ${state} of a task could not be written: ${errorText(error)}`,
-      );
+  #leaveSlot(request: Request): void {
+    if (request.crew?.leave() === false) {
+      this.tasks.delete(request);
+      return this.#deps.left?.(request); // others of its batch still run
     }
-    await request.pendingState;
-  }
-
-  /** Never rejects: what cannot be written now is written with the next one. */
-  async checkpoint(request: Request, text: string): Promise<void> {
-    const { checkpoints } = this.#deps;
-    if (checkpoints === undefined || request.isAcked || request.outcome !== undefined) return;
-    const { task, id } = request.received;
-    try {
-      const answer = await checkpoints.write(request.delivery, continuation(request.received, text));
-      if (answer === "settled" || request.outcome !== undefined) return;
-      request.verdict = { kind: "leaseLost" };
-      this.#abort(request, new LeaseLostError());
-    } catch (error) {
-      this.#deps.logger.warn({ err: error, task, taskId: id }, `how far ${task}[${id}] has come could not be written: ${errorText(error)}`);
-    }
-  }
-
-  /** Iterations that run end after the step that they are at; other tasks take no notice. */
-  interruptIterations(): void {
-    for (const request of this.#running)
-      if (request.startedAt !== undefined && request.crew === undefined) this.#deps.lanes.of(request).pool.interrupt(request);
-  }
-
-  /** Aborts the signals of what runs; a task that then fails was revoked, one that succeeds all the same has succeeded. */
-  revokeRunning(isRevoked: (request: Request) => boolean): void {
-    for (const request of this.#running) {
-      if (!isRevoked(request)) continue;
-      request.verdict ??= { kind: "revoked", how: "revoked" };
-      this.#abort(request, new TaskRevokedError("revoked"), "none");
-    }
-  }
-
-  /** Ends what runs, whether or not it heeds its signal. Returns it. */
-  terminateRunning(isMeant: (request: Request) => boolean, { signum, force }: Termination): ReceivedTask[] {
-    const requests = [...this.#running].filter(isMeant);
-    for (const request of requests) {
-      if (force === "soft") {
-        this.#abort(request, new SoftTimeLimitExceeded(), "none");
-        continue;
-      }
-      if (request.verdict === undefined || request.verdict.kind === "revoked")
-        request.verdict = { kind: "revoked", how: "terminated", signum };
-      const reason = new TaskRevokedError("terminated");
-      this.#abort(request, reason, force === "kill" ? "now" : "none");
-      if (force === "ask") this.clock.timer(TERMINATE_GRACE_MS, () => this.#giveUp(request, reason), { background: true });
-    }
-    return requests.map(({ received }) => received);
-  }
-
-  #giveUp(request: Request, reason: Error): void {
-    if (this.#running.has(request) && request.outcome === undefined) this.#abort(request, reason, "now");
-  }
-
-  /** A batch is aborted once all of it is to end. */
-  #abort(request: Request, reason: Error, force?: AbortForce): void {
-    const { crew } = request;
-    if (crew?.isToAbort !== false) this.#deps.lanes.of(request).pool.abort(crew ?? request, reason, force);
+    if (this.tasks.delete(request)) this.#deps.lanes.of(request).running -= 1;
+    if (request.outcome === undefined) this.#deps.suspectTurn.free(request); // it never began
+    this.#deps.credit.freeSlot();
+    this.#deps.left?.(request);
+    if (this.tasks.size === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    this.pump();
   }
 
   /** Ends what waits for a slot and is revoked. Returns it. */
@@ -553,11 +382,7 @@ export class Dispatcher implements RequestHome {
 
   /** All loans made until now are others'. What runs is told to stop; what waits goes, fenced, to where it may still belong. */
   leaseLost(): void {
-    for (const request of this.#running) {
-      if (request.isAcked || request.startedAt === undefined) continue;
-      request.verdict = { kind: "leaseLost" };
-      this.#abort(request, new LeaseLostError());
-    }
+    this.tasks.leaseLost();
     this.putBackWaiting();
   }
 
@@ -590,27 +415,14 @@ export class Dispatcher implements RequestHome {
   }
 
   whenIdle(): Promise<void> {
-    if (this.#running.size === 0) return Promise.resolve();
+    if (this.tasks.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  /** Asks all that runs to end. A task that then fails goes back to its queue; one that succeeds all the same has succeeded. */
-  abortRunning(): void {
-    for (const request of this.#running) {
-      request.verdict ??= { kind: "interrupted" };
-      this.#abort(request, new WorkerStoppedError());
-    }
-  }
-
-  /** Gives up what still runs: its message goes back, or, if it was acknowledged early, its end is recorded. */
+  /** Gives up what still runs. Returns how many that were. */
   interruptRunning(): number {
-    const requests = [...this.#running].filter((request) => request.startedAt !== undefined && request.outcome === undefined);
-    for (const request of requests) {
-      request.endedAt = this.clock.monotonic();
-      request.outcome = request.verdict?.kind === "leaseLost" ? request.verdict : { kind: "interrupted" };
-      this.#settle(request);
-      this.#leaveSlot(request);
-    }
+    const requests = this.tasks.unended;
+    for (const request of requests) this.#endings.interrupt(request);
     return requests.length;
   }
 }
