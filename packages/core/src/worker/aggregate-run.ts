@@ -3,13 +3,13 @@
  * idempotent by its id, and the message's loan ends after all of them. A crash in between runs them again.
  */
 import { AGGREGATE_HEADER } from "../app/aggregate-task.ts";
-import { decodeEnvelope } from "../protocol/envelope.ts";
-import { readTaskMessage } from "../protocol/task-message.ts";
+import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock } from "../shared/clock.ts";
 import { Crew } from "./crew.ts";
 import { isPoison, type SettlementRules } from "./ended-run.ts";
 import type { TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
+import { callsIn, readCall } from "./refused-calls.ts";
 import { Request, type RequestHome } from "./request.ts";
 import type { SettlementAnswer } from "./settle.ts";
 
@@ -44,9 +44,11 @@ export class CallRuns {
   crewOf(carrier: Request): Crew | Outcome {
     let calls: readonly Request[];
     try {
-      calls = this.#callsOf(carrier);
+      calls = carrier.received.body().args.map((text) => this.#requestOf(readCall(text, this.#deps.accept()), carrier));
     } catch (error) {
-      return { kind: "failed", error };
+      const known = callsIn(carrier.received, this.#deps.accept());
+      for (const call of known) void this.#end(this.#requestOf(call, carrier), { kind: "failed", error, isWeighed: true });
+      return { kind: "failed", error, isWeighed: true };
     }
     const items = calls.filter((call) => this.#mayRun(call));
     if (items.length === 0) return { kind: "ignored" };
@@ -57,15 +59,11 @@ export class CallRuns {
     return new Crew([carrier], this.#deps.home, { items, end, isLastLoss });
   }
 
-  /** Requests without a loan. @throws ProtocolError when the message holds something else */
-  #callsOf(carrier: Request): readonly Request[] {
-    const accept = this.#deps.accept();
-    return carrier.received.body().args.map((text) => {
-      const { message, info } = decodeEnvelope(String(text));
-      const call = new Request(carrier.delivery, readTaskMessage(message, info, { accept }), carrier.task, this.#deps.home);
-      call.isAcked = true; // when it was folded, its loan ended
-      return call;
-    });
+  /** Without a loan: when it was folded, that ended. */
+  #requestOf(received: ReceivedTask, { delivery, task }: Request): Request {
+    const call = new Request(delivery, received, task, this.#deps.home);
+    call.isAcked = true;
+    return call;
   }
 
   #mayRun(call: Request): boolean {

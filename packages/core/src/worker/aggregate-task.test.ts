@@ -1,6 +1,8 @@
 import { afterEach, expect, test } from "vitest";
 
+import { idOf, take } from "../../test/support/broker-hands.ts";
 import { type BatchItem, type Lovage, type LovageOptions } from "../index.ts";
+import { encodeTaskMessage } from "../protocol/task-message.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import { Worker } from "./worker.ts";
@@ -173,6 +175,90 @@ test("a run that is interrupted by a stop is made again, with all of its calls",
   await clock.advance(500);
   expect(begun).toEqual([["a", "b"], ["a", "b"]]); // prettier-ignore
   expect(await Promise.all(results.map((result) => result.get()))).toEqual([null, null]);
+});
+
+/** As if each worker that had it died. */
+async function lose(app: Lovage, times: number): Promise<void> {
+  const broker = await app.broker();
+  for (let losses = 0; losses < times; losses++) {
+    const [delivery] = await take(broker, ["celery"], 1);
+    if (delivery === undefined) throw new Error("there is no message");
+    await broker.settle([{ delivery, end: { kind: "requeue", to: "front", isLoss: true } }]);
+  }
+}
+
+/** Folds calls and publishes their message, which no worker takes. @param more that it holds besides */
+async function foldedTogether(task: ReturnType<typeof digest>, { app, clock, start, stop }: ReturnType<typeof room>, more: string[] = []) {
+  const worker = await start("one@test");
+  const results = await task.map([["ann", "1"], ["ann", "2"]]); // prettier-ignore
+  await clock.advance(100);
+  await stop(worker);
+  const { aggregates } = await app.broker();
+  const [group = ""] = (await aggregates?.due(Infinity, 1))?.groups ?? [];
+  const taken = (await aggregates?.first(group, 10)) ?? [];
+  const call = {
+    id: "made",
+    task: "digest",
+    args: [...taken.map(String), ...more],
+    kwargs: {},
+    ignoreResult: true,
+    headers: { lovage_aggregate: 2 },
+  };
+  const message = encodeTaskMessage(call, { serializer: "json", now: clock.now() });
+  expect(await aggregates?.publish(group, taken, { message, exchange: "", routingKey: "celery" })).toBe(true);
+  return results;
+}
+
+test("calls of a message that killed its workers fail, and the message is kept", async () => {
+  const here = room({ taskDeadLetter: { queue: "graves" } });
+  const { app, clock, start } = here;
+  const runs: { user: string; texts: string[] }[] = [];
+  const task = digest(app, runs);
+  const results = await foldedTogether(task, here);
+  await lose(app, app.settings.maxDeliveries);
+  const worker = await start("two@test");
+  await clock.advance(100);
+  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual(["FAILURE", "FAILURE"]);
+  await expect(results[1]?.get()).rejects.toThrow(/the worker was lost \d+ times/);
+  expect(runs).toEqual([]);
+  const broker = await app.broker();
+  expect(await broker.depth(["celery"])).toMatchObject([{ ready: 0, parked: 0, onLoan: 0, dead: 1 }]);
+  expect(await broker.deadLetters?.get("celery", "made")).toMatchObject({ reason: "poison" });
+  const told = await take(broker, ["graves"], 2);
+  expect(told.map(idOf).toSorted()).toEqual(results.map(({ id }) => id).toSorted()); // each call, not what they became
+  expect(await broker.depth(["graves"])).toMatchObject([{ ready: 0 }]);
+  expect(worker.status()).toMatchObject({ running: 0, onLoan: 0 });
+  expect(await broker.deadLetters?.restore("celery", "made")).toBe(true);
+  await clock.advance(8000);
+  expect(runs).toEqual([{ user: "ann", texts: ["1", "2"] }]);
+});
+
+test("calls of a message whose task nobody knows any more fail with it", async () => {
+  const here = room();
+  const { app, clock } = here;
+  const results = await foldedTogether(digest(app, []), here);
+  const { brokerUrl, resultBackend } = app.settings;
+  const other = memoryApp({ brokerUrl, resultBackend, clock, random: () => 0.5 });
+  const worker = new Worker(other, { name: "two@test" });
+  rooms.push({ app: other, clock, workers: [worker] });
+  const started = worker.start();
+  await clock.advance(15 * 60_000);
+  await started;
+  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual(["FAILURE", "FAILURE"]);
+  await expect(results[1]?.get()).rejects.toThrow("digest");
+  expect(await (await app.broker()).depth(["celery"])).toMatchObject([{ ready: 0, parked: 0, dead: 1 }]);
+});
+
+test("calls beside something that is none fail with their message", async () => {
+  const here = room();
+  const { app, clock, start } = here;
+  const runs: { user: string; texts: string[] }[] = [];
+  const results = await foldedTogether(digest(app, runs), here, ["no envelope"]);
+  await start("two@test");
+  await clock.advance(100);
+  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual(["FAILURE", "FAILURE"]);
+  expect(runs).toEqual([]);
+  expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
 });
 
 test("options are checked, and an eager call is a batch of one", async () => {

@@ -25,7 +25,7 @@ import type { KnownRevocations } from "./revocations.ts";
 import type { SettlementOwner, Settler } from "./settle.ts";
 import { deadLetterRecord } from "./dead-letter-plan.ts";
 import type { SettlementRules } from "./ended-run.ts";
-import { planRefusal } from "./settlement.ts";
+import { planRefusals, type RefusedTask, settleInOrder } from "./refused-calls.ts";
 import { Throttle } from "./throttle.ts";
 import { planUnknownTask } from "./unknown-task.ts";
 
@@ -359,16 +359,12 @@ export class Intake {
   // --- not to be run -----------------------------------------------------------------------------------------------
 
   #takeUnknown(delivery: Delivery, received: ReceivedTask): void {
-    const { rules, logger, limits, broker, settler, credit } = this.#deps;
-    const now = this.#deps.brokerNow();
-    credit.freeSlot();
-    const step = planUnknownTask(received.message, now, limits.unknownTaskTtlMs);
+    const { logger, limits, broker, settler, credit } = this.#deps;
+    const step = planUnknownTask(received.message, this.#deps.brokerNow(), limits.unknownTaskTtlMs);
     const facts = { task: received.task, taskId: received.id, queue: delivery.queue };
-    if (step.kind === "deadLetter") {
-      const error = new NotRegistered(received.task);
-      this.#deps.observers.refused({ reason: "unknownTask", error, delivery, received });
-      return settler.add(planRefusal("unknownTask", error, delivery, received, rules, now), this.#loan);
-    }
+    if (step.kind === "deadLetter")
+      return this.#refuse({ reason: "unknownTask", error: new NotRegistered(received.task), delivery, received });
+    credit.freeSlot();
     if (step.message !== received.message)
       logger.error(
         facts,
@@ -408,20 +404,21 @@ export class Intake {
   /** The headers could be read, the arguments cannot: whoever waits for the result is told. */
   #refuseBody(request: Request, error: unknown): void {
     const { delivery, received } = request;
-    const { rules, settler, credit } = this.#deps;
-    this.#deps.observers.refused({ reason: "undecodable", error, delivery, received });
-    credit.freeSlot();
     this.#deps.gate?.left(request);
-    settler.add(planRefusal("undecodable", error, delivery, received, rules, this.#deps.brokerNow()), this.#loan);
+    this.#refuse({ reason: "undecodable", error, delivery, received });
   }
 
   /** The sweep gave it back after so many losses, so that who knows its task ends it: result, dead letter and dead-letter queue in one step. */
   #refusePoison(delivery: Delivery, received: ReceivedTask, task: AnyTask | undefined): void {
-    const { rules, settler, credit } = this.#deps;
     const error = new WorkerLostError(`the worker was lost ${delivery.losses} times while it held this message`);
-    this.#deps.observers.refused({ reason: "poison", error, delivery, received });
+    this.#refuse({ reason: "poison", error, delivery, received, options: optionsOf(task) });
+  }
+
+  #refuse(refusal: RefusedTask): void {
+    const { rules, settler, credit, observers, limits } = this.#deps;
+    observers.refused(refusal);
     credit.freeSlot();
-    settler.add(planRefusal("poison", error, delivery, received, rules, this.#deps.brokerNow(), optionsOf(task)), this.#loan);
+    settleInOrder(settler, planRefusals(refusal, rules, limits.accept, this.#deps.brokerNow()), this.#loan);
   }
 
   /** Its task was defined with options that are not accepted, after the worker had started: kept until someone mends it. */
