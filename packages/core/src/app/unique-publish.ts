@@ -1,4 +1,5 @@
 /** Publishes messages, some of which are unique. */
+import { setMaxListeners } from "node:events";
 import type { Broker, Outgoing, PublishFate, PublishOptions } from "../brokers/broker.ts";
 import { BrokerOutOfMemoryError, BrokerRefusedError, BrokerUnavailableError, PublishError } from "../brokers/errors.ts";
 import { UnsupportedByBrokerError } from "./errors.ts";
@@ -23,6 +24,7 @@ export async function publishUnique(
   const plain = messages.flatMap(({ unique }, i) => (unique === undefined ? [i] : []));
   const waiting = messages.flatMap(({ unique }, i) => (unique === undefined ? [] : [i]));
   if (uniques === undefined && waiting.length > 0) throw new UnsupportedByBrokerError("unique tasks", broker.kind);
+  if (options.signal !== undefined) setMaxListeners(0, options.signal); // each of those at once may wait with it
   const next = async (): Promise<void> => {
     for (let i = waiting.shift(); i !== undefined; i = waiting.shift()) {
       try {
