@@ -51,21 +51,23 @@ test(
   },
 );
 
-test.each([{ isNextAlive: true }, { isNextAlive: false }])(
-  "a holder that acknowledges early and is killed: the next call is taken within the lease of its worker: %o",
-  { timeout: ROUNDS * 60_000 },
-  async ({ isNextAlive }) => {
+test(
+  "a holder that acknowledges early and is killed: the next call is taken within the lease of its worker",
+  { timeout: ROUNDS * 120_000 },
+  async ({ annotate }) => {
     await using redis = await RedisServer.start();
     await using workers = new RecordingWorkers({ broker: redis.url, settings: { leaseTime: LEASE_S, taskAcksLate: false } });
     await using app = producer(redis.url);
     const call = async (index: string, ms: number) =>
       await app.sendTask("test.recordBoth", [index, ms], undefined, { unique: { key: "one" } });
-    for (let round = 0; round < ROUNDS; round++) {
+    const waits: number[] = [];
+    for (let round = 0; round < 2 * ROUNDS; round++) {
+      const isOtherAlive = round % 2 === 0; // it looks after the lease of the dead one
       const [lost, next] = [`lost${round}`, `next${round}`];
-      const victim = await workers.start();
+      const victim = workers.alive[0] ?? (await workers.start());
       const holder = await call(lost, 600_000);
       await eventually("the task to begin", () => workers.lines().includes(`began ${lost}`), 30_000);
-      if (isNextAlive) await workers.start(); // it looks after the lease of the dead one
+      if (isOtherAlive) await workers.start();
       expect(await call("never", 0)).toMatchObject({ id: holder.id, isDuplicate: true });
       await victim.end("SIGKILL");
       const killedAt = performance.now();
@@ -77,14 +79,15 @@ test.each([{ isNextAlive: true }, { isNextAlive: false }])(
         },
         30_000,
       );
-      expect(performance.now() - killedAt).toBeLessThan(LEASE_S * 1000 + SLACK_MS);
+      waits.push(Math.round(performance.now() - killedAt));
+      expect(waits.at(-1)).toBeLessThan(LEASE_S * 1000 + SLACK_MS);
       expect(taken.id).not.toBe(holder.id);
-      if (!isNextAlive) await workers.start();
+      if (!isOtherAlive) await workers.start();
       await eventually("the next call to run", () => workers.lines().includes(next), 30_000);
       await eventually("the lock to be free", async () => (await app.unique.list()).length === 0, 30_000);
-      for (const each of workers.alive) await each.end("SIGTERM");
     }
-    const wanted = Array.from({ length: ROUNDS }, (_, round) => [`began lost${round}`, `began next${round}`, `next${round}`]);
+    const wanted = waits.map((_, round) => [`began lost${round}`, `began next${round}`, `next${round}`]);
     expect(workers.lines()).toEqual(wanted.flat());
+    await annotate(`free after ${waits.join(", ")} ms, at a lease of ${LEASE_S * 1000}`);
   },
 );
