@@ -1,6 +1,7 @@
 /**
  * Groups of messages that are to become one: kept by the broker until they are enough, or the first has waited long
  * enough. A message is in its queue, on loan, or in one group, never in neither; whoever folds or publishes may die at any point.
+ * A group is of one queue, that of its first message: there its messages count as parked, are found and are purged.
  */
 import type { Delivery, Outgoing } from "./broker.ts";
 import type { Envelope } from "./envelope-edits.ts";
@@ -16,7 +17,7 @@ export interface Aggregates {
   due(now: number, limit: number): Promise<DueGroups>;
   /** The oldest messages of a group, at most `limit`. */
   first(group: string, limit: number): Promise<readonly Envelope[]>;
-  /** Publishes to the queue that `routingKey` names, and takes those out of the group in the same step, if they are still its first. False when they are not. */
+  /** Publishes to the group's queue, which `routingKey` names, and takes those out of the group in the same step, if they are still its first. False when they are not. */
   publish(group: string, taken: readonly Envelope[], outgoing: Outgoing): Promise<boolean>;
 }
 

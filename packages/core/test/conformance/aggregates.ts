@@ -37,7 +37,7 @@ export function aggregatesConformance({ broker, open, sweepAway, leaseMs }: Aggr
     expect(ids(await groups().first("g", 10))).toEqual(["a", "b", "c"]);
     expect(ids(await groups().first("g", 2))).toEqual(["a", "b"]);
     expect(await groups().first("other", 2)).toEqual([]);
-    expect(await broker().depth(["q"])).toMatchObject([{ ready: 0, parked: 0, dead: 0 }]);
+    expect(await broker().depth(["q"])).toMatchObject([{ ready: 0, parked: 3, dead: 0 }]);
     expect(await settleAll(broker(), [a as Delivery])).toEqual(["lost"]);
     expect(await fold([a as Delivery])).toEqual(["lost"]);
     await broker().leases?.release("one");
@@ -72,6 +72,40 @@ export function aggregatesConformance({ broker, open, sweepAway, leaseMs }: Aggr
     expect(await ready()).toBe(0);
   });
 
+  test("what waits in groups counts as parked in its queue, is found there, and is purged with it", async () => {
+    const [a, b, c, d] = await lend(["a", "b", "c", "d"]);
+    await fold([a as Delivery, b as Delivery, c as Delivery], "full");
+    await fold([d as Delivery], "other", NOW + 5000);
+    await broker().publish([toQueue("r", { id: "r" }), toQueue("q", { id: "ready" })]);
+    await broker().leases?.renew("two", leaseMs);
+    const [r] = await take(broker(), ["r"], 1, { worker: "two" });
+    await fold([r as Delivery], "of r");
+    const parked = async (): Promise<readonly number[]> => (await broker().depth(["q", "r"])).map((depth) => depth.parked);
+    const found = async (): Promise<readonly string[]> => {
+      const lines: string[] = [];
+      for await (const page of broker().search?.messages({ queues: ["q"], limit: 100 }) ?? [])
+        for (const { at, raw } of page) lines.push(`${String(ids([raw])[0])} ${Object.values(at).join(" ")}`);
+      return lines.toSorted(byText);
+    };
+    expect(await parked()).toEqual([4, 1]);
+    expect(await found()).toEqual([
+      `a parked q ${NOW}`, `b parked q ${NOW}`, `c parked q ${NOW}`, `d parked q ${NOW + 5000}`, "ready queue q",
+    ]); // prettier-ignore
+    expect(await groups().publish("full", await groups().first("full", 2), toQueue("q", { id: "ab" }))).toBe(true);
+    expect(await parked()).toEqual([2, 1]);
+    const left = await groups().first("full", 10);
+    expect(await broker().purge("q")).toBe(4); // c and d, and what is ready
+    expect(await parked()).toEqual([0, 1]);
+    expect(await found()).toEqual([]);
+    expect(await groups().publish("full", left, toQueue("q", { id: "late" }))).toBe(false);
+    expect(await groups().due(NOW + 9000, 10)).toMatchObject({ groups: ["of r"] });
+    const [e] = await lend(["e"], "three");
+    expect(await fold([e as Delivery], "full")).toEqual([1]);
+    expect(await parked()).toEqual([1, 1]);
+    expect(await groups().publish("full", await groups().first("full", 9), toQueue("q", { id: "e" }))).toBe(true);
+    expect(await parked()).toEqual([0, 1]);
+  });
+
   test("what another worker was given meanwhile is not folded", async () => {
     const [delivery] = await lend(["a"]);
     const other = await open();
@@ -99,10 +133,16 @@ export function aggregatesConformance({ broker, open, sweepAway, leaseMs }: Aggr
             await fold(await lend(names), name);
             const first = await groups().first(name, takes);
             for (let twice = 0; twice < 2; twice++)
-              if (await groups().publish(name, first, toQueue("made", { id: "x" }))) out.push(...ids(first));
+              if (await groups().publish(name, first, toQueue("q", { id: "x" }))) {
+                out.push(...ids(first));
+                await settleAll(broker(), await take(broker(), ["q"], 1));
+              }
+            expect(await broker().depth(["q"])).toMatchObject([{ ready: 0, parked: given.length - out.length }]);
           }
+          const waiting = given.length - out.length;
           for (const group of [0, 1, 2]) out.push(...ids(await groups().first(`${run}:${group}`, 100)));
           expect(out.map(String).toSorted(byText)).toEqual(given.toSorted(byText));
+          expect(await broker().purge("q")).toBe(waiting);
         },
       ),
       { numRuns: 10 },

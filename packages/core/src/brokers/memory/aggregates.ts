@@ -18,7 +18,7 @@ export class MemoryAggregates implements Aggregates {
     return folds.map(({ delivery, group, dueAt }) => {
       const entry = this.#store.endLoan(delivery.loan);
       if (entry === undefined) return "lost";
-      const held = groups.get(group) ?? { dueAt, envelopes: [] };
+      const held = groups.get(group) ?? { queue: entry.queue, dueAt, envelopes: [] };
       groups.set(group, held);
       return held.envelopes.push(entry.raw);
     });

@@ -1,7 +1,7 @@
 /**
  * The messages of one named memory broker and every step they can take. All synchronous: what one call does, nobody
  * sees half done.
- * Invariant: an entry is in one ready list, in the loans of one worker, parked, among the dead letters, or gone.
+ * Invariant: an entry is in one ready list, in the loans of one worker, parked, in a group, among the dead letters, or gone.
  */
 import { PRIORITY_STEPS, priorityStep, type PriorityStep } from "../priority.ts";
 import { boundQueues, type Binding } from "../topic.ts";
@@ -81,6 +81,13 @@ export interface MemoryMark {
   readonly until: number;
 }
 
+/** Messages that are to become one in their queue. */
+export interface HeldGroup {
+  readonly queue: string;
+  readonly dueAt: number;
+  readonly envelopes: (string | Uint8Array)[];
+}
+
 export interface Subscription {
   readonly exchange: string;
   readonly pattern: string;
@@ -91,7 +98,7 @@ const NONE: ReadonlySet<string> = new Set();
 
 export class MemoryStore {
   /** Messages that are to become one, by group. */
-  readonly groups = new Map<string, { readonly dueAt: number; readonly envelopes: (string | Uint8Array)[] }>();
+  readonly groups = new Map<string, HeldGroup>();
   readonly subscriptions = new Set<Subscription>();
   /** The oldest first. */
   readonly revoked = new Map<string, MemoryMark>();
@@ -277,6 +284,11 @@ export class MemoryStore {
       count += ready[step].size;
       ready[step].clear();
     }
+    for (const [group, { queue, envelopes }] of this.groups) {
+      if (queue !== name) continue;
+      count += envelopes.length;
+      this.groups.delete(group);
+    }
     return count;
   }
 
@@ -285,7 +297,9 @@ export class MemoryStore {
     let onLoan = 0;
     for (const { entry } of this.#loans.values()) if (entry.queue === name) onLoan++;
     const count = PRIORITY_STEPS.reduce<number>((sum, step) => sum + ready[step].size, fair.waiting);
-    return { queue: name, ready: count, parked: parked.length + this.limits.countWaiting(name), onLoan, dead: dead.size };
+    let held = this.limits.countWaiting(name);
+    for (const { queue, envelopes } of this.groups.values()) if (queue === name) held += envelopes.length;
+    return { queue: name, ready: count, parked: parked.length + held, onLoan, dead: dead.size };
   }
 
   /** All that is on loan, and all that is ready or parked in these queues. */
@@ -297,6 +311,8 @@ export class MemoryStore {
       for (const { raw } of fair) yield { at: { kind: "queue", queue }, raw };
       for (const step of PRIORITY_STEPS) for (const { raw } of ready[step]) yield { at: { kind: "queue", queue }, raw };
       for (const { dueAt, entry } of parked) yield { at: { kind: "parked", queue, dueAt }, raw: entry.raw };
+      for (const { queue: of, dueAt, envelopes } of this.groups.values())
+        if (of === queue) for (const raw of envelopes) yield { at: { kind: "parked", queue, dueAt }, raw };
     }
   }
 

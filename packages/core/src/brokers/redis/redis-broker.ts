@@ -14,7 +14,6 @@ import { deadIndexKey, dueKey, limitLineKey, limitTurnsKey, listKey, parkedKey }
 import { loadScript } from "../../stores/redis/scripts.ts";
 import { SharedRedis } from "../../stores/redis/shared-redis.ts";
 import type { RedisTarget } from "../../stores/redis/target.ts";
-import type { Aggregates } from "../aggregates.ts";
 import type {
   Broker,
   Checkpoints,
@@ -91,7 +90,7 @@ export class RedisBroker implements Broker {
   readonly dueCallbacks: DueCallbacks;
   readonly pauses: RedisPauses;
   readonly checkpoints: Checkpoints;
-  readonly aggregates: Aggregates;
+  readonly aggregates: RedisAggregates;
   readonly search: RedisSearch;
   readonly limits: RedisLimits;
   readonly uniques: RedisUniques;
@@ -215,8 +214,9 @@ export class RedisBroker implements Broker {
       async (connection) =>
         await Promise.all(
           queues.map(async (queue) => {
-            const [sorted, parked, waiting, dead, ...ready] = await Promise.all([
+            const [sorted, folded, parked, waiting, dead, ...ready] = await Promise.all([
               this.fairness.waiting(connection, queue),
+              this.aggregates.waiting(connection, queue),
               connection.command("ZCARD", [parkedKey(shard, queue)]),
               connection.command("ZCARD", [limitLineKey(shard, queue)]),
               connection.command("ZCARD", [deadIndexKey(shard, queue)]),
@@ -225,7 +225,7 @@ export class RedisBroker implements Broker {
             return {
               queue,
               ready: ready.reduce<number>((sum, length) => sum + asNumber(length), sorted),
-              parked: asNumber(parked) + asNumber(waiting),
+              parked: asNumber(parked) + asNumber(waiting) + folded,
               dead: asNumber(dead),
             };
           }),
@@ -242,7 +242,8 @@ export class RedisBroker implements Broker {
     const keys = [parkedKey(shard, queue), dueKey(shard), limitLineKey(shard, queue), limitTurnsKey(shard, queue), ...this.#listsOf(queue)];
     return await asking(this.#context, async (connection) => {
       const sorted = await this.fairness.purge(connection, queue);
-      return sorted + asNumber(await connection.script(purgeScript, keys, [queue]));
+      const folded = await this.aggregates.purge(connection, queue);
+      return sorted + folded + asNumber(await connection.script(purgeScript, keys, [queue]));
     });
   }
 

@@ -1,8 +1,21 @@
 /** Reads lists, loans and parked messages in portions, none of which holds Redis up. */
 import { asList, asPairs, asText, asTexts } from "../../stores/redis/answers.ts";
 import type { Answer, Argument } from "../../stores/redis/connection.ts";
-import { fairKeys, inboxesKey, inboxKey, listKey, loansKey, parkedKey, unackedKey, workersKey } from "../../stores/redis/keys.ts";
+import {
+  aggregatedKey,
+  aggregateKey,
+  aggregatesKey,
+  fairKeys,
+  inboxesKey,
+  inboxKey,
+  listKey,
+  loansKey,
+  parkedKey,
+  unackedKey,
+  workersKey,
+} from "../../stores/redis/keys.ts";
 import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
+import { groupsOf } from "./aggregates.ts";
 import type { RedisContext } from "./context.ts";
 import { asking } from "./failures.ts";
 
@@ -39,6 +52,7 @@ export class RedisSearch implements MessageSearch {
       for await (const page of this.#hash(fairKeys(shard, queue).sorted))
         yield page.map(([, raw]) => ({ at: { kind: "queue", queue }, raw }));
       yield* this.#parked(queue);
+      yield* this.#folded(queue);
     }
   }
 
@@ -70,6 +84,20 @@ export class RedisSearch implements MessageSearch {
         }));
       if (page.length < PAGE) return;
     }
+  }
+
+  /** A group is short: no more than a few runs of its task. */
+  async *#folded(queue: string): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    const { shard } = this.#context;
+    for await (const groups of groupsOf(aggregatedKey(shard, queue), (name, args) => this.#command(name, args)))
+      for (const group of groups) {
+        const [texts, due] = await Promise.all([
+          this.#command("LRANGE", [aggregateKey(shard, group), 0, -1]),
+          this.#command("ZSCORE", [aggregatesKey(shard), group]),
+        ]);
+        const at = { kind: "parked", queue, dueAt: due === null ? 0 : Number(asText(due)) } as const;
+        yield asTexts(texts).map((raw) => ({ at, raw: raw.slice(raw.search(/\n ?\{"/) + 1) }));
+      }
   }
 
   async *#hash(key: string): AsyncGenerator<readonly (readonly [string, string])[], void, undefined> {

@@ -33,7 +33,7 @@ export class SqliteAggregates implements Aggregates {
     const { holder, take, message } = parseLoan(delivery.loan);
     const row = this.#file.sql("settle.endKnown").get(holder, take, message) as MessageRow | undefined;
     if (row === undefined) return "lost";
-    this.#file.sql("aggregate.begin").run(group, dueAt);
+    this.#file.sql("aggregate.begin").run(group, dueAt, row.queue);
     this.#file.sql("aggregate.add").run(group, message);
     return (this.#file.sql("aggregate.count").get(group) as { count: number }).count;
   }

@@ -20,6 +20,8 @@ const ORDERS = {
 } as const;
 
 const PAGE = 500;
+/** They hold up to a thousand messages each, usually few. */
+const GROUPS = 20;
 
 export class SqliteSearch implements MessageSearch {
   readonly #file: SqliteFile;
@@ -46,6 +48,22 @@ export class SqliteSearch implements MessageSearch {
       yield* this.#rows("search.ready", [queue], () => ({ kind: "queue", queue }));
       yield* this.#rows("search.keyed", [queue], () => ({ kind: "queue", queue }));
       yield* this.#rows("search.parked", [queue], ({ due = 0 }) => ({ kind: "parked", queue, dueAt: due }));
+      yield* this.#folded(queue);
+    }
+  }
+
+  async *#folded(queue: string): AsyncGenerator<readonly FoundMessage[]> {
+    for (let beyond = ""; ;) {
+      const groups = await this.#file.read(
+        () => {
+          const page = this.#file.sql("search.groups").all(queue, beyond, GROUPS) as { name: string; due: number }[];
+          return page.map(({ name, due }) => ({ name, due, rows: this.#file.sql("aggregate.first").all(name, -1) as unknown as Row[] }));
+        },
+        { timeoutMs: this.#timeoutMs },
+      );
+      for (const { due, rows } of groups) yield rows.map(({ envelope }) => ({ at: { kind: "parked", queue, dueAt: due }, raw: envelope }));
+      if (groups.length < GROUPS) return;
+      beyond = groups.at(-1)?.name ?? "";
     }
   }
 

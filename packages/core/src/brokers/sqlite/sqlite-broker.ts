@@ -190,7 +190,7 @@ export class SqliteBroker implements Broker {
 
   async #purge(queue: string): Promise<number> {
     let purged = 0;
-    for (const statement of ["queue.purgeReady", "queue.purgeKeyed", "queue.purgeParked", "queue.purgeWaiting"]) {
+    for (const statement of PURGES) {
       let count: number;
       do {
         count = await this.#file.write(() => {
@@ -198,6 +198,7 @@ export class SqliteBroker implements Broker {
           const rows = number === undefined ? [] : (this.#file.sql(statement).all(number, PURGE_SLICE) as MessageRow[]);
           for (const { message } of rows) this.#messages.drop(message);
           if (number !== undefined && statement === "queue.purgeWaiting") this.#file.sql("queue.purgeTurns").run(number);
+          if (number !== undefined && statement === "queue.purgeFolded") this.#file.sql("queue.purgeGroups").run(number);
           return rows.length;
         }, this.#spec);
         purged += count;
@@ -287,6 +288,9 @@ export class SqliteBroker implements Broker {
     return { queue, ...(this.#file.sql("queue.depth").get(number) as Omit<QueueDepth, "queue">) };
   }
 }
+
+/** All places of a queue whose messages wait. */
+const PURGES = ["queue.purgeReady", "queue.purgeKeyed", "queue.purgeParked", "queue.purgeWaiting", "queue.purgeFolded"] as const;
 
 /** The ends of a loan after which its message may be ready at once. */
 const RETURNS: ReadonlySet<string> = new Set(["requeue", "putBack"]);

@@ -116,6 +116,8 @@ export function fairKeys(shard: Shard, queue: string): FairKeys {
 
 /** List: envelopes that are to become one message, the oldest first. There as long as it holds one; its group is among those that are due. */
 export const aggregateKey = (shard: Shard, group: string): string => `${shard.prefix}lovage:aggregate:${group}`;
+/** Hash of a queue: `@` -> how many messages its groups hold; `=` and a group -> 1. There as long as they hold one. */
+export const aggregatedKey = (shard: Shard, queue: string): string => `${shard.prefix}lovage:aggregated:${queue}`;
 /** Sorted set: group -> when it is due, ms. */
 export const aggregatesKey = (shard: Shard): string => `${shard.prefix}lovage:aggregates`;
 

@@ -2,7 +2,7 @@
 
 -- The first message says when its group is due.
 -- name: begin
-INSERT OR IGNORE INTO aggregates (name, due) VALUES (?1, ?2)
+INSERT OR IGNORE INTO aggregates (name, due, queue) VALUES (?1, ?2, ?3)
 
 -- name: end
 DELETE FROM aggregates WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM aggregated WHERE aggregated.name = ?1)

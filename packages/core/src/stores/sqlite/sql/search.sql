@@ -13,6 +13,9 @@ WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND (step, place) > (?2, ?
 SELECT due, message, envelope FROM parked JOIN messages ON messages.id = parked.message
 WHERE +queue = (SELECT id FROM queues WHERE name = ?1) AND (due, message) > (?2, ?3) ORDER BY due, message LIMIT ?4
 
+-- name: groups
+SELECT name, due FROM aggregates WHERE queue = (SELECT id FROM queues WHERE queues.name = ?1) AND aggregates.name > ?2 ORDER BY aggregates.name LIMIT ?3
+
 -- name: keyed
 SELECT key, step, place, message, envelope FROM keyed JOIN messages ON messages.id = keyed.message
 WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND (key, step, place, message) > (?2, ?3, ?4, ?5)
