@@ -12,7 +12,7 @@ const FREE = { kind: "free" } as const;
 function lockOf({ headers }: ReceivedTask): UniqueRule | undefined {
   if (headers[UNIQUE_HEADER] === undefined) return undefined;
   const rule = readUnique(headers[UNIQUE_HEADER]);
-  return rule?.mode === "time" || rule?.mode === "debounce" ? undefined : rule;
+  return rule?.mode === "time" ? undefined : rule;
 }
 
 /** Whether its lock is to be free when the body begins. */
@@ -31,7 +31,8 @@ export function planLock(
   if (!isOver) return undefined;
   const delayMs = outcome?.kind === "retry" ? (outcome.plan.delayMs ?? 0) : outcome?.kind === "snoozed" ? outcome.delayMs : undefined;
   const goesOn = delayMs !== undefined || outcome?.kind === "yielded";
-  const what = goesOn ? ({ kind: "keep", ttlMs: Math.ceil(rule.ttlMs + (delayMs ?? 0)) } as const) : FREE;
+  // A debounced one replaces nothing any more, whatever becomes of it.
+  const what = goesOn && rule.mode !== "debounce" ? ({ kind: "keep", ttlMs: Math.ceil(rule.ttlMs + (delayMs ?? 0)) } as const) : FREE;
   return { name: rule.name, taskId: received.id, queue, what };
 }
 
@@ -39,5 +40,6 @@ export function planLock(
 export function lockAtStart(received: ReceivedTask, queue: string, worker: string): UniqueStep | undefined {
   const rule = lockOf(received);
   if (rule === undefined) return undefined;
-  return { name: rule.name, taskId: received.id, queue, what: rule.mode === "started" ? FREE : { kind: "own", worker } };
+  const isOver = rule.mode === "started" || rule.mode === "debounce";
+  return { name: rule.name, taskId: received.id, queue, what: isOver ? FREE : { kind: "own", worker } };
 }
