@@ -17,9 +17,6 @@ export interface ResolvedAggregate extends ResolvedBatch {
   keyOf(args: readonly unknown[]): string;
 }
 
-/** How many calls a message holds that was made of others; its arguments are their envelopes. */
-export const AGGREGATE_HEADER = "lovage_aggregate";
-
 const SIZE = 100;
 const SIZE_MAX = 1000;
 const WAIT_MS = 10_000;

@@ -1,5 +1,7 @@
 /** Locks of unique tasks: an optional part of a broker. The lock and its message are one step: neither is there without the other. */
+import { AGGREGATE_HEADER } from "../protocol/aggregate.ts";
 import { quote } from "../protocol/json.ts";
+import { readTaskMessage } from "../protocol/task-message.ts";
 import { readUnique, UNIQUE_HEADER, type UniqueMode } from "../protocol/unique.ts";
 import type { FoundMessage, MessageSearch } from "./search.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
@@ -75,7 +77,8 @@ export async function purgeWithLocks(
   const purged = await purge();
   if (locks.length === 0) return purged;
   const living = new Set<string>();
-  for await (const page of search.messages({ queues: [queue], limit: 10 * LOCKS_MAX })) for (const found of page) living.add(idIn(found));
+  for await (const page of search.messages({ queues: [queue], limit: 10 * LOCKS_MAX }))
+    for (const found of page) for (const id of idsIn(found)) living.add(id);
   const gone = locks.filter(({ taskId }) => !living.has(taskId));
   await uniques.step(gone.map(({ name, taskId }) => ({ name, taskId, queue, what: { kind: "free" } })));
   return purged;
@@ -93,10 +96,15 @@ export function freeingStep(raw: string | Uint8Array, queue: string): UniqueStep
   }
 }
 
-function idIn({ raw }: FoundMessage): string {
+/** Its own, and those of the calls that it was made of. */
+function idsIn({ raw }: FoundMessage): readonly string[] {
   try {
-    return String(decodeEnvelope(raw).message.headers["id"]);
+    const { message, info } = decodeEnvelope(raw);
+    const id = String(message.headers["id"]);
+    if (message.headers[AGGREGATE_HEADER] === undefined) return [id];
+    const { args } = readTaskMessage(message, info, { accept: new Set([message.contentType]) }).body();
+    return [id, ...args.map((text) => String(decodeEnvelope(String(text)).message.headers["id"]))];
   } catch {
-    return "";
+    return [];
   }
 }

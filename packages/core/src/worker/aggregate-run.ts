@@ -2,7 +2,7 @@
  * The run of a message that was made of calls. The message is on loan, the calls are not: each call is settled for itself,
  * idempotent by its id, and the message's loan ends after all of them. A crash in between runs them again.
  */
-import { AGGREGATE_HEADER } from "../app/aggregate-task.ts";
+import { AGGREGATE_HEADER } from "../protocol/aggregate.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock } from "../shared/clock.ts";
 import { Crew } from "./crew.ts";

@@ -5,9 +5,10 @@
  * one place whoever crashes. Any worker that knows the task publishes what is due; two that try do it once. Messages of every
  * producer come this way, because it is the worker that folds.
  */
-import { AGGREGATE_HEADER, groupText, readGroup, type ResolvedAggregate } from "../app/aggregate-task.ts";
+import { groupText, readGroup, type ResolvedAggregate } from "../app/aggregate-task.ts";
 import type { Aggregates, Fold } from "../brokers/aggregates.ts";
 import type { Envelope } from "../brokers/envelope-edits.ts";
+import { AGGREGATE_HEADER } from "../protocol/aggregate.ts";
 import { encodeTaskMessage, type MessageCodec } from "../protocol/task-message.ts";
 import { type Clock, type Random, sleep, type Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";

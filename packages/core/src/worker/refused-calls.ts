@@ -2,7 +2,7 @@
  * A message made of calls that will never run: each call ends as its message does, and before it, so that nobody waits for one for ever.
  * The message is kept whole; a crash in between refuses all of it again.
  */
-import { AGGREGATE_HEADER } from "../app/aggregate-task.ts";
+import { AGGREGATE_HEADER } from "../protocol/aggregate.ts";
 import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";

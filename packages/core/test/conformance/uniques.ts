@@ -4,6 +4,8 @@ import { describe, expect, test } from "vitest";
 
 import type { Broker, Delivery, Outgoing, Settlement } from "../../src/brokers/broker.ts";
 import type { UniqueAnswer, Uniques, UniqueStep } from "../../src/brokers/uniques.ts";
+import { AGGREGATE_HEADER } from "../../src/protocol/aggregate.ts";
+import { encodeTaskMessage } from "../../src/protocol/task-message.ts";
 import { UNIQUE_HEADER, uniqueText, type UniqueRule } from "../../src/protocol/unique.ts";
 import { newId } from "../../src/shared/ids.ts";
 import { idOf, take, toQueue } from "../support/broker-hands.ts";
@@ -91,6 +93,25 @@ export function uniquesConformance(stand: () => BrokerStand): void {
       await broker.uniques.publish(unique("waits", rule({ name: "t:waits" })));
       await broker.uniques.publish(unique("parked", rule({ name: "t:parked", mode: "debounce", waitMs: HOUR })));
       expect(await broker.purge("q")).toBe(2);
+      expect((await broker.uniques.list({ limit: 10 })).map(({ taskId }) => taskId)).toEqual(["runs"]);
+    });
+
+    test("a purge leaves the locks of calls that run as one, and frees those of calls that wait to", async () => {
+      const broker = await open();
+      const fold = async (id: string): Promise<void> => {
+        await broker.uniques.publish(unique(id, rule({ name: `t:${id}` })));
+        const [delivery] = (await take(broker, ["q"], 1)) as [Delivery];
+        await broker.aggregates?.fold([{ delivery, group: "g", dueAt: 1 }]);
+      };
+      await fold("runs");
+      const taken = (await broker.aggregates?.first("g", 1)) ?? [];
+      const args = taken.map((envelope) => Buffer.from(envelope as string).toString());
+      const task = { id: "made", task: "t", args, kwargs: {}, headers: { [AGGREGATE_HEADER]: 1 } };
+      const message = encodeTaskMessage(task, { serializer: "json", now: 1 });
+      await broker.aggregates?.publish("g", taken, { message, exchange: "", routingKey: "q" });
+      await take(broker, ["q"], 1);
+      await fold("waits");
+      expect(await broker.purge("q")).toBe(1);
       expect((await broker.uniques.list({ limit: 10 })).map(({ taskId }) => taskId)).toEqual(["runs"]);
     });
 
