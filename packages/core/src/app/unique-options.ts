@@ -1,5 +1,7 @@
 /** What a task or a call says in `unique`: read once, and made into a rule for each call. Pure. */
 import { createHash } from "node:crypto";
+import { ProtocolError } from "../protocol/errors.ts";
+import { WireDate } from "../protocol/json-values.ts";
 import type { UniqueMode, UniqueRule } from "../protocol/unique.ts";
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { CallError } from "./errors.ts";
@@ -44,6 +46,8 @@ export const UNIQUE_ACCEPTED =
 const TTL_MS = 24 * 3_600_000;
 const OPTIONS: ReadonlySet<string> = new Set<keyof UniqueOptions>(["key", "until", "throttle", "debounce", "maxWait", "keepLast", "ttl"]);
 const KEY_MAX = 200;
+/** Of arguments, as in their message. */
+const DEEPEST = 200;
 
 /** Undefined: not unique. @throws NotAccepted */
 export function readUniqueOptions(input: unknown): ResolvedUnique | undefined {
@@ -112,15 +116,22 @@ function named(key: string | number): string {
 /** Arguments may be secrets, and long. */
 const digest = (value: unknown): string => `#${createHash("sha256").update(canonical(value)).digest("hex").slice(0, 32)}`;
 
-/** JSON with the members of objects in order of their names. */
-function canonical(value: unknown): string {
-  return (
-    JSON.stringify(value, (_, each: unknown) => {
-      if (typeof each === "bigint") return String(each);
-      if (!isPlain(each)) return each;
-      return Object.fromEntries(Object.entries(each).toSorted(([a], [b]) => (a < b ? -1 : 1)));
-    }) ?? "null"
-  );
+/** A text that no two different values share, with the members of objects in order of their names. */
+function canonical(value: unknown, depth = 0): string {
+  if (depth > DEEPEST)
+    throw new ProtocolError("unsupported", "the key of a unique task", `nested more than ${DEEPEST} deep, or holds itself`);
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value !== "object" || value === null) return "null";
+  if (Array.isArray(value)) return `[${value.map((each) => canonical(each, depth + 1)).join()}]`;
+  if (value instanceof Date) return `Date(${value instanceof WireDate ? value.text : value.getTime()})`;
+  if (ArrayBuffer.isView(value)) return `Bytes(${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")})`;
+  if (value instanceof Map || value instanceof Set) return `${value.constructor.name}(${canonical([...value], depth + 1)})`;
+  if ("toJSON" in value && typeof value.toJSON === "function") return canonical(value.toJSON(), depth + 1);
+  const members = Object.entries(value).filter(([, each]) => each !== undefined);
+  const sorted = members.toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `{${sorted.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each, depth + 1)}`).join()}}`;
 }
 
 const isText = (value: unknown): value is string | number =>
