@@ -1,8 +1,8 @@
 /**
  * Messages that are worked on before their loan is confirmed. A blocking read has put such a message into the worker's inbox and
  * told what it is; the reserve that makes a loan of it is sent in the same moment, so that the task need not wait for its answer.
- * What settles the loan goes over the same connection after it. When that connection breaks in between, the next one first
- * makes up for a reserve that was not executed.
+ * What settles the loan goes over the same connection after it. When that connection breaks in between, or Redis refuses the reserve,
+ * the session is attached anew and first makes up for what was not executed.
  *
  * Invariant: while a claim is open its message is in the inbox, or is the loan that the claim names, or the lease is lost.
  */
@@ -29,6 +29,16 @@ export class Claims {
 
   isOpen(claim: Claim): boolean {
     return this.#open.has(claim);
+  }
+
+  get areAny(): boolean {
+    return this.#open.size > 0;
+  }
+
+  /** Whether the loan of it is not confirmed yet. */
+  has(delivery: RedisDelivery): boolean {
+    for (const claim of this.#open) if (claim.delivery === delivery) return true;
+    return false;
   }
 
   /** The reserve was answered; `first` is the first message of it. False when that is another. */

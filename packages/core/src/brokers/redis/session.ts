@@ -115,6 +115,16 @@ export class WorkerSession {
     if (this.#attached === connection) this.#attached = undefined;
   }
 
+  /** Some loans are not confirmed yet: what settles them must ask whether they are there. */
+  get hasClaims(): boolean {
+    return this.#claims.areAny;
+  }
+
+  /** Its loan is not confirmed yet. */
+  isClaimed(delivery: RedisDelivery): boolean {
+    return this.#claims.has(delivery);
+  }
+
   /** The loan has ended, or is another's. */
   forget(delivery: RedisDelivery): void {
     this.#outstanding.delete(delivery);
@@ -194,7 +204,10 @@ export class WorkerSession {
       const answering = connection.script(reserveScript, keys, args);
       if (claim && !hasBegun && this.#outstanding.has(claim.delivery)) begin?.();
       hasBegun = true;
-      const answer = await answering;
+      const answer = await answering.catch((error: unknown) => {
+        if (isClaim) this.detached(connection); // attaching makes up for it before anything else finds the message in the inbox
+        throw error;
+      });
       if (answer === NOT_IN_FORCE) {
         this.detached(connection);
         continue;

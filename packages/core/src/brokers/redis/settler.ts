@@ -139,13 +139,21 @@ export class Settler {
           connection = await session.connection(signal);
         }
         const still = left.filter(({ delivery }) => session.isOutstanding(delivery)); // attaching may have told otherwise
-        const there = await this.#execute(session, connection, still, isRepetition, how);
+        const there = await this.#execute(session, connection, still, isRepetition || session.hasClaims, how);
         if (replicas) await this.#replicated(connection, replicas);
-        for (const { delivery } of still) session.forget(delivery);
-        if (session.isFair) tellEnds(this.#context, connection, session.worker, still.map(({ delivery }) => delivery)); // prettier-ignore
+        const early: readonly Prepared[] = session.hasClaims
+          ? still.filter(({ delivery }, i) => there[i] === false && session.isClaimed(delivery))
+          : NOTHING;
+        const ended = early.length === 0 ? still : still.filter((each) => !early.includes(each));
+        for (const { delivery } of ended) session.forget(delivery);
+        if (session.isFair) tellEnds(this.#context, connection, session.worker, ended.map(({ delivery }) => delivery)); // prettier-ignore
         const told = there.map((isThere): SettleAnswer => (isRepetition || isThere ? "settled" : "lost"));
-        if (still.length === batch.length) return told;
+        if (still.length === batch.length && early.length === 0) return told;
         const answers = new Map(still.map(({ delivery }, i) => [delivery, told[i]]));
+        if (early.length > 0) {
+          const later = await this.#send(session, early, how);
+          early.forEach(({ delivery }, i) => answers.set(delivery, later[i]));
+        }
         return batch.map(({ delivery }) => answers.get(delivery) ?? "lost");
       } catch (error) {
         if (error instanceof RedisGoneError && error.sent) isRepetition = true;
@@ -189,10 +197,10 @@ export class Settler {
     session: WorkerSession,
     connection: RedisConnection,
     batch: readonly Prepared[],
-    isRepetition: boolean,
+    mayBeGone: boolean,
     { results, completed }: Sending,
   ): Promise<readonly boolean[]> {
-    const { keys, args, order } = settleCall(this.#context, session, batch, isRepetition, results);
+    const { keys, args, order } = settleCall(this.#context, session, batch, mayBeGone, results);
     const answer = await connection.script(settleScript, keys, args);
     if (answer === ALL_WERE_THERE) return batch.map(() => true);
     const flags = readFlags(answer, order.length);

@@ -21,7 +21,7 @@ function bashOffers(source: string, ...words: string[]): string[] {
 
 test.skipIf(!has("bash"))("bash offers commands, options and their values", async () => {
   const source = await script("bash");
-  expect(bashOffers(source, "wo")).toEqual(["worker"]);
+  expect(bashOffers(source, "wo")).toEqual(["worker", "workflow"]);
   expect(bashOffers(source, "")).toEqual(expect.arrayContaining(["worker", "call", "--app", "-A"]));
   expect(bashOffers(source, "-A", "src/app.ts", "qu")).toEqual(["queues"]);
   expect(bashOffers(source, "worker", "--que")).toEqual(["--queues"]);

@@ -25,12 +25,12 @@ afterAll(async () => {
 });
 
 /** A worker that settles all it is given, and waits for more. */
-function work(broker: Broker, seen: string[], answers: string[]) {
+function work(broker: Broker, seen: string[], answers: string[], queues: readonly string[] = ["q"]) {
   const stop = new AbortController();
   const slots = new Slots(8);
   const ended = (async () => {
     const settling: Promise<void>[] = [];
-    for await (const batch of broker.consume(["q"], { worker: "one", credit: slots, signal: stop.signal })) {
+    for await (const batch of broker.consume(queues, { worker: "one", credit: slots, signal: stop.signal })) {
       slots.take(batch.length);
       seen.push(...batch.map(idOf));
       settling.push(settle(batch));
@@ -82,6 +82,27 @@ for (const passage of ["cut", "cutHalfway", "cutAfter"] as const) {
     });
   }
 }
+
+test("runs once when Redis refuses the reserve, and takes what settles it", async () => {
+  await using broker = await openBroker(server.url, { leaseMs: 20_000 });
+  await using producer = await openBroker(server.url);
+  const seen: string[] = [];
+  const answers: string[] = [];
+  await using worker = work(broker, seen, answers, ["q", "other"]);
+  await eventually("the worker waits", isWaiting);
+  await hand.set("other", "no list"); // whatever reads all lists raises from now on
+  await producer.publish([toQueue("q", { id: "a" })]);
+  await eventually("it was settled", () => answers.length > 0);
+  expect(await hand.llen("lovage:inbox:one:q")).toBe(0);
+  await hand.del("other");
+  await producer.publish([toQueue("q", { id: "b" })]);
+  await eventually("so was the next", () => answers.length > 1);
+  expect(seen).toEqual(["a", "b"]);
+  expect(answers).toEqual(["settled", "settled"]);
+  await worker[Symbol.asyncDispose]();
+  expect((await hand.hkeys("lovage:loans:one")).filter((field) => field !== "@epoch")).toEqual([]);
+  expect(await hand.llen("q")).toBe(0); // what stays in an inbox goes back there
+});
 
 test("what the read tells too late is not begun: the lease may be over, and the message another's", async () => {
   await using proxy = await TcpProxy.start(server.port);
