@@ -24,7 +24,7 @@ test.skipIf(!has("bash"))("bash offers commands, options and their values", asyn
   expect(bashOffers(source, "wo")).toEqual(["worker", "workflow"]);
   expect(bashOffers(source, "")).toEqual(expect.arrayContaining(["worker", "call", "--app", "-A"]));
   expect(bashOffers(source, "-A", "src/app.ts", "qu")).toEqual(["queues"]);
-  expect(bashOffers(source, "worker", "--que")).toEqual(["--queues"]);
+  expect(bashOffers(source, "worker", "--queues")).toEqual(["--queues"]);
   expect(bashOffers(source, "worker", "-P", "ge")).toEqual(["gevent"]);
   expect(bashOffers(source, "-A", "x", "worker", "-l", "de")).toEqual(["debug"]);
   expect(bashOffers(source, "worker", "-Q", "")).toEqual([]);
