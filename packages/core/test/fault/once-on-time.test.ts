@@ -19,6 +19,8 @@ const WORKERS = 3;
 const TASKS = 5;
 /** On time is within a second; a busy machine is not asked for that in the short form. */
 const LATE_MS = isSoak ? 1000 : 3000;
+/** An ETA is by the broker's clock, which a worker knows to half of the time that an answer was on its way. */
+const EARLY_MS = 50;
 
 test.skipIf(python === undefined)(
   `a task of ${plan.taskMs} ms and an ETA of ${plan.etasMs[0]} ms run once while workers restart, beside Python with a visibility timeout of ${plan.visibilityS} s`,
@@ -80,7 +82,7 @@ test.skipIf(python === undefined)(
     // oxlint-disable-next-line no-console -- figures for whoever reads the run
     console.log(`${count} tasks, ${restarts} restarts; ETAs ran ${Math.min(...lateMs)} to ${Math.max(...lateMs)} ms after their time`);
     expect([...byTask.values()].filter((each) => each.length !== 1)).toEqual([]);
-    expect(Math.min(...lateMs)).toBeGreaterThanOrEqual(0);
+    expect(Math.min(...lateMs)).toBeGreaterThan(-EARLY_MS);
     expect(Math.max(...lateMs)).toBeLessThan(LATE_MS);
     expect(restarts).toBeGreaterThan(1);
   },

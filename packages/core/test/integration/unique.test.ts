@@ -34,7 +34,7 @@ test.each([{ acksLate: true }, { acksLate: false }])(
       const again = await once.delay("a");
       expect([again.isDuplicate, await again.get({ timeout: "30s" })]).toEqual([false, 2]);
       await worker.stop();
-      } finally {
+    } finally {
       await app.close();
       await rm(folder, { recursive: true, force: true });
     }
