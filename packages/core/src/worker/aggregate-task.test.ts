@@ -1,49 +1,9 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { idOf, take } from "../../test/support/broker-hands.ts";
-import { type BatchItem, type Lovage, type LovageOptions } from "../index.ts";
+import { document, room, type Room } from "../../test/support/worker-room.ts";
+import type { BatchItem, Lovage } from "../index.ts";
 import { encodeTaskMessage } from "../protocol/task-message.ts";
-import { FakeClock } from "../testing/fake-clock.ts";
-import { memoryApp } from "../testing/memory-app.ts";
-import { Worker } from "./worker.ts";
-
-const rooms: { app: Lovage; clock: FakeClock; workers: Worker[] }[] = [];
-
-function room(options: LovageOptions = {}) {
-  const clock = new FakeClock();
-  const app = memoryApp({ clock, random: () => 0.5, ...options });
-  const workers: Worker[] = [];
-  rooms.push({ app, clock, workers });
-  return {
-    app,
-    clock,
-    start: async (name = "w@test") => {
-      const worker = new Worker(app, { name });
-      workers.push(worker);
-      await worker.start();
-      return worker;
-    },
-    stop: async (worker: Worker) => {
-      const stopped = worker.stop();
-      await clock.advance(30_000);
-      await stopped;
-    },
-  };
-}
-
-afterEach(async () => {
-  for (const { app, clock, workers } of rooms.splice(0)) {
-    const stopped = Promise.all(workers.map((worker) => worker.stop()));
-    await clock.advance(60_000);
-    await stopped;
-    await app.close();
-  }
-});
-
-async function stateOf(app: Lovage, id: string): Promise<{ status: string; result: unknown } | undefined> {
-  const [text] = (await (await app.backend())?.fetch([id])) ?? [];
-  return text === undefined ? undefined : (JSON.parse(String(text)) as { status: string; result: unknown });
-}
 
 const EMPTY = [{ ready: 0, parked: 0, onLoan: 0, dead: 0 }];
 type Mail = BatchItem<[user: string, text: string], string>;
@@ -63,8 +23,8 @@ test("calls with one key become one run when the first has waited long enough, e
   const { app, clock, start } = room();
   const runs: { user: string; texts: string[] }[] = [];
   const task = digest(app, runs);
-  await start("one@test");
-  await start("two@test"); // whichever takes which
+  await start({ name: "one@test" });
+  await start({ name: "two@test" }); // whichever takes which
   const results = await task.map([["ann", "1"], ["bob", "2"], ["ann", "3"]]); // prettier-ignore
   await clock.advance(4000);
   results.push(await task.delay("ann", "4"));
@@ -97,12 +57,12 @@ test("what is in a group outlives its workers; another publishes it", async () =
   const { app, clock, start, stop } = room();
   const runs: { user: string; texts: string[] }[] = [];
   const task = digest(app, runs);
-  const first = await start("one@test");
+  const first = await start({ name: "one@test" });
   const result = await task.delay("ann", "1");
   await clock.advance(100);
   await stop(first);
   expect(runs).toEqual([]);
-  await start("two@test");
+  await start({ name: "two@test" });
   await clock.advance(6000);
   expect(await result.get()).toBe("ann:1");
 });
@@ -132,7 +92,7 @@ test("each call ends for itself: failed, retried with others, expired, revoked",
   await app.revoke([revoked.id]);
   await clock.advance(12_000);
   expect(runs).toEqual([["fail0", "retry0", "ignore0", "rest0"], ["retry1"]]);
-  const states = await Promise.all([...results, late, revoked].map(async ({ id }) => (await stateOf(app, id))?.status));
+  const states = await Promise.all([...results, late, revoked].map(async ({ id }) => (await document(app, id))?.["status"]));
   expect(states).toEqual(["FAILURE", "FAILURE", undefined, "SUCCESS", "REVOKED", "REVOKED"]);
   expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
 });
@@ -147,8 +107,8 @@ test("callbacks are each call's own, and a key that cannot be made fails its cal
   const linked = await task.applyAsync(["ann", "hi"], null, { link: [shout.s()] });
   const keyless = await app.sendTask("keyless", [7]);
   await clock.advance(8000);
-  const document = (await stateOf(app, linked.id)) as unknown as { children: [[string, string], null][] };
-  expect((await stateOf(app, document.children[0]?.[0]?.[0] ?? ""))?.result).toBe("ANN:HI");
+  const { children } = (await document(app, linked.id)) as { children: [[string, string], null][] };
+  expect(await document(app, children[0]?.[0]?.[0] ?? "")).toMatchObject({ result: "ANN:HI" });
   await expect(keyless.get()).rejects.toThrow("trim");
 });
 
@@ -164,14 +124,14 @@ test("a run that is interrupted by a stop is made again, with all of its calls",
       if (isStuck) await new Promise(() => undefined);
     },
   });
-  const first = await start("one@test");
+  const first = await start({ name: "one@test" });
   const results = await task.map([["a"], ["b"]]);
   await clock.advance(500);
   const stopped = first.stop();
   await clock.advance(10_000);
   await stopped;
   isStuck = false;
-  await start("two@test");
+  await start({ name: "two@test" });
   await clock.advance(500);
   expect(begun).toEqual([["a", "b"], ["a", "b"]]); // prettier-ignore
   expect(await Promise.all(results.map((result) => result.get()))).toEqual([null, null]);
@@ -188,8 +148,8 @@ async function lose(app: Lovage, times: number): Promise<void> {
 }
 
 /** Folds calls and publishes their message, which no worker takes. @param more that it holds besides */
-async function foldedTogether(task: ReturnType<typeof digest>, { app, clock, start, stop }: ReturnType<typeof room>, more: string[] = []) {
-  const worker = await start("one@test");
+async function foldedTogether(task: ReturnType<typeof digest>, { app, clock, start, stop }: Room, more: string[] = []) {
+  const worker = await start({ name: "one@test" });
   const results = await task.map([["ann", "1"], ["ann", "2"]]); // prettier-ignore
   await clock.advance(100);
   await stop(worker);
@@ -216,9 +176,9 @@ test("calls of a message that killed its workers fail, and the message is kept",
   const task = digest(app, runs);
   const results = await foldedTogether(task, here);
   await lose(app, app.settings.maxDeliveries);
-  const worker = await start("two@test");
+  const worker = await start({ name: "two@test" });
   await clock.advance(100);
-  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual(["FAILURE", "FAILURE"]);
+  expect(await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]))).toEqual(["FAILURE", "FAILURE"]);
   await expect(results[1]?.get()).rejects.toThrow(/the worker was lost \d+ times/);
   expect(runs).toEqual([]);
   const broker = await app.broker();
@@ -238,13 +198,10 @@ test("calls of a message whose task nobody knows any more fail with it", async (
   const { app, clock } = here;
   const results = await foldedTogether(digest(app, []), here);
   const { brokerUrl, resultBackend } = app.settings;
-  const other = memoryApp({ brokerUrl, resultBackend, clock, random: () => 0.5 });
-  const worker = new Worker(other, { name: "two@test" });
-  rooms.push({ app: other, clock, workers: [worker] });
-  const started = worker.start();
+  const other = room({ brokerUrl, resultBackend }, clock);
+  await other.start({ name: "two@test" });
   await clock.advance(15 * 60_000);
-  await started;
-  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual(["FAILURE", "FAILURE"]);
+  expect(await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]))).toEqual(["FAILURE", "FAILURE"]);
   await expect(results[1]?.get()).rejects.toThrow("digest");
   expect(await (await app.broker()).depth(["celery"])).toMatchObject([{ ready: 0, parked: 0, dead: 1 }]);
 });
@@ -254,9 +211,9 @@ test("calls beside something that is none fail with their message", async () => 
   const { app, clock, start } = here;
   const runs: { user: string; texts: string[] }[] = [];
   const results = await foldedTogether(digest(app, runs), here, ["no envelope"]);
-  await start("two@test");
+  await start({ name: "two@test" });
   await clock.advance(100);
-  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual(["FAILURE", "FAILURE"]);
+  expect(await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]))).toEqual(["FAILURE", "FAILURE"]);
   expect(runs).toEqual([]);
   expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
 });

@@ -1,47 +1,8 @@
 import fc from "fast-check";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
-import { type BatchItem, type Lovage, type LovageOptions, Reject } from "../index.ts";
-import { FakeClock } from "../testing/fake-clock.ts";
-import { memoryApp } from "../testing/memory-app.ts";
-import type { WorkerOptions } from "./worker-options.ts";
-import { Worker } from "./worker.ts";
-
-const rooms: { app: Lovage; clock: FakeClock; workers: Worker[] }[] = [];
-
-function room(options: LovageOptions = {}) {
-  const clock = new FakeClock();
-  const app = memoryApp({ clock, random: () => 0.5, ...options });
-  const workers: Worker[] = [];
-  rooms.push({ app, clock, workers });
-  return {
-    app,
-    clock,
-    sleep: (ms: number): Promise<void> => new Promise((resolve) => void clock.timer(ms, resolve)),
-    start: async (workerOptions: WorkerOptions = {}) => {
-      const worker = new Worker(app, { name: "w@test", ...workerOptions });
-      workers.push(worker);
-      await worker.start();
-      return worker;
-    },
-  };
-}
-
-afterEach(async () => {
-  for (const { app, clock, workers } of rooms.splice(0)) await leave(app, clock, workers);
-});
-
-async function leave(app: Lovage, clock: FakeClock, workers: readonly Worker[]): Promise<void> {
-  const stopped = Promise.all(workers.map((worker) => worker.stop()));
-  await clock.advance(60_000);
-  await stopped;
-  await app.close();
-}
-
-async function stateOf(app: Lovage, id: string): Promise<{ status: string; result: unknown } | undefined> {
-  const [text] = (await (await app.backend())?.fetch([id])) ?? [];
-  return text === undefined ? undefined : (JSON.parse(String(text)) as { status: string; result: unknown });
-}
+import { document, room } from "../../test/support/worker-room.ts";
+import { type BatchItem, Reject } from "../index.ts";
 
 const EMPTY = [{ ready: 0, parked: 0, onLoan: 0, dead: 0 }];
 
@@ -94,7 +55,7 @@ test("each item ends for itself: failed, retried, snoozed, ignored, rejected, or
   await start();
   const results = await task.map(["fail", "retry", "snooze", "ignore", "reject", "value", "rest"].map((how) => [how]));
   await clock.advance(200);
-  const states = async () => await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status));
+  const states = async () => await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]));
   expect(await states()).toEqual(["FAILURE", "RETRY", "RETRY", undefined, "FAILURE", "SUCCESS", "SUCCESS"]);
   expect(await results[5]?.get()).toEqual({ own: true });
   expect(await results[6]?.get()).toBeNull();
@@ -147,7 +108,7 @@ test("an item that expired or was revoked before the batch began is not in it", 
   await app.revoke([results[2]?.id ?? ""]);
   await clock.advance(3000);
   expect(seen).toEqual([0, 3]);
-  expect(await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status))).toEqual([
+  expect(await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]))).toEqual([
     "SUCCESS",
     "REVOKED",
     "REVOKED",
@@ -267,13 +228,12 @@ test("callbacks, chains and progress are each item's own", async () => {
   const chained = await task.applyAsync([10], null, { link: [double.s()] });
   const plain = await task.delay(20);
   await clock.advance(500);
-  expect(await stateOf(app, plain.id)).toMatchObject({ status: "PROGRESS", result: { current: 1, total: 2 } });
+  expect(await document(app, plain.id)).toMatchObject({ status: "PROGRESS", result: { current: 1, total: 2 } });
   await clock.advance(2000);
   expect(await chained.get()).toBe(11);
   expect(await plain.get()).toBe(21);
-  const children = (await stateOf(app, chained.id)) as unknown as { children: [[string, string], null][] };
-  const child = children.children[0]?.[0]?.[0];
-  expect((await stateOf(app, child ?? ""))?.result).toBe(22);
+  const { children } = (await document(app, chained.id)) as { children: [[string, string], null][] };
+  expect(await document(app, children[0]?.[0]?.[0] ?? "")).toMatchObject({ result: 22 });
 });
 
 test("arguments that do not fit fail their own item, and a batch task has no hooks", async () => {
@@ -314,7 +274,7 @@ test("whatever becomes of the items of a batch, each is settled exactly once", a
       fc.boolean(),
       fc.integer({ min: 1, max: 8 }),
       async (hows, throws, size) => {
-        const { app, clock, start } = room({ workerConcurrency: 2 });
+        const { app, clock, start, leave } = room({ workerConcurrency: 2 });
         const ends = new Map<number, string[]>();
         const ended = (n: number, how: string): void => void ends.set(n, [...(ends.get(n) ?? []), how]);
         const task = app.task({
@@ -341,7 +301,7 @@ test("whatever becomes of the items of a batch, each is settled exactly once", a
         const results = await task.map(hows.map((how, n) => [n, how]));
         await clock.advance(5000);
         expect([...ends.values()].map((list) => list.length)).toEqual(hows.map(() => 1));
-        const states = await Promise.all(results.map(async ({ id }) => (await stateOf(app, id))?.status));
+        const states = await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]));
         const expected = {
           succeed: "SUCCESS",
           retry: "SUCCESS",
@@ -354,8 +314,7 @@ test("whatever becomes of the items of a batch, each is settled exactly once", a
         expect(worker.status()).toMatchObject({ running: 0, onLoan: 0 });
         const [depth] = await (await app.broker()).depth(["celery"]);
         expect(depth).toMatchObject({ ready: 0, parked: 0, onLoan: 0, dead: hows.filter((how) => how === "reject").length });
-        const { workers } = rooms.pop() as (typeof rooms)[number];
-        await leave(app, clock, workers);
+        await leave();
       },
     ),
     { numRuns: 25 },

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { document, room } from "../../test/support/worker-room.ts";
 
 test("no more bodies run at once than there are slots, and no more messages are taken than can run", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   let running = 0;
   let most = 0;
   const slow = app.task("shop.slow", async () => {
@@ -13,7 +13,7 @@ test("no more bodies run at once than there are slots, and no more messages are 
     running--;
   });
   for (let i = 0; i < 10; i++) await slow.delay();
-  const worker3 = await worker({ concurrency: 3 });
+  const worker3 = await start({ concurrency: 3 });
   await clock.advance(500);
   expect(worker3.status()).toMatchObject({ running: 3, waiting: 0, onLoan: 3 });
   expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 7 }]);
@@ -24,7 +24,7 @@ test("no more bodies run at once than there are slots, and no more messages are 
 });
 
 test("early acks: the message is gone before the body begins", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const depths: unknown[] = [];
   const early = app.task({
     name: "shop.early",
@@ -34,7 +34,7 @@ test("early acks: the message is gone before the body begins", async () => {
       return "ran";
     },
   });
-  const running = await worker();
+  const running = await start();
   const result = await early.delay();
   await clock.advance(0);
   expect(depths).toMatchObject([{ ready: 0, onLoan: 0 }]);
@@ -44,10 +44,10 @@ test("early acks: the message is gone before the body begins", async () => {
 });
 
 test("early acks: a message that is another worker's by then is not run", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   let runs = 0;
   const early = app.task("shop.early", { acksLate: false }, () => void runs++);
-  const running = await worker();
+  const running = await start();
   const memory = await broker();
   const settle = memory.settle.bind(memory);
   memory.settle = async (settlements) => settlements.map(() => "lost");
@@ -63,10 +63,10 @@ test("early acks: a message that is another worker's by then is not run", async 
 });
 
 test("while the lease is not sure no body starts; when the broker answers again they do", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const at: number[] = [];
   const note = app.task("shop.note", () => void at.push(clock.monotonic()));
-  const running = await worker();
+  const running = await start();
   const memory = await broker();
   const renew = memory.leases.renew.bind(memory.leases);
   Object.assign(memory.leases, { renew: () => Promise.reject(new Error("away")), sweep: () => Promise.reject(new Error("away")) });
@@ -82,7 +82,7 @@ test("while the lease is not sure no body starts; when the broker answers again 
 });
 
 test("messages that were lost with a worker before run one at a time, beside others", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   let suspects = 0;
   let most = 0;
   const work = app.task("shop.work", async (isSuspect: boolean) => {
@@ -101,7 +101,7 @@ test("messages that were lost with a worker before run one at a time, beside oth
   }
   await memory.leases.renew("dead", 1000);
   await clock.advance(1001);
-  const running = await worker();
+  const running = await start();
   await clock.advance(5000); // a sweep returns them
   for (let i = 0; i < 4; i++) await work.delay(false);
   await clock.advance(10_000);
@@ -111,7 +111,7 @@ test("messages that were lost with a worker before run one at a time, beside oth
 });
 
 test("a worker whose lease was lost tells its tasks, keeps nothing of them, and goes on under a new lease", async () => {
-  const { app, clock, broker, log, worker, stop } = room();
+  const { app, clock, broker, log, start, stop } = room();
   const reasons: string[] = [];
   let blocked = true;
   const work = app.task({
@@ -123,7 +123,7 @@ test("a worker whose lease was lost tells its tasks, keeps nothing of them, and 
       return "first";
     },
   });
-  const running = await worker();
+  const running = await start();
   const result = await work.delay();
   await clock.advance(0);
   const memory = await broker();
@@ -141,7 +141,7 @@ test("a worker whose lease was lost tells its tasks, keeps nothing of them, and 
 });
 
 test("a redelivered message whose task has succeeded is not run again when that is asked for", async () => {
-  const { app, clock, broker, worker, stop } = room({ workerDeduplicateSuccessfulTasks: true });
+  const { app, clock, broker, start, stop } = room({ workerDeduplicateSuccessfulTasks: true });
   let runs = 0;
   const count = app.task("shop.count", () => ++runs);
   const memory = await broker();
@@ -156,7 +156,7 @@ test("a redelivered message whose task has succeeded is not run again when that 
   await (await app.backend())?.store([stored]); // its first worker died between the two steps
   await memory.leases.renew("dead", 1);
   await clock.advance(2);
-  const running = await worker();
+  const running = await start();
   await clock.advance(10_000);
   expect(runs).toBe(0);
   expect(await memory.depth(["celery"])).toMatchObject([{ ready: 0, onLoan: 0 }]);

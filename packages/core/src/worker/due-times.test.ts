@@ -4,10 +4,10 @@ import { expect, test } from "vitest";
 import { document, room } from "../../test/support/worker-room.ts";
 
 test("an ETA that is near is waited for in memory without a slot, a far one is parked in the broker; both run on time", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const at: Record<string, number> = {};
   const note = app.task("shop.note", (name: string) => void (at[name] = clock.monotonic()));
-  const running = await worker({ concurrency: 1 });
+  const running = await start({ concurrency: 1 });
   await note.applyAsync(["near"], null, { countdown: 5 });
   await note.applyAsync(["far"], null, { countdown: 45 });
   await note.delay("now");
@@ -23,10 +23,10 @@ test("an ETA that is near is waited for in memory without a slot, a far one is p
 });
 
 test("near ETAs beyond the limit are parked, so that memory is bounded", async () => {
-  const { app, clock, broker, worker, stop } = room({ workerEtaTaskLimit: 3 });
+  const { app, clock, broker, start, stop } = room({ workerEtaTaskLimit: 3 });
   let ran = 0;
   const count = app.task("shop.count", () => void ran++);
-  const running = await worker();
+  const running = await start();
   for (let i = 0; i < 10; i++) await count.applyAsync([], null, { countdown: 5 });
   await clock.advance(1000);
   expect(running.status().scheduled).toBe(3);
@@ -37,7 +37,7 @@ test("near ETAs beyond the limit are parked, so that memory is bounded", async (
 });
 
 test("a task that has expired is revoked and not run: on receipt, and when a slot comes too late", async () => {
-  const { app, clock, log, worker, stop } = room();
+  const { app, clock, log, start, stop } = room();
   const ran: string[] = [];
   const slow = app.task("shop.slow", async (name: string) => {
     ran.push(name);
@@ -45,7 +45,7 @@ test("a task that has expired is revoked and not run: on receipt, and when a slo
   });
   const early = await slow.applyAsync(["before the start"], null, { expires: 1 });
   await clock.advance(1001);
-  const running = await worker({ concurrency: 1 });
+  const running = await start({ concurrency: 1 });
   await slow.delay("first");
   await clock.advance(0);
   const waits = await slow.applyAsync(["waits"], null, { expires: 5, countdown: 1 });

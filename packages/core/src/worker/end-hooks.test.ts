@@ -5,7 +5,7 @@ import { document, room } from "../../test/support/worker-room.ts";
 import { currentTask } from "../app/process-wide.ts";
 
 test("hooks run in Celery's order, with the result stored and the message not acknowledged yet", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const calls: unknown[] = [];
   const depth = async (): Promise<number | undefined> => (await (await broker()).depth(["celery"]))[0]?.onLoan;
   app.onWorkerStart(() => calls.push("worker start"));
@@ -23,7 +23,7 @@ test("hooks run in Celery's order, with the result stored and the message not ac
       return "fine";
     },
   });
-  const running = await worker();
+  const running = await start();
   await hooked.delay(false);
   await clock.advance(100);
   expect(calls.splice(0)).toEqual(["worker start", ["before", 0], ["success", "fine", "SUCCESS", 1], ["after", "SUCCESS"]]);
@@ -42,9 +42,9 @@ test("hooks run in Celery's order, with the result stored and the message not ac
 });
 
 test("a hook that throws changes nothing but the log", async () => {
-  const { app, clock, log, worker, stop } = room();
+  const { app, clock, log, start, stop } = room();
   const hooked = app.task("shop.hooked", { onSuccess: () => Promise.reject(new Error("hook")) }, () => "fine");
-  const running = await worker();
+  const running = await start();
   const result = await hooked.delay();
   await clock.advance(100);
   expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS" });

@@ -5,9 +5,9 @@ import { document, room } from "../../test/support/worker-room.ts";
 import { encodeTaskMessage } from "../protocol/task-message.ts";
 
 test("a task that is defined wrongly after the start is kept for later, and the worker goes on", async () => {
-  const { app, clock, broker, log, worker, stop } = room();
+  const { app, clock, broker, log, start, stop } = room();
   const fine = app.task("shop.fine", () => "fine");
-  const running = await worker();
+  const running = await start();
   const options = { retry: { maxRetries: 1 }, retryBackoff: true };
   app.task("shop.wrong", options, () => 0);
   const wrong = "11111111-2222-4333-8444-666666666666";
@@ -22,8 +22,8 @@ test("a task that is defined wrongly after the start is kept for later, and the 
 });
 
 test("an unknown task is put aside again and again, and dead-lettered with NotRegistered after its time; it is never discarded", async () => {
-  const { app, clock, broker, log, worker, stop } = room();
-  const running = await worker();
+  const { app, clock, broker, log, start, stop } = room();
+  const running = await start();
   const result = await app.sendTask("shop.gone", [1]);
   await clock.advance(60_000);
   expect(await (await broker()).depth(["celery"])).toMatchObject([{ ready: 0, parked: 1, onLoan: 0, dead: 0 }]);
@@ -41,8 +41,8 @@ test("an unknown task is put aside again and again, and dead-lettered with NotRe
 });
 
 test("a task that becomes known while it is put aside runs", async () => {
-  const { app, clock, worker, stop } = room();
-  const running = await worker();
+  const { app, clock, start, stop } = room();
+  const running = await start();
   const result = await app.sendTask("shop.soon", []);
   await clock.advance(3000);
   app.task("shop.soon", () => "known now");
@@ -52,9 +52,9 @@ test("a task that becomes known while it is put aside runs", async () => {
 });
 
 test("what cannot be decoded goes to the dead letters, byte for byte, and the worker goes on", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const ok = app.task("shop.ok", () => "ok");
-  const running = await worker();
+  const running = await start();
   const memory = await broker();
   memory.inject("celery", "{ this is no envelope");
   memory.inject("celery", new Uint8Array([0xff, 0x00]));
@@ -73,9 +73,9 @@ test("what cannot be decoded goes to the dead letters, byte for byte, and the wo
 });
 
 test("a message whose arguments cannot be read is dead-lettered, and whoever waits for it is told", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const ok = app.task("shop.ok", () => "ok");
-  const running = await worker();
+  const running = await start();
   const result = await ok.applyAsync([], null, { serializer: "yaml" }); // only json is accepted here
   await clock.advance(100);
   expect(await document(app, result.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "ProtocolError" } });

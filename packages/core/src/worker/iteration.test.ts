@@ -1,48 +1,18 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
-import { type Lovage, type LovageOptions, range } from "../index.ts";
-import { FakeClock } from "../testing/fake-clock.ts";
-import { memoryApp } from "../testing/memory-app.ts";
-import { Worker } from "./worker.ts";
-
-const rooms: { app: Lovage; clock: FakeClock; workers: Worker[] }[] = [];
-
-function room(options: LovageOptions = {}) {
-  const clock = new FakeClock();
-  const app = memoryApp({ clock, random: () => 0.5, ...options });
-  const workers: Worker[] = [];
-  rooms.push({ app, clock, workers });
-  return {
-    app,
-    clock,
-    start: async (name = "w@test") => {
-      const worker = new Worker(app, { name });
-      workers.push(worker);
-      await worker.start();
-      return worker;
-    },
-  };
-}
-
-afterEach(async () => {
-  for (const { app, clock, workers } of rooms.splice(0)) {
-    const stopped = Promise.all(workers.map((worker) => worker.stop()));
-    await clock.advance(60_000);
-    await stopped;
-    await app.close();
-  }
-});
+import { document, room, type Room } from "../../test/support/worker-room.ts";
+import { range } from "../index.ts";
 
 const STEP_MS = 100;
 
-function stepsTask(app: Lovage, clock: FakeClock, done: number[], options: Record<string, unknown> = {}, size = 10) {
+function stepsTask({ app, sleep }: Room, done: number[], options: Record<string, unknown> = {}, size = 10) {
   return app.task({
     name: "steps",
     ...options,
     async run(ctx) {
       const steps = ctx.iterate(range(0, size), { total: size });
       for await (const number of steps) {
-        await new Promise<void>((resolve) => void clock.timer(STEP_MS, resolve));
+        await sleep(STEP_MS);
         done.push(number);
       }
       return { steps: steps.done, retries: ctx.retries };
@@ -50,19 +20,15 @@ function stepsTask(app: Lovage, clock: FakeClock, done: number[], options: Recor
   });
 }
 
-async function document(app: Lovage, id: string): Promise<Record<string, unknown>> {
-  const [text] = (await (await app.backend())?.fetch([id])) ?? [];
-  return text === undefined ? {} : (JSON.parse(String(text)) as Record<string, unknown>);
-}
-
 test.each([
   ["late acks", {}],
   ["early acks", { acksLate: false }],
 ])("%s: a stop interrupts after the step at hand, and another worker goes on from there, with no attempt counted", async (_, options) => {
-  const { app, clock, start } = room();
+  const here = room();
+  const { app, clock, start } = here;
   const done: number[] = [];
-  const task = stepsTask(app, clock, done, options);
-  const first = await start("one@test");
+  const task = stepsTask(here, done, options);
+  const first = await start({ name: "one@test" });
   const result = await task.applyAsync([], null, { expires: "2s" });
   await clock.advance(350);
   const stopped = first.stop();
@@ -71,7 +37,7 @@ test.each([
   expect(done).toEqual([0, 1, 2, 3]);
   expect(await document(app, result.id)).toMatchObject({ status: "PROGRESS", result: { current: 4, total: 10 } });
   await clock.advance(10_000); // what was begun does not expire
-  await start("two@test");
+  await start({ name: "two@test" });
   await clock.advance(1000);
   expect(done).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   expect(await result.get()).toEqual({ steps: 10, retries: 0 });
@@ -79,11 +45,12 @@ test.each([
 });
 
 test("a quiet worker lets go of its iterations; what has no iteration goes on", async () => {
-  const { app, clock, start } = room();
+  const here = room();
+  const { app, clock, start } = here;
   const done: number[] = [];
   const plain = app.task("plain", async () => await new Promise<string>((resolve) => void clock.timer(2000, () => resolve("done"))));
   const worker = await start();
-  await stepsTask(app, clock, done).delay();
+  await stepsTask(here, done).delay();
   const other = await plain.delay();
   await clock.advance(250);
   await worker.quiet();
@@ -150,31 +117,31 @@ test("a task that will not end is aborted after the grace, and goes on from its 
       }
     },
   });
-  const first = await start("one@test");
+  const first = await start({ name: "one@test" });
   await app.sendTask("stuck");
   await clock.advance(100);
   const stopped = first.stop();
   await clock.advance(5000);
   await stopped;
   isStuck = false;
-  await start("two@test");
+  await start({ name: "two@test" });
   await clock.advance(100);
   expect(begun).toEqual([0, 1, 2, 2, 3]);
 });
 
 test("a checkpoint survives a worker that vanishes: what was done before it is not done again", async () => {
-  const { app, clock, start } = room();
+  const { app, clock, start, sleep } = room();
   const done: number[] = [];
   const task = app.task({
     name: "crashed",
     async run(ctx) {
       for await (const number of ctx.iterate(range(0, 30), { checkpointEvery: "1s" })) {
-        await new Promise<void>((resolve) => void clock.timer(STEP_MS, resolve));
+        await sleep(STEP_MS);
         done.push(number);
       }
     },
   });
-  await start("one@test");
+  await start({ name: "one@test" });
   await task.delay();
   await clock.advance(1750);
   const leases = (await app.broker()).leases;
@@ -188,13 +155,13 @@ test("a checkpoint survives a worker that vanishes: what was done before it is n
 });
 
 test("maxRuntime lets others have their turn", async () => {
-  const { app, clock, start } = room({ workerConcurrency: 1 });
+  const { app, clock, start, sleep } = room({ workerConcurrency: 1 });
   const order: string[] = [];
   const long = app.task({
     name: "long",
     async run(ctx, name: string) {
       for await (const number of ctx.iterate(range(0, 4), { maxRuntime: 0.15 })) {
-        await new Promise<void>((resolve) => void clock.timer(STEP_MS, resolve));
+        await sleep(STEP_MS);
         order.push(`${name}${number}`);
       }
     },
@@ -207,13 +174,12 @@ test("maxRuntime lets others have their turn", async () => {
 });
 
 test("a task that tells its own progress is not overruled", async () => {
-  const { app, clock, start } = room();
+  const { app, clock, start, sleep } = room();
   const task = app.task({
     name: "own",
     async run(ctx) {
       await ctx.updateState("COOKING", { dish: "stew" });
-      for await (const _ of ctx.iterate(range(0, 10), { total: 10 }))
-        await new Promise<void>((resolve) => void clock.timer(STEP_MS, resolve));
+      for await (const _ of ctx.iterate(range(0, 10), { total: 10 })) await sleep(STEP_MS);
     },
   });
   const worker = await start();

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { room } from "../../test/support/worker-room.ts";
 
 test("a quiet worker takes nothing and gives back what waits, what runs goes on; resumed, it takes again", async () => {
-  const { app, clock, broker, worker, stop } = room({ workerPrefetchMultiplier: 3 });
+  const { app, clock, broker, start, stop } = room({ workerPrefetchMultiplier: 3 });
   const ran: string[] = [];
   const slow = app.task("shop.slow", async (name: string) => {
     await new Promise<void>((resolve) => void clock.timer(1000, resolve));
@@ -12,7 +12,7 @@ test("a quiet worker takes nothing and gives back what waits, what runs goes on;
   });
   await slow.applyAsync(["later"], null, { countdown: 9 });
   for (const name of ["a", "b", "c"]) await slow.delay(name);
-  const running = await worker({ concurrency: 1 });
+  const running = await start({ concurrency: 1 });
   await clock.advance(100);
   expect(running.status()).toMatchObject({ running: 1, waiting: 2, scheduled: 1 });
   const quiet = running.quiet();
@@ -37,11 +37,11 @@ test("a quiet worker takes nothing and gives back what waits, what runs goes on;
 });
 
 test("a worker can start quiet, be made quiet again and again, and stop while it is", async () => {
-  const { app, clock, broker, worker } = room();
+  const { app, clock, broker, start } = room();
   let ran = 0;
   const count = app.task("shop.count", () => void ran++);
   await count.delay();
-  const running = await worker({ quiet: true });
+  const running = await start({ quiet: true });
   expect(running.status()).toMatchObject({ state: "quiet", consuming: false });
   for (let round = 0; round < 3; round++) {
     void running.resume();

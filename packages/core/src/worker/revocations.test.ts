@@ -18,9 +18,9 @@ function tasksForRevoking(app: Lovage) {
 }
 
 test("a revoked task does not start, whatever it waits for; one that runs has its signal aborted", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const { heeds, slow } = tasksForRevoking(app);
-  const running = await worker({ concurrency: 2 });
+  const running = await start({ concurrency: 2 });
   const runs = await heeds.delay();
   const goesOn = await slow.delay(5000);
   const queued = await heeds.delay(); // every slot is busy
@@ -40,9 +40,9 @@ test("a revoked task does not start, whatever it waits for; one that runs has it
 });
 
 test("a task that is terminated has a moment to heed its signal; then its slot is free, whatever it does", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const { heeds, ignores } = tasksForRevoking(app);
-  const running = await worker({ concurrency: 2 });
+  const running = await start({ concurrency: 2 });
   const [polite, stubborn, next] = [await heeds.delay(), await ignores.delay(), await ignores.delay()];
   await clock.advance(100);
   for (const { id } of [polite, stubborn]) running.revoke(id, { terminate: true });
@@ -58,19 +58,19 @@ test("a task that is terminated has a moment to heed its signal; then its slot i
 });
 
 test("a task that was revoked while no worker was there does not run, and its result says so at once", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const { heeds } = tasksForRevoking(app);
   const [one, other] = [await heeds.delay(), await heeds.delay()];
   await app.revoke([one.id]);
   await expect(one.get()).rejects.toMatchObject({ name: "TaskRevokedError" });
-  const running = await worker();
+  const running = await start();
   await clock.advance(100);
   expect(running.status()).toMatchObject({ running: 1 });
   running.revoke(other.id);
   await clock.advance(100);
   expect(running.status()).toMatchObject({ running: 0, processed: 1 });
   await stop(running);
-  const successor = await worker(); // knows it from the broker
+  const successor = await start(); // knows it from the broker
   await heeds.applyAsync([], null, { taskId: one.id });
   await clock.advance(100);
   expect(successor.status()).toMatchObject({ running: 0, processed: 0, onLoan: 0 });
@@ -78,10 +78,10 @@ test("a task that was revoked while no worker was there does not run, and its re
 });
 
 test("a task that is revoked while its early ack is on the way does not run", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   let ran = 0;
   const early = app.task("shop.early", { acksLate: false }, () => void (ran += 1));
-  const running = await worker();
+  const running = await start();
   const memory = await broker();
   const settle = memory.settle.bind(memory);
   memory.settle = async (...words) => {
@@ -97,7 +97,7 @@ test("a task that is revoked while its early ack is on the way does not run", as
 });
 
 test("a revoked task that asks for a retry is not run again", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   let runs = 0;
   const stubborn = app.task({
     name: "shop.stubborn",
@@ -107,7 +107,7 @@ test("a revoked task that asks for a retry is not run again", async () => {
       ctx.retry({ countdown: 1 });
     },
   });
-  const running = await worker();
+  const running = await start();
   const sent = await stubborn.delay();
   await clock.advance(500);
   await app.revoke([sent.id]);
@@ -118,11 +118,11 @@ test("a revoked task that asks for a retry is not run again", async () => {
 });
 
 test("a worker that has room for few revoked tasks asks the broker for the others", async () => {
-  const { app, clock, worker, stop } = room({ workerRevokesMax: 3 });
+  const { app, clock, start, stop } = room({ workerRevokesMax: 3 });
   const { slow } = tasksForRevoking(app);
   const sent = await Promise.all(Array.from({ length: 8 }, () => slow.delay(1)));
   await app.revoke(sent.slice(0, 7).map(({ id }) => id));
-  const running = await worker();
+  const running = await start();
   await clock.advance(1000);
   const states = await Promise.all(sent.map(async ({ id }) => ((await document(app, id)) as { status: string }).status));
   expect(states).toEqual([...Array.from({ length: 7 }, () => "REVOKED"), "SUCCESS"]);

@@ -6,7 +6,7 @@ import type { Lovage } from "../app/app.ts";
 import { WorkerStoppedError } from "./outcome.ts";
 
 test("a warm stop takes nothing more, waits for what runs, gives back what waits, and releases the lease", async () => {
-  const { app, clock, broker, worker } = room({ workerPrefetchMultiplier: 3 });
+  const { app, clock, broker, start } = room({ workerPrefetchMultiplier: 3 });
   const ran: string[] = [];
   const slow = app.task("shop.slow", async (name: string) => {
     await new Promise<void>((resolve) => void clock.timer(5000, resolve));
@@ -14,7 +14,7 @@ test("a warm stop takes nothing more, waits for what runs, gives back what waits
   });
   await slow.applyAsync(["later"], null, { countdown: 9 });
   for (const name of ["a", "b", "c"]) await slow.delay(name);
-  const running = await worker({ concurrency: 1 });
+  const running = await start({ concurrency: 1 });
   await clock.advance(100);
   expect(running.status()).toMatchObject({ running: 1, waiting: 2, scheduled: 1 });
   const stopped = running.stop();
@@ -30,7 +30,7 @@ test("a warm stop takes nothing more, waits for what runs, gives back what waits
   expect(await memory.depth(["celery"])).toMatchObject([{ ready: 4, onLoan: 0 }]);
   expect(await memory.leases.list()).toEqual([]);
   expect(clock.pendingTimers).toBe(0);
-  const second = await worker({ concurrency: 1 });
+  const second = await start({ concurrency: 1 });
   await clock.advance(40_000);
   expect(ran).toEqual(["a", "b", "c", "d", "later"]); // in the order in which they were before
   const end = second.stop();
@@ -39,7 +39,7 @@ test("a warm stop takes nothing more, waits for what runs, gives back what waits
 });
 
 test("after its grace a stop aborts what runs; what heeds that is done or goes back, and so does what does not", async () => {
-  const { app, clock, broker, worker } = room({ shutdownGrace: 10 });
+  const { app, clock, broker, start } = room({ shutdownGrace: 10 });
   const outcomes: string[] = [];
   const saves = app.task({
     name: "shop.saves",
@@ -57,7 +57,7 @@ test("after its grace a stop aborts what runs; what heeds that is done or goes b
   });
   const deaf = app.task("shop.deaf", () => new Promise(() => undefined));
   const deafEarly = app.task("shop.deafEarly", { acksLate: false }, () => new Promise(() => undefined));
-  const running = await worker();
+  const running = await start();
   const results = [await saves.delay(), await gives.delay(), await deaf.delay(), await deafEarly.delay()];
   await clock.advance(100);
   const stopped = running.stop();
@@ -79,12 +79,12 @@ test("after its grace a stop aborts what runs; what heeds that is done or goes b
 });
 
 test("a second stop does not wait for the grace", async () => {
-  const { app, clock, broker, worker } = room();
+  const { app, clock, broker, start } = room();
   const waits = app.task({
     name: "shop.waits",
     run: (ctx) => new Promise((_, reject) => ctx.signal.addEventListener("abort", () => reject(ctx.signal.reason as Error))),
   });
-  const running = await worker();
+  const running = await start();
   await waits.delay();
   await clock.advance(100);
   void running.stop();
@@ -105,11 +105,11 @@ function waitsForItsSignal(app: Lovage, name = "shop.waits") {
 }
 
 test("a soft stop waits for as long as Celery's setting says, and a second one in a warm stop leads there", async () => {
-  const { app, clock, worker } = room({ workerSoftShutdownTimeout: 3, shutdownGrace: 20 });
+  const { app, clock, start } = room({ workerSoftShutdownTimeout: 3, shutdownGrace: 20 });
   const waits = waitsForItsSignal(app);
   for (const first of ["soft", "warm"] as const) {
     const states: string[] = [];
-    const running = await worker({ onState: (state) => states.push(state) });
+    const running = await start({ onState: (state) => states.push(state) });
     await waits.delay();
     await clock.advance(100);
     const stopped = running.stop(first);
@@ -124,8 +124,8 @@ test("a soft stop waits for as long as Celery's setting says, and a second one i
 });
 
 test("what hurries a stop never makes it longer: a soft one ends with the grace of the warm one before", async () => {
-  const { app, clock, worker } = room({ workerSoftShutdownTimeout: 60, shutdownGrace: 10 });
-  const running = await worker();
+  const { app, clock, start } = room({ workerSoftShutdownTimeout: 60, shutdownGrace: 10 });
+  const running = await start();
   await waitsForItsSignal(app).delay();
   await clock.advance(100);
   const stopped = running.stop();
@@ -138,14 +138,14 @@ test("what hurries a stop never makes it longer: a soft one ends with the grace 
 });
 
 test("without Celery's setting a soft stop is a cold one, and with its other one it waits although nothing runs", async () => {
-  const { clock, worker } = room();
-  const cold = await worker();
+  const { clock, start } = room();
+  const cold = await start();
   const stopped = cold.stop("soft");
   expect(cold.status().state).toBe("cold");
   await clock.advance(0);
   await stopped;
   const idle = room({ workerSoftShutdownTimeout: 5, workerEnableSoftShutdownOnIdle: true });
-  const waiting = await idle.worker();
+  const waiting = await idle.start();
   const end = waiting.stop("soft");
   await idle.clock.advance(4999);
   expect(waiting.status().state).toBe("soft");

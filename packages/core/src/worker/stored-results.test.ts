@@ -5,13 +5,13 @@ import { document, room } from "../../test/support/worker-room.ts";
 import { currentTask } from "../app/process-wide.ts";
 
 test("results are ignored as the message says, then the task, then the settings; errors may be kept all the same", async () => {
-  const { app, clock, worker, stop } = room({ taskStoreErrorsEvenIfIgnored: true });
+  const { app, clock, start, stop } = room({ taskStoreErrorsEvenIfIgnored: true });
   const quiet = app.task({
     name: "shop.quiet",
     ignoreResult: true,
     run: (_ctx, fails: boolean) => (fails ? Promise.reject(new Error("loud")) : 1),
   });
-  const running = await worker();
+  const running = await start();
   const ignored = await quiet.delay(false);
   const asked = await quiet.applyAsync([false], null, { ignoreResult: false });
   const failed = await quiet.delay(true);
@@ -23,7 +23,7 @@ test("results are ignored as the message says, then the task, then the settings;
 });
 
 test("STARTED, progress and states of its own are stored while it runs, in order, before the outcome", async () => {
-  const { app, clock, worker, stop } = room({ taskTrackStarted: true });
+  const { app, clock, start, stop } = room({ taskTrackStarted: true });
   const states: string[] = [];
   const report = app.task({
     name: "shop.report",
@@ -35,7 +35,7 @@ test("STARTED, progress and states of its own are stored while it runs, in order
       return "done";
     },
   });
-  const running = await worker();
+  const running = await start();
   const backend = await app.backend();
   const taskId = "11111111-2222-4333-8444-555555555555";
   using _watch = await backend?.watch(taskId, (text) => void states.push(JSON.parse(String(text)).status));
@@ -46,10 +46,10 @@ test("STARTED, progress and states of its own are stored while it runs, in order
 });
 
 test("extended results, expiry, and children of a task that sends tasks", async () => {
-  const { app, clock, worker, stop } = room({ resultExtended: true, resultExpires: "1h" });
+  const { app, clock, start, stop } = room({ resultExtended: true, resultExpires: "1h" });
   const child = app.task("shop.child", () => currentTask()?.parentId);
   const parent = app.task({ name: "shop.parent", run: async () => (await child.delay()).id });
-  const running = await worker();
+  const running = await start();
   const sent = await parent.delay();
   await clock.advance(0);
   const stored = await document(app, sent.id);
@@ -70,13 +70,13 @@ test("extended results, expiry, and children of a task that sends tasks", async 
 });
 
 test("a value that JSON cannot hold is a failure that says so", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const circular = app.task("shop.circular", () => {
     const value: Record<string, unknown> = {};
     value["self"] = value;
     return value;
   });
-  const running = await worker();
+  const running = await start();
   const result = await circular.delay();
   await clock.advance(0);
   expect(await document(app, result.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "ProtocolError" } });

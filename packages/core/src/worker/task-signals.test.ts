@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { document, room } from "../../test/support/worker-room.ts";
 
 test("ctx.retry publishes the task again with its id, one attempt more, and stores RETRY until then", async () => {
-  const { app, clock, log, worker, stop } = room();
+  const { app, clock, log, start, stop } = room();
   const seen: unknown[] = [];
   const flaky = app.task({
     name: "shop.flaky",
@@ -14,7 +14,7 @@ test("ctx.retry publishes the task again with its id, one attempt more, and stor
       return "at last";
     },
   });
-  const running = await worker();
+  const running = await start();
   const result = await flaky.delay("o-1");
   await clock.advance(0);
   expect(await document(app, result.id)).toMatchObject({
@@ -39,7 +39,7 @@ test("ctx.retry publishes the task again with its id, one attempt more, and stor
 });
 
 test("errors that the options name are retried with growing delays, and the original error is stored in the end", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const at: number[] = [];
   const call = app.task({
     name: "shop.call",
@@ -50,7 +50,7 @@ test("errors that the options name are retried with growing delays, and the orig
       throw Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:1"), { code: "ECONNREFUSED" });
     },
   });
-  const running = await worker();
+  const running = await start();
   const result = await call.delay("passing");
   await clock.advance(60_000);
   expect(at).toEqual([0, 1000, 3000, 7000]);
@@ -63,10 +63,10 @@ test("errors that the options name are retried with growing delays, and the orig
 });
 
 test("when no retry is left ctx.retry throws the error it was given, or MaxRetriesExceededError", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const own = app.task({ name: "shop.own", maxRetries: 0, run: (ctx) => ctx.retry({ error: new Error("mine") }) });
   const none = app.task({ name: "shop.none", maxRetries: 0, run: (ctx) => ctx.retry() });
-  const running = await worker();
+  const running = await start();
   const [first, second] = [await own.delay(), await none.delay()];
   await clock.advance(0);
   expect(await document(app, first.id)).toMatchObject({ status: "FAILURE", result: { exc_type: "Exception", exc_message: ["mine"] } });
@@ -75,7 +75,7 @@ test("when no retry is left ctx.retry throws the error it was given, or MaxRetri
 });
 
 test("ignore stores nothing; reject goes to the dead letters with a failure, or back to the queue", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   let deliveries = 0;
   const ignored = app.task({ name: "shop.ignored", run: (ctx) => ctx.ignore() });
   const refused = app.task({ name: "shop.refused", run: (ctx) => ctx.reject("not ours") });
@@ -86,7 +86,7 @@ test("ignore stores nothing; reject goes to the dead letters with a failure, or 
       return ctx.delivery.redelivered;
     },
   });
-  const running = await worker();
+  const running = await start();
   const results = [await ignored.delay(), await refused.delay(), await again.delay()];
   await clock.advance(100);
   expect(await document(app, results[0]?.id ?? "")).toBeUndefined();

@@ -4,11 +4,11 @@ import { expect, test } from "vitest";
 import { document, room } from "../../test/support/worker-room.ts";
 
 test("a rate limit spaces the starts of its task, and holds up no other", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const at: number[] = [];
   const limited = app.task("shop.limited", { rateLimit: "2/s" }, () => void at.push(clock.monotonic()));
   const free = app.task("shop.free", () => clock.monotonic());
-  const running = await worker({ concurrency: 4 });
+  const running = await start({ concurrency: 4 });
   for (let i = 0; i < 5; i++) await limited.delay();
   const other = await free.delay();
   await clock.advance(100);
@@ -20,11 +20,11 @@ test("a rate limit spaces the starts of its task, and holds up no other", async 
 });
 
 test("more messages of a slow task than there are slots hold up no other either, and all run in time", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const at: number[] = [];
   const limited = app.task("shop.limited", { rateLimit: "60/m" }, () => void at.push(clock.monotonic()));
   const free = app.task("shop.free", () => clock.monotonic());
-  const running = await worker({ concurrency: 2 });
+  const running = await start({ concurrency: 2 });
   for (let i = 0; i < 12; i++) await limited.delay();
   const other = await free.delay();
   await clock.advance(100);
@@ -39,10 +39,10 @@ test("more messages of a slow task than there are slots hold up no other either,
 });
 
 test("a rate that is changed while it runs holds at once, also for what waits", async () => {
-  const { app, clock, worker, stop } = room();
+  const { app, clock, start, stop } = room();
   const at: number[] = [];
   const limited = app.task("shop.limited", { rateLimit: "1/m" }, () => void at.push(clock.monotonic()));
-  const running = await worker({ concurrency: 4 });
+  const running = await start({ concurrency: 4 });
   for (let i = 0; i < 5; i++) await limited.delay();
   const told = async (rate: string | null): Promise<unknown> => {
     const replies = app.control.rateLimit("shop.limited", rate, { reply: true, limit: 1 });

@@ -5,9 +5,9 @@ import { document, room } from "../../test/support/worker-room.ts";
 import { Worker } from "./worker.ts";
 
 test("a task runs, its result is stored, its message is gone", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const add = app.task("shop.add", (x: number, y: number) => x + y);
-  const running = await worker();
+  const running = await start();
   const result = await add.delay(2, 3);
   await clock.advance(0);
   expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: 5, traceback: null, children: [], task_id: result.id });
@@ -18,11 +18,11 @@ test("a task runs, its result is stored, its message is gone", async () => {
 });
 
 test("an error is stored with its type and traceback, and said at error level", async () => {
-  const { app, clock, log, worker, stop } = room();
+  const { app, clock, log, start, stop } = room();
   const fails = app.task("shop.fails", () => {
     throw new TypeError("no such thing");
   });
-  const running = await worker();
+  const running = await start();
   const result = await fails.delay();
   await clock.advance(0);
   expect(await document(app, result.id)).toMatchObject({
@@ -35,7 +35,7 @@ test("an error is stored with its type and traceback, and said at error level", 
 });
 
 test("the log tells a task's life in Celery's words", async () => {
-  const { app, clock, log, worker, stop } = room();
+  const { app, clock, log, start, stop } = room();
   const wait = app.task({
     name: "shop.wait",
     throws: ["RangeError"],
@@ -46,7 +46,7 @@ test("the log tells a task's life in Celery's words", async () => {
       return "ok";
     },
   });
-  const running = await worker();
+  const running = await start();
   const good = await wait.delay(false);
   const bad = await wait.delay(true);
   await clock.advance(500);
@@ -60,9 +60,9 @@ test("the log tells a task's life in Celery's words", async () => {
 });
 
 test("a worker has a queue of its own when that is asked for", async () => {
-  const { app, clock, worker, stop } = room({ workerDirect: true });
+  const { app, clock, start, stop } = room({ workerDirect: true });
   app.task("shop.here", () => "here");
-  const running = await worker();
+  const running = await start();
   const result = await app.sendTask("shop.here", [], null, { queue: "w@test.dq2" });
   await clock.advance(0);
   expect(await document(app, result.id)).toMatchObject({ status: "SUCCESS", result: "here" });
@@ -70,7 +70,7 @@ test("a worker has a queue of its own when that is asked for", async () => {
 });
 
 test("an observer that throws disturbs nobody", async () => {
-  const { app, clock, log, worker, stop } = room();
+  const { app, clock, log, start, stop } = room();
   const add = app.task("shop.add", () => 1);
   const ended: string[] = [];
   const bad = {
@@ -78,7 +78,7 @@ test("an observer that throws disturbs nobody", async () => {
       throw new Error("observer");
     },
   };
-  const running = await worker({ observers: [bad, { ended: (_, outcome) => ended.push(outcome.kind) }] });
+  const running = await start({ observers: [bad, { ended: (_, outcome) => ended.push(outcome.kind) }] });
   await add.delay();
   await clock.advance(0);
   expect(ended).toEqual(["succeeded"]);
@@ -105,9 +105,9 @@ test("a pool of children whose module is not known, and workers without queues, 
 });
 
 test("the banner names what runs where", async () => {
-  const { app, worker, stop } = room({ taskQueues: ["celery", "images"] });
+  const { app, start, stop } = room({ taskQueues: ["celery", "images"] });
   app.task("shop.add", () => 0);
-  const running = await worker({ concurrency: 7 });
+  const running = await start({ concurrency: 7 });
   const lines = running.banner("1.2.3");
   expect(lines).toContain("w@test lovage v1.2.3");
   expect(lines).toContain("  concurrency: 7 (async)");
@@ -117,7 +117,7 @@ test("the banner names what runs where", async () => {
 });
 
 test("a thousand tasks settle in few steps, none is lost, and nothing is left", async () => {
-  const { app, clock, broker, worker, stop } = room();
+  const { app, clock, broker, start, stop } = room();
   const seen = new Set<number>();
   const count = app.task("shop.count", async (index: number) => void seen.add(index));
   const memory = await broker();
@@ -128,7 +128,7 @@ test("a thousand tasks settle in few steps, none is lost, and nothing is left", 
     return settle(...args);
   };
   await count.map(Array.from({ length: 1000 }, (_, index) => [index]));
-  const running = await worker();
+  const running = await start();
   while (seen.size < 1000) await clock.advance(0);
   await clock.advance(0);
   expect(settles).toBeLessThan(50);

@@ -19,8 +19,8 @@ export interface Room {
   /** What was logged, as "level message". */
   readonly log: string[];
   broker(): Promise<MemoryBroker>;
-  /** Starts one, called w@test unless told otherwise. */
-  worker(options?: WorkerOptions): Promise<Worker>;
+  /** Starts a worker, called w@test unless told otherwise. */
+  start(options?: WorkerOptions): Promise<Worker>;
   /** Lets a worker stop while the clock goes on. */
   stop(worker: Worker, how?: "warm" | "cold"): Promise<void>;
   /** What a task does that takes `ms` by the room's clock. */
@@ -29,9 +29,8 @@ export interface Room {
   leave(): Promise<void>;
 }
 
-/** To be called in a test: what it made ends with that test. */
-export function room(options: LovageOptions = {}): Room {
-  const clock = new FakeClock();
+/** To be called in a test: what it made ends with that test. @param clock of another room, for one beside it */
+export function room(options: LovageOptions = {}, clock = new FakeClock()): Room {
   const log: string[] = [];
   const app = memoryApp({ clock, logger: loggerInto(log), random: () => 0.5, ...options });
   const workers: Worker[] = [];
@@ -49,7 +48,7 @@ export function room(options: LovageOptions = {}): Room {
     clock,
     log,
     broker: async () => (await app.broker()) as MemoryBroker,
-    async worker(workerOptions = {}) {
+    async start(workerOptions = {}) {
       const worker = new Worker(app, { name: "w@test", ...workerOptions });
       workers.push(worker);
       await worker.start();
