@@ -1,7 +1,9 @@
-/** Blocks in the docs that show a file: `<!-- file: path -->`, or `path#region`, before a fenced block. */
+import { extname } from "node:path";
+
+/** Blocks in the docs that show a file: `<!-- file: path -->`, or `path#region`, before a fenced block. `shown` is undefined where the block is missing. */
 export function snippetsOf(page) {
-  return [...page.matchAll(/<!-- file: (\S+?)(?:#(\S+))? -->\n+```(\w+)\n([\s\S]*?)```/g)].map(
-    ([block, file, region, language, shown]) => ({
+  return [...page.matchAll(/<!-- file: (\S+?)(?:#(\S+))? -->(?:\n+```(?!console|sh\n)(\w+)\n([\s\S]*?)```)?/g)].map(
+    ([block, file, region, language = LANGUAGES[extname(file)], shown]) => ({
       block,
       file,
       region,
@@ -11,6 +13,8 @@ export function snippetsOf(page) {
     }),
   );
 }
+
+const LANGUAGES = { ".ts": "ts", ".mjs": "js", ".cjs": "js", ".py": "python", ".yaml": "yaml" };
 
 /** The whole text, or what stands between `// #region name` and `// #endregion` (`#` in Python), unindented. */
 export function excerpt(text, region) {
