@@ -4,11 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chain, chord, group, type AnyPart, type Lovage } from "lovage";
-import { Worker } from "lovage/worker";
 import { Chance } from "../simulation/chance.ts";
-import { isCeleryNew, python, PythonPeer, PythonWorker } from "../support/python.ts";
-import { RedisServer } from "../support/redis-server.ts";
-import { nodeApp } from "./node-app.ts";
+import { isCeleryNew, python, type PythonPeer } from "../support/python.ts";
+import { type MixedWorkers, mixedWorkers } from "./mixed-workers.ts";
 import { expected, Grower, labelsOf, type Tree, type Where, wireOf, type WireTree } from "./random-trees.ts";
 
 const isSoak = process.env.LOVAGE_SOAK === "1";
@@ -30,35 +28,22 @@ function grown(chance: Chance): Tree {
 type Tuple = readonly [readonly [string, Tuple | null], readonly Tuple[] | null];
 
 describe.skipIf(python === undefined || !isCeleryNew)("random workflows, four ways", () => {
-  let redis: RedisServer;
+  let mixed: MixedWorkers;
   let app: Lovage;
-  let worker: Worker;
   let peer: PythonPeer;
-  let pythonWorker: PythonWorker;
 
   beforeAll(async () => {
-    redis = await RedisServer.start();
-    const urls = { broker: redis.url, backend: redis.url.replace(/0$/, "1") };
-    app = nodeApp({ brokerUrl: urls.broker, resultBackend: urls.backend });
-    const text = (value: unknown): string => (Array.isArray(value) ? `[${value.map(text).join(",")}]` : String(value));
-    app.task("node.tag", (value: unknown, label: string) => `${label}(${text(value)})`);
-    app.task("node.tag_fail", (_: unknown, label: string) => {
-      throw new RangeError(label); // Python's ValueError
+    mixed = await mixedWorkers((own) => {
+      const text = (value: unknown): string => (Array.isArray(value) ? `[${value.map(text).join(",")}]` : String(value));
+      own.task("node.tag", (value: unknown, label: string) => `${label}(${text(value)})`);
+      own.task("node.tag_fail", (_: unknown, label: string) => {
+        throw new RangeError(label); // Python's ValueError
+      });
     });
-    worker = new Worker(app, { queues: ["node"], concurrency: 10, name: "node@ways" });
-    await worker.start();
-    pythonWorker = new PythonWorker({ ...urls, env: {} });
-    await pythonWorker.ready;
-    peer = new PythonPeer(urls);
+    ({ app, peer } = mixed);
   }, 60_000);
 
-  afterAll(async () => {
-    await peer?.[Symbol.asyncDispose]();
-    await pythonWorker?.[Symbol.asyncDispose]();
-    await worker?.stop();
-    await app?.close();
-    await redis?.stop();
-  });
+  afterAll(async () => await mixed?.[Symbol.asyncDispose]());
 
   function composed(tree: WireTree): AnyPart {
     if ("chain" in tree) return (chain as unknown as (...steps: AnyPart[]) => AnyPart)(...tree.chain.map(composed));

@@ -1,48 +1,38 @@
 /** Members of a workflow that put others in their place, or beside them, on either side. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chain, chord, group, type Lovage, type WholeSignature } from "lovage";
-import { Worker } from "lovage/worker";
-import { python, PythonWorker } from "../support/python.ts";
-import { RedisServer } from "../support/redis-server.ts";
-import { nodeApp } from "./node-app.ts";
+import { python } from "../support/python.ts";
+import { type MixedWorkers, mixedWorkers } from "./mixed-workers.ts";
 
 describe.skipIf(python === undefined)("replace and add_to_chord across languages", () => {
-  let redis: RedisServer;
+  let mixed: MixedWorkers;
   let app: Lovage;
-  let worker: Worker;
-  let pythonWorker: PythonWorker;
   const seen: unknown[] = [];
 
   beforeAll(async () => {
-    redis = await RedisServer.start();
-    const urls = { broker: redis.url, backend: redis.url.replace(/0$/, "1") };
-    app = nodeApp({ brokerUrl: urls.broker, resultBackend: urls.backend });
-    app.task("node.sum", (list: readonly number[]) => list.flat().reduce((sum, each) => sum + each, 0));
-    app.task("node.note", (what: unknown) => void seen.push(what));
-    app.task({
-      name: "node.replace",
-      run: (ctx, value: number, kind: keyof ReturnType<typeof replacements>, lang: string) =>
-        ctx.replace(replacements(value, lang)[kind]()),
-    });
-    app.task({
-      name: "node.extend",
-      async run(ctx, value: number, lang: string) {
-        await ctx.addToChord(call<number>(`${lang}.add`, value, 10));
-        return value;
+    mixed = await mixedWorkers(
+      (own) => {
+        own.task("node.sum", (list: readonly number[]) => list.flat().reduce((sum, each) => sum + each, 0));
+        own.task("node.note", (what: unknown) => void seen.push(what));
+        own.task({
+          name: "node.replace",
+          run: (ctx, value: number, kind: keyof ReturnType<typeof replacements>, lang: string) =>
+            ctx.replace(replacements(value, lang)[kind]()),
+        });
+        own.task({
+          name: "node.extend",
+          async run(ctx, value: number, lang: string) {
+            await ctx.addToChord(call<number>(`${lang}.add`, value, 10));
+            return value;
+          },
+        });
       },
-    });
-    worker = new Worker(app, { queues: ["node", "celery"], concurrency: 10, name: "node@canvas" });
-    await worker.start();
-    pythonWorker = new PythonWorker(urls);
-    await pythonWorker.ready;
+      ["node", "celery"],
+    );
+    ({ app } = mixed);
   }, 60_000);
 
-  afterAll(async () => {
-    await pythonWorker?.[Symbol.asyncDispose]();
-    await worker?.stop();
-    await app?.close();
-    await redis?.stop();
-  });
+  afterAll(async () => await mixed?.[Symbol.asyncDispose]());
 
   function call<Out>(name: string, ...args: unknown[]) {
     return app.remote<unknown[], Out>(name, { queue: name.split(".")[0] as string }).s(...args);

@@ -1,39 +1,24 @@
 /** Messages that name Celery's own workflow tasks: ours answers as a Python worker does. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Lovage } from "lovage";
-import { Worker } from "lovage/worker";
-import { python, PythonPeer, PythonWorker } from "../support/python.ts";
-import { RedisServer } from "../support/redis-server.ts";
-import { nodeApp } from "./node-app.ts";
+import { python, type PythonPeer } from "../support/python.ts";
+import { type MixedWorkers, mixedWorkers } from "./mixed-workers.ts";
 
 describe.skipIf(python === undefined)("Celery's own tasks", () => {
-  let redis: RedisServer;
+  let mixed: MixedWorkers;
   let app: Lovage;
-  let worker: Worker;
   let peer: PythonPeer;
-  let pythonWorker: PythonWorker;
   const calls: unknown[] = [];
 
   beforeAll(async () => {
-    redis = await RedisServer.start();
-    const urls = { broker: redis.url, backend: redis.url.replace(/0$/, "1") };
-    app = nodeApp({ brokerUrl: urls.broker, resultBackend: urls.backend });
-    app.task("node.sum", (list: readonly number[]) => list.flat().reduce((sum, each) => sum + each, 0));
-    app.task("node.note", (what: unknown) => void calls.push(what));
-    worker = new Worker(app, { queues: ["node"], concurrency: 10, name: "node@canvas" });
-    await worker.start();
-    pythonWorker = new PythonWorker(urls);
-    await pythonWorker.ready;
-    peer = new PythonPeer(urls);
+    mixed = await mixedWorkers((own) => {
+      own.task("node.sum", (list: readonly number[]) => list.flat().reduce((sum, each) => sum + each, 0));
+      own.task("node.note", (what: unknown) => void calls.push(what));
+    });
+    ({ app, peer } = mixed);
   }, 60_000);
 
-  afterAll(async () => {
-    await peer?.[Symbol.asyncDispose]();
-    await pythonWorker?.[Symbol.asyncDispose]();
-    await worker?.stop();
-    await app?.close();
-    await redis?.stop();
-  });
+  afterAll(async () => await mixed?.[Symbol.asyncDispose]());
 
   const sig = (task: string, args: unknown[], options: object = {}) => ({
     task,

@@ -1,37 +1,22 @@
 /** Workflows whose tasks run on Python and on Lovage workers in turn, begun from either side. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chain, chord, group, type Lovage } from "lovage";
-import { Worker } from "lovage/worker";
-import { python, PythonPeer, PythonWorker } from "../support/python.ts";
-import { RedisServer } from "../support/redis-server.ts";
-import { nodeApp } from "./node-app.ts";
+import { python, type PythonPeer } from "../support/python.ts";
+import { type MixedWorkers, mixedWorkers } from "./mixed-workers.ts";
 
 describe.skipIf(python === undefined)("workflows across languages", () => {
-  let redis: RedisServer;
+  let mixed: MixedWorkers;
   let app: Lovage;
-  let worker: Worker;
   let peer: PythonPeer;
-  let pythonWorker: PythonWorker;
 
   beforeAll(async () => {
-    redis = await RedisServer.start();
-    const urls = { broker: redis.url, backend: redis.url.replace(/0$/, "1") };
-    app = nodeApp({ brokerUrl: urls.broker, resultBackend: urls.backend });
-    app.task("node.sum", (list: readonly number[]) => list.reduce((sum, each) => sum + each, 0));
-    worker = new Worker(app, { queues: ["node"], concurrency: 10, name: "node@canvas" });
-    await worker.start();
-    pythonWorker = new PythonWorker(urls);
-    await pythonWorker.ready;
-    peer = new PythonPeer(urls);
+    mixed = await mixedWorkers((own) => {
+      own.task("node.sum", (list: readonly number[]) => list.reduce((sum, each) => sum + each, 0));
+    });
+    ({ app, peer } = mixed);
   }, 60_000);
 
-  afterAll(async () => {
-    await peer?.[Symbol.asyncDispose]();
-    await pythonWorker?.[Symbol.asyncDispose]();
-    await worker?.stop();
-    await app?.close();
-    await redis?.stop();
-  });
+  afterAll(async () => await mixed?.[Symbol.asyncDispose]());
 
   const nodeAdd = () => app.remote<[number, number], number>("node.add", { queue: "node" });
   const pythonAdd = () => app.remote<[number, number], number>("python.add", { queue: "python" });

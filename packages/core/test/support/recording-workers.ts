@@ -16,7 +16,7 @@ export interface RecordingSettings {
   readonly concurrency?: number;
   /** Further settings of the app, such as `leaseTime`. */
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** Another program beside `recording-worker.mjs` that speaks as it does. */
+  /** Another program beside `recording-worker.mjs` that works as `recording-process.mjs` does. */
   readonly program?: string;
   /** Options for `node`. */
   readonly execArgv?: readonly string[];
@@ -26,7 +26,7 @@ type Said =
   | { readonly kind: "ready" | "stopped" }
   | { readonly kind: "running"; readonly index: number }
   | { readonly kind: "status"; readonly status: WorkerStatus }
-  | { readonly kind: "memory"; readonly heapUsed: number; readonly rss: number; readonly peak?: number; readonly cpuS?: number }
+  | { readonly kind: "memory"; readonly heapUsed: number; readonly rss: number; readonly peak: number; readonly cpuS: number }
   | { readonly kind: "log"; readonly level: string; readonly message: string; readonly error?: string };
 
 export class RecordingWorkers implements AsyncDisposable {
@@ -177,7 +177,7 @@ export class RecordingWorker {
   }
 
   /** After a forced collection. */
-  async memory(): Promise<{ readonly heapUsed: number; readonly rss: number; readonly peak?: number; readonly cpuS?: number }> {
+  async memory(): Promise<{ readonly heapUsed: number; readonly rss: number; readonly peak: number; readonly cpuS: number }> {
     this.process.send("memory");
     return this.said("memory");
   }
