@@ -102,6 +102,9 @@ export interface Limits {
 /** A key's name within a limit's id. */
 export const KEY_MARK = "\t";
 
+/** An id for people: a name, and whose. */
+export const limitLabel = (id: string): string => id.replace(KEY_MARK, " of ");
+
 /** The name of the limit that an id belongs to. */
 export function limitName(id: string): string {
   const at = id.indexOf(KEY_MARK);

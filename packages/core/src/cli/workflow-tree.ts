@@ -1,6 +1,7 @@
 /** Draws a workflow as lines of text: a branch for each part, its state as a mark and a word, and where it is when it has not ended. */
 import type { Whereabouts } from "../app/workflow/find-messages.ts";
 import type { NodeRole, WorkflowNode, WorkflowView } from "../app/workflow/node.ts";
+import { limitLabel } from "../brokers/limits.ts";
 import type { Colors } from "./output.ts";
 
 type Paint = (text: string) => string;
@@ -82,6 +83,8 @@ export function whereText(where: Whereabouts): string {
       return `waits in ${where.queue}`;
     case "parked":
       return `parked in ${where.queue} until ${new Date(where.dueAt).toISOString()}`;
+    case "held":
+      return `waits in ${where.queue} for the limit ${limitLabel(where.limit)}`;
     case "loan":
       return where.worker === undefined ? "with a Python worker" : `with worker ${where.worker}`;
     case "dead":

@@ -74,6 +74,17 @@ test("a chord of whose members there is no message any more fails with their nam
   expect(await stateOf(waits.id)).toBe("PENDING");
 });
 
+test("a chord is not given up while a member of it waits for its turn under a limit", async () => {
+  const { sum } = tasks();
+  const call = app.task("call", { limit: { rate: "1/h" } }, (x: number) => x);
+  await begin();
+  const result = await chord([call.s(1), call.s(2)], sum.s()).delay();
+  await clock.advance(40 * 60_000);
+  expect(await stateOf(result.id)).toBe("PENDING");
+  await clock.advance(30 * 60_000);
+  expect(await result.get({ timeout: "1s" })).toBe(3);
+});
+
 test("a member that a sweep has buried, which stores no result, reports", async () => {
   const { add, sum } = tasks();
   const result = await chord([add.s(1, 1), add.s(1, 2).set({ queue: "second" }).freeze("buried").signature], sum.s()).delay();

@@ -1,8 +1,9 @@
 /** What every broker does that keeps limits for all workers. Part of `broker.ts`. Times are real and short. */
 import { describe, expect, test } from "vitest";
 
-import type { Broker, Delivery } from "../../src/brokers/broker.ts";
+import type { Broker, Delivery, FoundMessage } from "../../src/brokers/broker.ts";
 import type { Admission, AdmissionRequest, Limits, LimitSpec } from "../../src/brokers/limits.ts";
+import { decodeEnvelope } from "../../src/protocol/envelope.ts";
 import { eventually } from "../support/eventually.ts";
 import { idOf, settleAll, take, toQueue } from "../support/broker-hands.ts";
 import type { BrokerStand } from "./broker.ts";
@@ -52,6 +53,26 @@ export function limitsConformance(stand: () => BrokerStand): void {
         await settleAll(broker, [delivery as Delivery]);
       }
       expect(await limits.advance("one", { queues: ["q"], want: 10 })).toEqual({ moved: 0, nextTurnInMs: undefined });
+    });
+
+    test("whoever looks for messages finds those that wait, and under which limit", async () => {
+      const { broker, limits } = await setUp({ r: { intervalMs: 3_600_000, burst: 1 }, k: { intervalMs: 3_600_000, burst: 1 } });
+      const ids = numbered(700, "€");
+      await publish(broker, "q", ids);
+      const [first, ...others] = await take(broker, ["q"], ids.length, { slots: ids.length });
+      await limits.admit("one", [
+        ...asking([first as Delivery], ["r", "k\tx"]),
+        ...asking(others.slice(0, 10), ["k\tx"]),
+        ...asking(others.slice(10), ["r"]),
+      ]);
+      const found: FoundMessage[] = [];
+      for await (const page of broker.search?.messages({ queues: ["p", "q"], limit: 5000 }) ?? []) found.push(...page);
+      const idIn = ({ raw }: FoundMessage): string => String(decodeEnvelope(raw).message.headers["id"]);
+      expect(found.map(idIn).toSorted()).toEqual(ids.toSorted());
+      const held = found.filter(({ at }) => at.kind === "held");
+      expect(held).toHaveLength(ids.length - 1);
+      expect(held.filter(({ at }) => at.kind === "held" && at.limit === "k\tx").map(idIn)).toHaveLength(10);
+      expect(held[0]?.at).toEqual({ kind: "held", queue: "q", limit: "k\tx" });
     });
 
     test("so many at once: a place that is given back goes to who waits longest, and to nobody who came later", async () => {

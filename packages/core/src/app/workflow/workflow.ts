@@ -8,6 +8,7 @@ import { decodePart } from "../../canvas/chord-part.ts";
 import { shapeOf, taskSignature, textIn, without } from "../../canvas/signature-data.ts";
 import { type PlannedCall, unroll } from "../../canvas/unroll.ts";
 import type { Broker, Outgoing } from "../../brokers/broker.ts";
+import { limitLabel } from "../../brokers/limits.ts";
 import { contentTypesFor } from "../../protocol/serializers.ts";
 import type { SignatureData } from "../../protocol/signature.ts";
 import { retryMessage } from "../../protocol/task-message.ts";
@@ -268,5 +269,6 @@ function placeOfMember(id: string): { readonly batchId: string; readonly place: 
 export function wordsOf(where: Exclude<KnownMessage["where"], { kind: "dead" }>): string {
   if (where.kind === "queue") return `waits in ${where.queue}`;
   if (where.kind === "parked") return `is parked in ${where.queue} until ${new Date(where.dueAt).toISOString()}`;
+  if (where.kind === "held") return `waits in ${where.queue} for the limit ${limitLabel(where.limit)}`;
   return where.worker === undefined ? "is with a Python worker" : `is with worker ${where.worker}`;
 }

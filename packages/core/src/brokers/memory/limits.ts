@@ -177,6 +177,11 @@ export class MemoryLimitRows<Item> implements LimitRows<Item>, LimitOverview {
     return new Map([...(this.#lines.get(queue) ?? [])].map(([limit, { waiting }]) => [limit, waiting.length]));
   }
 
+  /** What waits in a queue, each with the limit that holds it. */
+  *allWaiting(queue: string): IterableIterator<readonly [string, Item]> {
+    for (const [limit, { waiting }] of this.#lines.get(queue) ?? []) for (const { item } of waiting) yield [limit, item];
+  }
+
   /** How many wait in a queue. */
   countWaiting(queue: string): number {
     let count = 0;

@@ -302,7 +302,7 @@ export class MemoryStore {
     return { queue: name, ready: count, parked: parked.length + held, onLoan, dead: dead.size };
   }
 
-  /** All that is on loan, and all that is ready or parked in these queues. */
+  /** All that is on loan, and all that is ready, parked or held by a limit in these queues. */
   *messages(queues: readonly string[]): IterableIterator<FoundMessage> {
     for (const [name, { loans }] of this.#workers)
       for (const { entry } of loans) yield { at: { kind: "loan", worker: name }, raw: entry.raw };
@@ -313,6 +313,7 @@ export class MemoryStore {
       for (const { dueAt, entry } of parked) yield { at: { kind: "parked", queue, dueAt }, raw: entry.raw };
       for (const { queue: of, dueAt, envelopes } of this.groups.values())
         if (of === queue) for (const raw of envelopes) yield { at: { kind: "parked", queue, dueAt }, raw };
+      for (const [limit, { raw }] of this.limits.allWaiting(queue)) yield { at: { kind: "held", queue, limit }, raw };
     }
   }
 

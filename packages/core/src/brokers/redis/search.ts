@@ -8,13 +8,14 @@ import {
   fairKeys,
   inboxesKey,
   inboxKey,
+  limitLineKey,
   listKey,
   loansKey,
   parkedKey,
   unackedKey,
   workersKey,
 } from "../../stores/redis/keys.ts";
-import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
+import { atMost, type FoundMessage, type MessagePlace, type MessageSearch, type SearchOptions } from "../search.ts";
 import { groupsOf } from "./aggregates.ts";
 import type { RedisContext } from "./context.ts";
 import { asking } from "./failures.ts";
@@ -28,19 +29,13 @@ export class RedisSearch implements MessageSearch {
     this.#context = context;
   }
 
-  async *messages({ queues, limit, signal }: SearchOptions): AsyncGenerator<readonly FoundMessage[], void, undefined> {
-    let left = limit;
-    for await (const page of this.#all(queues)) {
-      signal?.throwIfAborted();
-      yield page.slice(0, left);
-      left -= page.length;
-      if (left <= 0) return;
-    }
+  messages({ queues, ...bounds }: SearchOptions): AsyncIterable<readonly FoundMessage[]> {
+    return atMost(this.#all(queues), bounds);
   }
 
   async *#all(queues: readonly string[]): AsyncGenerator<readonly FoundMessage[], void, undefined> {
     const { shard, options } = this.#context;
-    // On loan first: what is taken meanwhile is looked for where it goes to, and told twice rather than missed.
+    // On loan first, then what limits hold: what goes on meanwhile is looked for where it goes to, and told twice rather than missed.
     for (const worker of asTexts(await this.#command("ZRANGE", [workersKey(shard), 0, -1]))) yield* this.#loansOf(worker);
     for await (const page of this.#hash(unackedKey(shard, options.unackedKey)))
       yield page.flatMap(([, text]) => {
@@ -48,6 +43,7 @@ export class RedisSearch implements MessageSearch {
         return raw === undefined ? [] : [{ at: { kind: "loan", worker: undefined } as const, raw }];
       });
     for (const queue of queues) {
+      yield* this.#held(queue);
       for (const step of options.prioritySteps) yield* this.#list(listKey(shard, queue, step), { kind: "queue", queue });
       for await (const page of this.#hash(fairKeys(shard, queue).sorted))
         yield page.map(([, raw]) => ({ at: { kind: "queue", queue }, raw }));
@@ -60,7 +56,7 @@ export class RedisSearch implements MessageSearch {
     const { shard } = this.#context;
     const at = { kind: "loan", worker } as const;
     for await (const page of this.#hash(loansKey(shard, worker)))
-      yield page.flatMap(([loan, entry]) => (loan.startsWith("@") ? [] : [{ at, raw: entry.slice(entry.indexOf("\n") + 1) }]));
+      yield page.flatMap(([loan, raw]) => (loan.startsWith("@") ? [] : [{ at, raw }]));
     for (const list of asTexts(await this.#command("SMEMBERS", [inboxesKey(shard, worker)])))
       yield* this.#list(inboxKey(shard, worker, list), at);
   }
@@ -100,6 +96,18 @@ export class RedisSearch implements MessageSearch {
       }
   }
 
+  /** All of a line have one score: they are in the order of their bytes. */
+  async *#held(queue: string): AsyncGenerator<readonly FoundMessage[], void, undefined> {
+    const key = limitLineKey(this.#context.shard, queue);
+    for (let beyond: string | Buffer = "-"; ;) {
+      const page = asList(await this.#command("ZRANGEBYLEX", [key, beyond, "+", "LIMIT", 0, PAGE])) as readonly Buffer[];
+      if (page.length > 0) yield page.map((member) => heldMessage(queue, member));
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) return;
+      beyond = Buffer.concat([Buffer.from("("), last]);
+    }
+  }
+
   async *#hash(key: string): AsyncGenerator<readonly (readonly [string, string])[], void, undefined> {
     let cursor = "0";
     do {
@@ -123,4 +131,14 @@ function kombuLoan(text: string): string | undefined {
   } catch {
     return undefined; // not kombu's
   }
+}
+
+/** `limit-rules.lua` says how one is written: six lines, the length of the task's id in the last of them; the id; the envelope. */
+function heldMessage(queue: string, member: Buffer): FoundMessage {
+  let end = -1;
+  let from = 0;
+  for (let line = 0; line < 6; line++) [from, end] = [end + 1, member.indexOf(0x0a, end + 1)];
+  const envelope = end + 1 + Number(member.toString("latin1", from, end));
+  const limit = member.toString("utf8", 0, member.indexOf(0x0a));
+  return { at: { kind: "held", queue, limit }, raw: member.toString("utf8", envelope) };
 }

@@ -1,11 +1,12 @@
 /** Reads loans, ready and parked messages in portions. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
-import type { FoundMessage, MessagePlace, MessageSearch, SearchOptions } from "../search.ts";
+import { atMost, type FoundMessage, type MessagePlace, type MessageSearch, type SearchOptions } from "../search.ts";
 
 interface Row {
   readonly envelope: string | Uint8Array;
   readonly worker?: string;
   readonly due?: number;
+  readonly id?: string;
   readonly [column: string]: unknown;
 }
 
@@ -17,6 +18,7 @@ const ORDERS = {
   "search.ready": { columns: ["step", "place"], start: [-1, 0] },
   "search.keyed": { columns: ["key", "step", "place", "message"], start: ["", -1, 0, 0] },
   "search.parked": { columns: ["due", "message"], start: [-1, 0] },
+  "search.held": { columns: ["id", "since", "ordinal", "number"], start: ["", -1, 0, 0] },
 } as const;
 
 const PAGE = 500;
@@ -32,19 +34,14 @@ export class SqliteSearch implements MessageSearch {
     this.#timeoutMs = timeoutMs;
   }
 
-  async *messages({ queues, limit, signal }: SearchOptions): AsyncGenerator<readonly FoundMessage[], void, undefined> {
-    let left = limit;
-    for await (const page of this.#all(queues)) {
-      signal?.throwIfAborted();
-      yield page.slice(0, left);
-      left -= page.length;
-      if (left <= 0) return;
-    }
+  messages({ queues, ...bounds }: SearchOptions): AsyncIterable<readonly FoundMessage[]> {
+    return atMost(this.#all(queues), bounds);
   }
 
   async *#all(queues: readonly string[]): AsyncGenerator<readonly FoundMessage[], void, undefined> {
     yield* this.#rows("search.loans", [], ({ worker }) => ({ kind: "loan", worker }));
     for (const queue of queues) {
+      yield* this.#rows("search.held", [queue], ({ id = "" }) => ({ kind: "held", queue, limit: id }));
       yield* this.#rows("search.ready", [queue], () => ({ kind: "queue", queue }));
       yield* this.#rows("search.keyed", [queue], () => ({ kind: "queue", queue }));
       yield* this.#rows("search.parked", [queue], ({ due = 0 }) => ({ kind: "parked", queue, dueAt: due }));

@@ -20,3 +20,8 @@ SELECT name, due FROM aggregates WHERE queue = (SELECT id FROM queues WHERE queu
 SELECT key, step, place, message, envelope FROM keyed JOIN messages ON messages.id = keyed.message
 WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND (key, step, place, message) > (?2, ?3, ?4, ?5)
 ORDER BY key, step, place, message LIMIT ?6
+
+-- name: held
+SELECT limit_waiting.id, since, ordinal, number, envelope FROM limit_waiting JOIN messages ON messages.id = limit_waiting.message
+WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND (limit_waiting.id, since, ordinal, number) > (?2, ?3, ?4, ?5)
+ORDER BY limit_waiting.id, since, ordinal, number LIMIT ?6
