@@ -228,3 +228,32 @@ test("options are checked, and an eager call is a batch of one", async () => {
   const both = { name: "both", aggregate: {}, batch: {}, run: () => undefined };
   expect(() => app.task(both as never)).toThrow(/has both batch and aggregate/);
 });
+
+for (const [what, status] of [
+  ["stops", "FAILURE"],
+  ["revokes it", "REVOKED"],
+  ["loses it", undefined],
+] as const)
+  // prettier-ignore
+  test(`early acks: a worker that ${what} while its message is acknowledged leaves no call without an end`, async () => {
+    const { app, clock, broker, start, stop } = room();
+    let runs = 0;
+    const task = app.task({ name: "early", acksLate: false, aggregate: { maxSize: 2, maxWait: "1s" }, run: () => void runs++ });
+    const worker = await start();
+    const memory = await broker();
+    const settle = memory.settle.bind(memory);
+    let stopped: Promise<void> | undefined;
+    memory.settle = async (settlements, options) => {
+      memory.settle = settle;
+      if (what === "stops") stopped = stop(worker);
+      if (what === "revokes it") worker.revoke(String(settlements[0]?.delivery.open().message.headers["id"]));
+      return what === "loses it" ? settlements.map(() => "lost" as const) : await settle(settlements, options);
+    };
+    const results = await task.map([[], []]);
+    await clock.advance(5000);
+    await stopped;
+    expect(runs).toBe(0);
+    expect(worker.status()).toMatchObject({ running: 0, onLoan: 0 });
+    const documents = await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]));
+    expect(documents).toEqual([status, status]);
+  });

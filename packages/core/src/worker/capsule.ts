@@ -150,6 +150,10 @@ export class Capsule {
           this.#gate?.left(request);
           observers.setAside(request, "parked");
         },
+        lost: (request) => {
+          this.#gate?.left(request);
+          observers.lost(request);
+        },
       });
     this.#intake = new Intake({
       folding: this.#folding,

@@ -170,3 +170,26 @@ test("while it is paused nothing is asked for, and what arrives late is given ba
   await run;
   expect(clock.pendingTimers).toBe(0);
 });
+
+test("a pause that is taken back before the broker's consumer has ended leaves nobody waiting", async () => {
+  let answer: (() => void) | undefined;
+  const { clock, consumer } = consumerOf([
+    // oxlint-disable-next-line require-yield -- nothing arrives
+    async function* ({ events }) {
+      events?.connected?.();
+      await new Promise<void>((resolve) => (answer = resolve));
+    },
+  ]);
+  const stop = new AbortController();
+  const run = consumer.run(stop.signal);
+  await consumer.whenConsuming();
+  let isOver = false;
+  void consumer.pause().then(() => (isOver = true));
+  consumer.resume();
+  answer?.();
+  await clock.advance(1000);
+  expect(consumer.isConsuming).toBe(true);
+  expect(isOver).toBe(true);
+  stop.abort();
+  await run;
+});

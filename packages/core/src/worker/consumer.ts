@@ -77,7 +77,7 @@ export class Consumer {
     return new Promise((resolve) => this.#whenConsuming.push(resolve));
   }
 
-  /** Resolves when nothing arrives any more; what had been lent and was not yielded is given back. `run` goes on. */
+  /** Resolves when nothing arrives any more, or it is resumed; what had been lent and was not yielded is given back. `run` goes on. */
   pause(): Promise<void> {
     if (this.#pause === undefined) {
       this.#pause = new Pause();
@@ -198,8 +198,10 @@ class Pause {
     return this.#over.signal;
   }
 
+  /** Whoever waits for it to be reached waits no more: it never may be. */
   end(): void {
     this.#over.abort(new Error("consuming goes on"));
+    this.reach();
   }
 }
 

@@ -33,6 +33,8 @@ export class Crew implements PoolJob {
   #each: readonly Outcome[] | undefined;
   #running: number;
   #unsettled: number;
+  /** Its calls are being settled. */
+  #isEnding = false;
 
   /** @param calls what the message of a crew of one was made of */
   constructor(members: readonly Request[], home: RunHome, calls?: Calls) {
@@ -156,9 +158,11 @@ export class Crew implements PoolJob {
   /** The calls first, then the message: a crash in between runs them again. */
   async #endCalls({ items, end, isLastLoss }: Calls, outcome: Outcome): Promise<void> {
     const { lead } = this;
-    if (lead.outcome !== undefined) return;
+    if (lead.outcome !== undefined || this.#isEnding) return; // terminated before: what its body comes to counts for nothing
     const isWhole = outcome.kind === "childLost" || outcome.kind === "interrupted" || outcome.kind === "leaseLost";
-    if ((isWhole && !(outcome.kind === "childLost" && isLastLoss())) || lead.verdict?.kind === "leaseLost") return lead.done(outcome);
+    const isLast = lead.isAcked || (outcome.kind === "childLost" && isLastLoss());
+    if ((isWhole && !isLast) || lead.verdict?.kind === "leaseLost") return lead.done(outcome);
+    this.#isEnding = true;
     const isToldToStop = lead.verdict?.kind === "interrupted";
     const outcomes = items.map((_, i): Outcome => {
       const own = this.#outcomeOf(i, outcome);

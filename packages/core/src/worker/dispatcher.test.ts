@@ -163,3 +163,33 @@ test("a redelivered message whose task has succeeded is not run again when that 
   expect(running.status().onLoan).toBe(0);
   await stop(running);
 });
+
+test("a task whose lease is lost while its lock is being freed does not begin", async () => {
+  const { app, clock, broker, start, stop } = room();
+  let runs = 0;
+  const single = app.task("shop.single", { unique: { until: "started" } }, () => void runs++);
+  const running = await start();
+  const memory = await broker();
+  const step = memory.uniques.step.bind(memory.uniques);
+  let answer = (): void => undefined;
+  memory.uniques.step = async (...words) => {
+    await new Promise<void>((resolve) => (answer = resolve));
+    return await step(...words);
+  };
+  await single.delay();
+  await clock.advance(0);
+  expect(running.status()).toMatchObject({ running: 1, onLoan: 1 });
+  const owner = (await memory.leases.list())[0]?.worker ?? "";
+  await memory.leases.renew(owner, 1);
+  await clock.advance(10);
+  await memory.leases.sweep({ maxDeliveries: 5, leaseMs: 10_000, visibilityTimeoutMs: 1 });
+  memory.uniques.step = step;
+  await running.quiet(); // it is not to take the message again
+  await clock.advance(4000); // under a new lease by now
+  answer();
+  await clock.advance(0);
+  expect(runs).toBe(0);
+  expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
+  expect(await memory.depth(["celery"])).toMatchObject([{ ready: 1, onLoan: 0 }]);
+  await stop(running);
+});

@@ -255,10 +255,12 @@ export class Dispatcher implements RequestHome {
     this.#deps.credit.freeLoan();
     const left = crew.keep((member, i) => {
       member.isAcked = answers[i] === "settled";
-      return member.isAcked && member.verdict?.kind !== "revoked";
+      return member.isAcked && (member.verdict?.kind !== "revoked" || isAggregate(member));
     });
-    if (crew.members.length > 0 && !this.#isStopped) this.#runCrew(crew, this.clock.monotonic());
-    else crew.done({ kind: "interrupted" });
+    const [lead] = crew.members;
+    if (lead?.verdict?.kind === "revoked") crew.done(lead.verdict); // an aggregate, whose calls are to be told
+    else if (lead !== undefined && this.#isStopped) crew.done({ kind: "interrupted" });
+    else if (lead !== undefined) this.#runCrew(crew, this.clock.monotonic());
     for (const member of left) {
       if (member.isAcked) this.ended(member, { kind: "revoked", how: "revoked" });
       else this.#leaveSlot(member);
@@ -288,7 +290,7 @@ export class Dispatcher implements RequestHome {
     const step = lockAtStart(received, delivery.queue, owner);
     await settler.step(step === undefined ? NOTHING : [step]).catch(() => undefined); // the worker has stopped
     const now = this.clock.monotonic();
-    if (request.verdict?.kind === "revoked") return this.ended(request, request.verdict);
+    if (request.verdict !== undefined) return this.ended(request, request.verdict);
     if (this.#isStopped || !this.#deps.mayStart(now)) return this.ended(request, { kind: "interrupted" });
     this.#run(request, now);
   }

@@ -7,16 +7,18 @@ import { silentLogger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { LoanCredit } from "./credit.ts";
 import { Folding } from "./folding.ts";
+import type { Request } from "./request.ts";
 
 const RULES = { size: 10, waitMs: 1000, keyOf: () => "" };
 
 function stage(groups: Map<string, string[]>, failures = 0) {
   const clock = new FakeClock();
   const published: Outgoing[] = [];
+  const lost: Request[] = [];
   let looks = 0;
   let left = failures;
   const aggregates: Aggregates = {
-    fold: async () => [],
+    fold: async (folds) => folds.map(() => "lost"),
     due: async (_now, limit) => {
       looks += 1;
       if (left-- > 0) throw new Error("the broker is away");
@@ -41,8 +43,9 @@ function stage(groups: Map<string, string[]>, failures = 0) {
     brokerNow: () => clock.now(),
     rulesOf: (task) => (task === "ours" ? RULES : undefined),
     folded: () => undefined,
+    lost: (request) => lost.push(request),
   });
-  return { clock, published, folding, looks: () => looks };
+  return { clock, published, lost, folding, looks: () => looks };
 }
 
 const ofTask = (task: string, key: string): string => groupText({ queue: "q", task, key });
@@ -76,4 +79,12 @@ test("a group of very large calls is cut by bytes, and one always fits", async (
   await clock.advance(10_000);
   expect(published.map(({ message }) => message.headers["lovage_aggregate"])).toEqual([1, 1, 1, 1]);
   await folding.end();
+});
+
+test("a call that is another worker's by now is told of, so that nothing stays held for it here", async () => {
+  const { lost, folding } = stage(new Map());
+  const request = { received: { task: "ours", body: () => ({ args: [] }) }, delivery: { queue: "q" } } as unknown as Request;
+  folding.add(request, RULES);
+  await folding.end();
+  expect(lost).toEqual([request]);
 });

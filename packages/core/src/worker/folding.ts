@@ -30,6 +30,8 @@ export interface FoldingDeps {
   rulesOf(task: string): ResolvedAggregate | undefined;
   /** It is in a group: nothing of it is here any more. */
   folded(request: Request): void;
+  /** Another has its message by now. */
+  lost(request: Request): void;
 }
 
 /** What other workers left behind is looked for so often, about. */
@@ -102,8 +104,12 @@ export class Folding {
     const full = new Set<string>();
     for (const [i, { request, group, rules }] of all.entries()) {
       credit.freeLoan();
-      const count = counts?.[i] ?? "lost";
-      if (count === "lost") continue;
+      const count = counts?.[i];
+      if (count === undefined) continue; // the worker has stopped
+      if (count === "lost") {
+        this.#deps.lost(request);
+        continue;
+      }
       this.#deps.folded(request);
       if (count >= rules.size) full.add(group);
       else this.#lookIn(rules.waitMs);

@@ -96,6 +96,25 @@ test("a task that is revoked while its early ack is on the way does not run", as
   await stop(running);
 });
 
+test("a task that is killed while its early ack is on the way has an end that is told", async () => {
+  const { app, clock, broker, start, stop } = room();
+  let ran = 0;
+  const early = app.task("shop.early", { acksLate: false }, () => void (ran += 1));
+  const running = await start();
+  const memory = await broker();
+  const settle = memory.settle.bind(memory);
+  memory.settle = async (...words) => {
+    await app.revoke(["t1"], { terminate: true, signal: "SIGKILL" });
+    return await settle(...words);
+  };
+  await early.applyAsync([], null, { taskId: "t1" });
+  await clock.advance(100);
+  expect(ran).toBe(0);
+  expect(await document(app, "t1")).toMatchObject({ status: "REVOKED", result: { exc_message: ["terminated"] } });
+  expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
+  await stop(running);
+});
+
 test("a revoked task that asks for a retry is not run again", async () => {
   const { app, clock, start, stop } = room();
   let runs = 0;

@@ -126,6 +126,7 @@ export class RunningTasks {
 
   /** A batch is aborted once all of it is to end. */
   #abort(request: Request, reason: Error, force?: AbortForce): void {
+    if (force === "now" && request.startedAt === undefined) return; // its early ack is on the way: the verdict ends it then
     const { crew } = request;
     if (crew?.isToAbort !== false) this.#deps.lanes.of(request).pool.abort(crew ?? request, reason, force);
   }
@@ -133,7 +134,7 @@ export class RunningTasks {
   /** All loans made until now are others': what runs is told to stop. */
   leaseLost(): void {
     for (const request of this.#running) {
-      if (request.isAcked || request.startedAt === undefined) continue;
+      if (request.isAcked || !request.options.acksLate) continue; // whether an early ack came in time the broker tells
       request.verdict = { kind: "leaseLost" };
       this.#abort(request, new LeaseLostError());
     }

@@ -55,7 +55,7 @@ export class LimitGate {
   #asked: Request[] = [];
   #released: Delivery[] = [];
   #givenUp: Pick<AdmissionRequest, "id" | "limits">[] = [];
-  #isFlushPlanned = false;
+  /** Until nothing is left to give back. */
   #returning: Promise<void> | undefined;
   #turns: Timer | undefined;
   #turnsAt = Number.POSITIVE_INFINITY;
@@ -243,14 +243,7 @@ export class LimitGate {
   // --- what goes back ----------------------------------------------------------------------------------------------
 
   #planReturns(): void {
-    if (this.#isFlushPlanned || this.#returning !== undefined) return;
-    this.#isFlushPlanned = true;
-    this.#returning = new Promise((resolve) => setImmediate(resolve))
-      .then(async () => {
-        this.#isFlushPlanned = false;
-        await this.#giveBack();
-      })
-      .finally(() => (this.#returning = undefined));
+    this.#returning ??= new Promise((resolve) => setImmediate(resolve)).then(() => this.#giveBack());
   }
 
   /** Until it succeeds: a place that nobody gives back stays taken as long as this worker lives. */
@@ -267,6 +260,7 @@ export class LimitGate {
       if (givenUp.length > 0)
         this.#note(await this.#insist("give starts back", () => limits.giveUp(owner, givenUp, { queues, want: givenUp.length })));
     }
+    this.#returning = undefined; // in the very step that found nothing left: what comes next is planned anew
   }
 
   #note(turns: Turns | undefined): void {
