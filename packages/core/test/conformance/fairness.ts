@@ -98,6 +98,22 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
       expect((await more).map(idOf)).toEqual(["a3", "a4"]);
     });
 
+    test("what is put into a group, or is held by a limit, runs no more: the next of its key has its turn at once", async () => {
+      const { aggregates, limits } = first();
+      await limits?.declare(new Map([["r", { intervalMs: 3_600_000, burst: 1, concurrency: 0 }]]));
+      await fairness().set("q", "a", { limit: 1 });
+      await publish("a", "a1", "a2", "a3");
+      const [a1] = (await take(1)) as [Delivery];
+      const second = take(1);
+      expect(await aggregates?.fold([{ delivery: a1, group: "g", dueAt: Date.now() + 3_600_000 }])).toEqual([1]);
+      const [a2] = (await second) as [Delivery];
+      expect(idOf(a2)).toBe("a2");
+      const third = taken(1);
+      expect((await limits?.admit("one", [{ delivery: a2, id: "a2", limits: ["r"] }]))?.answers).toEqual([{ kind: "waits" }]);
+      expect(await third).toBe("a3");
+      expect(await counts()).toEqual({ a: "0/1" });
+    });
+
     test("a worker that waits is woken when a limit is raised, a key is resumed, and a message ends", async () => {
       await fairness().set("q", undefined, { limit: 1 });
       await fairness().set("q", "p", { paused: { by: "ann", reason: "abuse", at: 1_700_000_000_000 } });

@@ -10,6 +10,7 @@ import type { Outgoing } from "../broker.ts";
 import type { Envelope } from "../envelope-edits.ts";
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery } from "./delivery.ts";
+import { tellEnds } from "./fair-ends.ts";
 import { askingAgain } from "./failures.ts";
 import type { WorkerSession } from "./session.ts";
 
@@ -71,9 +72,13 @@ export class RedisAggregates implements Aggregates {
       ...folds.flatMap(({ group, delivery }) => [aggregateKey(shard, group), aggregatedKey(shard, delivery.queue)]),
     ];
     const args = folds.flatMap(({ delivery, group, dueAt }) => [delivery.loan, group, Math.round(dueAt)]);
-    const answer = await askingAgain(this.#context, async (connection) => await connection.script(foldScript, keys, args));
-    for (const { delivery } of folds) session.forget(delivery as RedisDelivery); // `fold` has looked
-    return asList(answer).map(asNumber);
+    const deliveries = folds.map(({ delivery }) => delivery as RedisDelivery); // `fold` has looked
+    return await askingAgain(this.#context, async (connection) => {
+      const answer = await connection.script(foldScript, keys, args);
+      for (const delivery of deliveries) session.forget(delivery);
+      if (session.isFair) tellEnds(this.#context, connection, session.worker, deliveries);
+      return asList(answer).map(asNumber);
+    });
   }
 
   async due(now: number, limit: number): Promise<DueGroups> {

@@ -22,6 +22,7 @@ import {
 } from "../limits.ts"; // prettier-ignore
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery } from "./delivery.ts";
+import { tellEnds } from "./fair-ends.ts";
 import { asking, askingAgain, brokerError } from "./failures.ts";
 import type { WorkerSession } from "./session.ts";
 
@@ -205,11 +206,14 @@ export class RedisLimits implements Limits {
         const still = left.filter(({ delivery }) => session.isOutstanding(delivery as RedisDelivery)); // attaching may have told otherwise
         const { keys, args } = this.#admitCall(session, still, isRepetition);
         const [next, ...told] = asList(await connection.script(admitScript, keys, args)).map(asNumber);
+        const ended: RedisDelivery[] = [];
         for (const [i, request] of still.entries()) {
           const answer = readAdmission(told[i] as number);
           answers.set(request, answer);
-          if (answer.kind !== "admitted") session.forget(request.delivery as RedisDelivery);
+          if (answer.kind !== "admitted") ended.push(request.delivery as RedisDelivery);
         }
+        for (const delivery of ended) session.forget(delivery);
+        if (session.isFair) tellEnds(this.#context, connection, session.worker, ended);
         return next === -1 ? undefined : next;
       } catch (error) {
         signal?.throwIfAborted();
