@@ -46,8 +46,9 @@ export interface Broker extends AsyncDisposable {
 
   /**
    * Ends loans, and stores and publishes what follows from them, each settlement in one step.
-   * Answers for each, in order: "lost" when the lease ran out and the message is or will be another worker's; then
-   * nothing of that settlement was done. Waits out a broker's absence; rejects only when `signal` aborts.
+   * Answers for each, in order: "lost" when the lease ran out and the message is or will be another worker's, "refused" when the
+   * broker will not take it as things are; then nothing of that settlement was done. One that is refused harms no other. Waits out
+   * a broker's absence; rejects only when `signal` aborts.
    */
   settle(settlements: readonly Settlement[], options?: SettleOptions): Promise<readonly SettleAnswer[]>;
 
@@ -109,7 +110,7 @@ export interface QueueDepth {
 export type { Outgoing, PublishFate, PublishOptions } from "./publishing.ts";
 export type { ConsumeOptions, ConsumerEvents, Credit } from "./consuming.ts";
 export type { Delivery, LoanId, OpenedDelivery } from "./delivery.ts";
-export type { LoanEnd, SettleAnswer, SettleOptions, Settlement } from "./settlement.ts";
+export type { LoanAnswer, LoanEnd, SettleAnswer, SettleOptions, Settlement } from "./settlement.ts";
 export type { Checkpoints } from "./checkpoints.ts";
 export type { LeaseInfo, LeaseState, Leases, SweepOptions, SweepReport } from "./leases.ts";
 export type { DelayedQueue } from "./delayed.ts";

@@ -1,6 +1,6 @@
 import type { Message } from "../protocol/message.ts";
 import type { Delivery } from "./delivery.ts";
-import type { SettleAnswer } from "./settlement.ts";
+import type { LoanAnswer } from "./settlement.ts";
 
 export interface Checkpoints {
   /**
@@ -9,5 +9,5 @@ export interface Checkpoints {
    * returns the message with its text (`requeue`, `park`) must give it anew.
    * @throws BrokerUnavailableError
    */
-  write(delivery: Delivery, message: Message): Promise<SettleAnswer>;
+  write(delivery: Delivery, message: Message): Promise<LoanAnswer>;
 }

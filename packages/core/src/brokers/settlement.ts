@@ -39,7 +39,11 @@ export type LoanEnd =
   /** Moved, bytes untouched, to the dead letters of its queue. */
   | { readonly kind: "deadLetter"; readonly record: DeadLetterRecord };
 
-export type SettleAnswer = "settled" | "lost";
+/** "lost": the loan is another's or has ended, and nothing was done. */
+export type LoanAnswer = "settled" | "lost";
+
+/** "refused": the broker will not take it as things are (a key of a wrong type, say). Nothing was done, and the loan is as it was. */
+export type SettleAnswer = LoanAnswer | "refused";
 
 export interface SettleOptions {
   /** Where `results` belong; a backend for which `settlesWith` is true. */

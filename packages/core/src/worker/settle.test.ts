@@ -30,6 +30,8 @@ class Stores {
   readonly failures = new Map<string, unknown>();
   answers: (ids: string[]) => readonly SettleAnswer[] = (ids) => ids.map(() => "settled");
   hold: Promise<void> | undefined;
+  /** What holds it is refused for good. */
+  poison = "";
 
   settler(mode: "oneStep" | "separate"): { settler: Settler; clock: FakeClock } {
     const clock = new FakeClock();
@@ -39,6 +41,7 @@ class Stores {
         const ids = settlements.map((each) => String(each.delivery.loan));
         this.#step("settle", `${ids.join(",")}${settlements.some((each) => each.results) ? " with results" : ""}`);
         await this.hold;
+        if (ids.includes(this.poison)) throw new BrokerRefusedError("redis://x", "WRONGTYPE");
         return this.answers(ids);
       },
       publish: async (messages: readonly Outgoing[]) => this.#step("publish", messages.map((each) => each.routingKey).join(",")),
@@ -171,5 +174,36 @@ test("what is abandoned is told so, and nothing is left waiting", async () => {
   settler.abandon();
   await settler.whenIdle();
   expect(answers).toEqual(["abandoned"]);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test.each(["oneStep", "separate"] as const)(
+  "one that is refused for good holds up no other (%s), and is tried again until it is taken",
+  async (mode) => {
+    const stores = new Stores();
+    stores.poison = "bad";
+    const { settler, clock } = stores.settler(mode);
+    const answers = hear(settler, [settlement("a"), settlement("bad", { publish: [to("next")] }), settlement("b")]);
+    await clock.advance(10_000);
+    expect(answers).toEqual(["settled", undefined, "settled"]);
+    await settler.whenIdle(); // a stop does not wait for it
+    stores.poison = "";
+    await clock.advance(10_000);
+    expect(answers).toEqual(["settled", "settled", "settled"]);
+    expect(stores.calls.filter((call) => call.startsWith("publish"))).toHaveLength(mode === "separate" ? 1 : 0);
+    expect(clock.pendingTimers).toBe(0);
+  },
+);
+
+test("one that the broker says it refuses is tried again, and is abandoned with the rest", async () => {
+  const stores = new Stores();
+  stores.answers = (ids) => ids.map((id) => (id === "bad" ? "refused" : "settled"));
+  const { settler, clock } = stores.settler("oneStep");
+  const answers = hear(settler, [settlement("a"), settlement("bad")]);
+  await clock.advance(20_000);
+  expect(answers).toEqual(["settled"]);
+  settler.abandon();
+  await clock.advance(0);
+  expect(answers).toEqual(["settled", "abandoned"]);
   expect(clock.pendingTimers).toBe(0);
 });

@@ -3,17 +3,18 @@
  *
  * Where the broker can store results in the same step as the ack, one call does it all. Elsewhere the order is: store
  * the results, publish what follows, end the loans. Each step is idempotent by task id and is tried until it succeeds,
- * so a crash in between redelivers and never loses.
+ * so a crash in between redelivers and never loses. A settlement that the broker refuses holds up no other: it keeps its loan and is
+ * tried again later, until what is in its way is gone.
  */
-import type { Broker, Outgoing, Settlement } from "../brokers/broker.ts";
+import type { Broker, Outgoing, SettleAnswer, Settlement, SettleOptions } from "../brokers/broker.ts";
 import type { GroupPart } from "../results/groups.ts";
 import type { ResultBackend, ResultWrite } from "../results/result-backend.ts";
-import type { Clock, Random } from "../shared/clock.ts";
+import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { BatchReport, BatchReports } from "./batch-reports.ts";
 import type { Chords } from "./chords.ts";
-import { FollowUps } from "./follow-ups.ts";
+import { FollowUps, isTransient } from "./follow-ups.ts";
 import type { PlannedSettlement } from "./settlement.ts";
 import type { UniqueStep } from "../brokers/uniques.ts";
 import type { WorkflowStep } from "./workflow.ts";
@@ -50,6 +51,8 @@ export interface SettlerDeps {
 
 /** Batches on the way at once. One alone would leave broker and worker waiting for each other. */
 const BATCHES_UNDER_WAY = 4;
+/** What was refused is tried again after about so long. */
+const REFUSED_MS = 5000;
 
 interface Job {
   readonly settlement: Settlement | LoanlessSettlement;
@@ -64,8 +67,8 @@ export class Settler {
   #queue: Job[] = [];
   #isFlushPlanned = false;
   #underWay = 0;
-  /** Members of batches that are being told of. */
-  #reporting = 0;
+  /** Settlements with something to be done before them. They hold up no other. */
+  #preparing = 0;
   #idleWaiters: (() => void)[] = [];
 
   constructor(deps: SettlerDeps) {
@@ -91,32 +94,36 @@ export class Settler {
   /** Its batch is told before the loan ends. */
   async #report({ report: _, ...settlement }: PlannedSettlement, report: BatchReport, owner: SettlementOwner): Promise<void> {
     const { batches } = this.#deps;
-    this.#reporting += 1;
+    this.#preparing += 1;
     try {
       if (batches) await this.#followUps.persist("tell a batch of its member", () => batches.report(report, this.#abort.signal));
       this.add(settlement, owner);
     } catch {
       owner.settled("abandoned"); // the worker has stopped
     } finally {
-      this.#reporting -= 1;
-      this.#wakeIdle();
+      this.#prepared();
     }
+  }
+
+  #prepared(): void {
+    this.#preparing -= 1;
+    this.#wakeIdle();
   }
 
   /** The sizes of groups that begin must be known before their first member is there. */
   async #advance({ workflow: _, ...settlement }: PlannedSettlement, workflow: WorkflowStep, owner: SettlementOwner): Promise<void> {
     const { chords, logger } = this.#deps;
-    this.#underWay += 1;
+    this.#preparing += 1;
     try {
       await this.#followUps.persist("begin a group", async () => await chords?.begin(workflow));
       const publish = [...(settlement.publish ?? []), ...workflow.publish];
       const results = [...(settlement.results ?? []), ...workflow.results];
-      this.#queue.push({ settlement: { ...settlement, publish, results, ...(chords && { parts: workflow.parts }) }, owner });
+      this.add({ ...settlement, publish, results, ...(chords && { parts: workflow.parts }) }, owner);
     } catch (error) {
       if (!this.#abort.signal.aborted) logger.error({ err: error }, `a settlement failed: ${errorText(error)}`);
       owner.settled("abandoned");
     } finally {
-      this.#ended();
+      this.#prepared();
     }
   }
 
@@ -166,7 +173,7 @@ export class Settler {
   }
 
   get #isIdle(): boolean {
-    return this.#queue.length === 0 && this.#underWay === 0 && this.#reporting === 0;
+    return this.#queue.length === 0 && this.#underWay === 0 && this.#preparing === 0;
   }
 
   #wakeIdle(): void {
@@ -199,23 +206,53 @@ export class Settler {
   }
 
   async #performLoaned(jobs: readonly { settlement: Settlement; owner: SettlementOwner }[]): Promise<void> {
-    const { broker, backend } = this.#deps;
+    const { backend } = this.#deps;
     const { signal } = this.#abort;
-    let answers: readonly SettlementAnswer[] | undefined;
+    let settlements: readonly Settlement[] = jobs.map(({ settlement }) => settlement);
+    let answers: readonly SettleAnswer[] | undefined;
     try {
       if (this.#isOneStep && backend) {
-        const settlements = jobs.map((job) => job.settlement);
         const completed = (settlement: Settlement): void => this.#finish(settlement.parts ?? []);
-        answers = await this.#followUps.persist("settle tasks", () => broker.settle(settlements, { backend, signal, completed }));
+        answers = await this.#settle(settlements, { backend, signal, completed });
       } else {
         await this.#storeAndPublish(jobs);
-        const ends = jobs.map(({ settlement: { delivery, end, unique } }) => ({ delivery, end, unique }));
-        answers = await this.#followUps.persist("settle tasks", () => broker.settle(ends, { signal }));
+        settlements = settlements.map(({ delivery, end, unique }) => ({ delivery, end, unique }));
+        answers = await this.#settle(settlements, { signal });
       }
     } catch (error) {
       if (!signal.aborted) this.#deps.logger.error({ err: error, tasks: jobs.length }, `settlements failed: ${errorText(error)}`);
     }
-    for (let i = 0; i < jobs.length; i++) jobs[i]?.owner.settled(answers?.[i] ?? "abandoned");
+    for (const [i, { owner }] of jobs.entries()) {
+      const answer = answers?.[i] ?? "abandoned";
+      if (answer === "refused") void this.#tryLater({ settlement: settlements[i] as Settlement, owner });
+      else owner.settled(answer);
+    }
+  }
+
+  async #settle(settlements: readonly Settlement[], options: SettleOptions): Promise<readonly SettleAnswer[]> {
+    const { broker, logger } = this.#deps;
+    return await this.#followUps.persist("settle tasks", async () => {
+      try {
+        return await broker.settle(settlements, options);
+      } catch (error) {
+        if (isTransient(error)) throw error;
+        if (settlements.length > 1) return (await Promise.all(settlements.map(async (each) => await this.#settle([each], options)))).flat();
+        logger.error({ err: error, queue: settlements[0]?.delivery.queue }, `the broker refuses a settlement: ${errorText(error)}`);
+        return ["refused"];
+      }
+    });
+  }
+
+  /** It keeps its loan, and a stop does not wait for it. */
+  async #tryLater(job: Job): Promise<void> {
+    const { clock, random } = this.#deps;
+    try {
+      await sleep(clock, REFUSED_MS * (0.75 + random() / 2), this.#abort.signal);
+    } catch {
+      return job.owner.settled("abandoned");
+    }
+    this.#queue.push(job);
+    this.#planFlush();
   }
 
   async #storeAndPublish(jobs: readonly Job[]): Promise<void> {

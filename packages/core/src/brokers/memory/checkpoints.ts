@@ -1,6 +1,6 @@
 /** Headers written into messages on loan, in this process's memory. */
 import type { Message } from "../../protocol/message.ts";
-import type { Checkpoints, Delivery, SettleAnswer } from "../broker.ts";
+import type { Checkpoints, Delivery, LoanAnswer } from "../broker.ts";
 import { replaced } from "../envelope-edits.ts";
 import type { MemoryStore } from "./store.ts";
 
@@ -11,7 +11,7 @@ export class MemoryCheckpoints implements Checkpoints {
     this.#store = store;
   }
 
-  async write({ loan }: Delivery, message: Message): Promise<SettleAnswer> {
+  async write({ loan }: Delivery, message: Message): Promise<LoanAnswer> {
     const entry = this.#store.onLoan(loan);
     if (entry === undefined) return "lost";
     entry.raw = replaced(entry.raw, message);

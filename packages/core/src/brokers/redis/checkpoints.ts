@@ -2,7 +2,7 @@
 import type { Message } from "../../protocol/message.ts";
 import { replaceMessage } from "../../protocol/replace-message.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
-import type { Checkpoints, Delivery, SettleAnswer } from "../broker.ts";
+import type { Checkpoints, Delivery, LoanAnswer } from "../broker.ts";
 import type { RedisContext } from "./context.ts";
 import { RedisDelivery } from "./delivery.ts";
 import { askingAgain } from "./failures.ts";
@@ -22,7 +22,7 @@ export class RedisCheckpoints implements Checkpoints {
     this.#loansKeyOf = loansKeyOf;
   }
 
-  async write(delivery: Delivery, message: Message): Promise<SettleAnswer> {
+  async write(delivery: Delivery, message: Message): Promise<LoanAnswer> {
     if (!(delivery instanceof RedisDelivery)) return "lost";
     if (delivery.isFanout) return "settled"; // there is no loan, and nobody whom it would be given to
     const key = this.#loansKeyOf(delivery);

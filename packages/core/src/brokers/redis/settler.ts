@@ -55,7 +55,7 @@ export class Settler {
     this.#router = router;
   }
 
-  /** All of one worker. @throws BrokerRefusedError for a settlement that Redis will never take, or the signal's reason. */
+  /** All of one worker. @throws BrokerRefusedError when Redis does not tell where follow-ups go, or the signal's reason. */
   async settle(
     session: WorkerSession,
     settlements: readonly Settlement[],
@@ -158,13 +158,19 @@ export class Settler {
       } catch (error) {
         if (error instanceof RedisGoneError && error.sent) isRepetition = true;
         if (error instanceof RedisAnswerError && !error.transient) {
-          if (batch.length === 1) throw brokerError(this.#context.location, error);
+          if (batch.length === 1) return this.#refused(left[0] as Prepared, error);
           const halves = [batch.slice(0, batch.length >> 1), batch.slice(batch.length >> 1)];
           return (await Promise.all(halves.map(async (half) => await this.#send(session, half, how)))).flat();
         }
         await this.#waitOut(error, session, signal);
       }
     }
+  }
+
+  #refused({ delivery }: Prepared, error: RedisAnswerError): readonly SettleAnswer[] {
+    const { queue, loan } = delivery;
+    this.#context.logger.error({ err: error, queue, loan }, `Redis refuses to settle a message of ${queue}: ${error.message}`);
+    return ["refused"];
   }
 
   /** What is not replicated in time is settled all the same: after a failover it may run again, and nothing is lost. */

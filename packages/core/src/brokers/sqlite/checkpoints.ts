@@ -1,7 +1,7 @@
 /** Headers written into messages on loan. */
 import type { Message } from "../../protocol/message.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
-import type { Checkpoints, Delivery, SettleAnswer } from "../broker.ts";
+import type { Checkpoints, Delivery, LoanAnswer } from "../broker.ts";
 import { replaced } from "../envelope-edits.ts";
 import { parseLoan } from "./delivery.ts";
 import { MessageRows } from "./message-rows.ts";
@@ -17,7 +17,7 @@ export class SqliteCheckpoints implements Checkpoints {
     this.#timing = timing;
   }
 
-  async write(delivery: Delivery, message: Message): Promise<SettleAnswer> {
+  async write(delivery: Delivery, message: Message): Promise<LoanAnswer> {
     const envelope = replaced(delivery.raw, message);
     const loan = parseLoan(delivery.loan);
     return await this.#file.write(() => {
