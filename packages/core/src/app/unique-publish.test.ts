@@ -3,7 +3,8 @@ import type { Broker, Outgoing } from "../brokers/broker.ts";
 import { BrokerRefusedError, PublishError } from "../brokers/errors.ts";
 import type { Uniques } from "../brokers/uniques.ts";
 import type { UniqueRule } from "../protocol/unique.ts";
-import { sleep, systemClock } from "../shared/clock.ts";
+import { sleep } from "../shared/clock.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
 import { UnsupportedByBrokerError } from "./errors.ts";
 import { publishUnique } from "./unique-publish.ts";
 
@@ -52,16 +53,19 @@ test("a broker without locks refuses, and sends nothing of it", async () => {
 });
 
 test("many that wait with one signal are no leak", async () => {
+  const clock = new FakeClock();
   const warnings: Error[] = [];
   const warn = (warning: Error): unknown => warnings.push(warning);
   process.on("warning", warn);
   try {
     const broker = fakeBroker(async (_, { signal } = {}) => {
-      await sleep(systemClock, 20, signal);
+      await sleep(clock, 1, signal);
       return { id: "a", isDuplicate: true };
     });
     const messages = Array.from({ length: 50 }, (_, i) => outgoing(`m${i}`, RULE));
-    await publishUnique(broker, messages, { signal: new AbortController().signal });
+    const published = publishUnique(broker, messages, { signal: new AbortController().signal });
+    await clock.advance(1000); // one after the other, or together
+    await published;
   } finally {
     process.off("warning", warn);
   }

@@ -40,6 +40,24 @@ class Told implements PausedQueues {
   }
 }
 
+/** Takes what comes, with ten slots, until its end. */
+function consuming(broker: Broker, queues: readonly string[], paused: PausedQueues) {
+  const slots = new Slots(10);
+  const stop = new AbortController();
+  const got: Delivery[] = [];
+  const ended = (async () => {
+    for await (const batch of broker.consume(queues, { worker: "one", credit: slots, signal: stop.signal, paused })) {
+      slots.take(batch.length);
+      got.push(...batch);
+    }
+  })();
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await ended;
+  };
+  return { slots, got, end };
+}
+
 export function pausesConformance(stand: () => BrokerStand): void {
   const open = async (): Promise<Broker & { pauses: QueuePauses }> => {
     const broker = await stand().open();
@@ -90,15 +108,7 @@ export function pausesConformance(stand: () => BrokerStand): void {
       const paused = new Told();
       paused.pause("held");
       await broker.publish([toQueue("held", { id: "h1" }), toQueue("free", { id: "f1" })]);
-      const slots = new Slots(10);
-      const stop = new AbortController();
-      const got: Delivery[] = [];
-      const consuming = (async () => {
-        for await (const batch of broker.consume(["held", "free"], { worker: "one", credit: slots, signal: stop.signal, paused })) {
-          slots.take(batch.length);
-          got.push(...batch);
-        }
-      })();
+      const { got, end } = consuming(broker, ["held", "free"], paused);
       await eventually("the free one", () => got.length === 1);
       // The worker waits for messages now: what comes for the paused queue must not wake it.
       const producer = await stand().open();
@@ -109,23 +119,14 @@ export function pausesConformance(stand: () => BrokerStand): void {
       paused.resume("held");
       await eventually("the others", () => got.length === 4);
       expect(got.slice(2).map(idOf)).toEqual(["h1", "h2"]);
-      stop.abort();
-      await consuming;
+      await end();
       await settleAll(broker, got);
     });
 
     test("a wait that is under way takes nothing from a queue that is paused meanwhile, or gives it back as it was", async () => {
       const broker = await open();
       const paused = new Told();
-      const slots = new Slots(10);
-      const stop = new AbortController();
-      const got: Delivery[] = [];
-      const consuming = (async () => {
-        for await (const batch of broker.consume(["held", "free"], { worker: "one", credit: slots, signal: stop.signal, paused })) {
-          slots.take(batch.length);
-          got.push(...batch);
-        }
-      })();
+      const { slots, got, end } = consuming(broker, ["held", "free"], paused);
       await broker.publish([toQueue("held", { id: "first" })]);
       await eventually("it is taken", () => got.length === 1); // and so it waits, or will at once
       const producer = await stand().open();
@@ -144,8 +145,7 @@ export function pausesConformance(stand: () => BrokerStand): void {
         await settleAll(broker, got.splice(0));
         slots.give(10 - slots.free());
       }
-      stop.abort();
-      await consuming;
+      await end();
     }, 30_000);
 
     test("every queue paused: nothing is taken, and the consumer lives", async () => {

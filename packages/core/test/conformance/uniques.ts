@@ -9,6 +9,7 @@ import { encodeTaskMessage } from "../../src/protocol/task-message.ts";
 import { UNIQUE_HEADER, uniqueText, type UniqueRule } from "../../src/protocol/unique.ts";
 import { newId } from "../../src/shared/ids.ts";
 import { idOf, take, toQueue } from "../support/broker-hands.ts";
+import { eventually } from "../support/eventually.ts";
 import type { BrokerStand } from "./broker.ts";
 
 type Keeper = Broker & { readonly uniques: Uniques };
@@ -66,8 +67,7 @@ export function uniquesConformance(stand: () => BrokerStand): void {
     test("a lock that nobody frees ends; one that is kept lasts on; an operator breaks one", async () => {
       const { uniques } = await open();
       await uniques.publish(unique("a", rule({ ttlMs: 1 })));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      expect(await uniques.publish(unique("b", rule({ ttlMs: 1000 })))).toMatchObject({ id: "b" });
+      await eventually("its end", async () => (await uniques.publish(unique("b", rule({ ttlMs: 1000 })))).id === "b");
       await uniques.step([stepOf("b", { kind: "keep", ttlMs: HOUR })]);
       const [lock] = await uniques.list({ limit: 1 });
       expect((lock?.until ?? 0) - Date.now()).toBeGreaterThan(HOUR / 2);
@@ -123,8 +123,7 @@ export function uniquesConformance(stand: () => BrokerStand): void {
       expect((await broker.depth(["q"]))[0]).toMatchObject({ ready: 0, parked: 1 });
       expect(await broker.delayed?.unpark()).toMatchObject({ moved: 0 });
       await broker.uniques.publish(unique("c", { ...how, maxWaitMs: 1 }, "q", "most")); // the first came longer ago than that
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      await broker.delayed?.unpark();
+      await eventually("it is due", async () => (await broker.delayed?.unpark())?.moved === 1);
       const [taken] = (await take(broker, ["q"], 1)) as [Delivery];
       expect([idOf(taken), argsOf(taken)]).toEqual(["a", "most"]);
       expect(await broker.uniques.publish(unique("d", how))).toEqual({ id: "d", isDuplicate: false });

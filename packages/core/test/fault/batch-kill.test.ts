@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
@@ -16,6 +17,8 @@ const isSoak = process.env.LOVAGE_SOAK === "1";
 const SPREADERS = isSoak ? 40 : 6;
 const SIZE = 10;
 const KILLS = isSoak ? 40 : 2;
+/** A worker lives for as long, by chance: it dies in any step of its work. */
+const LIFE_MS = [20, 400] as const;
 const script = fileURLToPath(new URL("batch-kill-child.mjs", import.meta.url));
 const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 
@@ -49,7 +52,7 @@ test(
       );
       for (const name of ["one", "two"]) workers.push(await start(redis.url, name));
       for (let count = 0; count < KILLS; count++) {
-        await new Promise((resolve) => setTimeout(resolve, chance.between(20, 400)));
+        await wait(chance.between(...LIFE_MS));
         const at = chance.whole(0, 1);
         await kill(workers[at], "SIGKILL");
         workers[at] = await start(redis.url, `again${count}`);

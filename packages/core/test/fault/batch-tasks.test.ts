@@ -1,5 +1,4 @@
 /** Batches of messages while their workers die: none lost, each with the end of its own. */
-import { setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { LongWorkers } from "../support/long-workers.ts";
@@ -14,6 +13,18 @@ const CONCURRENCY = 2;
 /** What becomes of each row, by its number. */
 const stateOf = (row: number): string => (row % 10 === 7 ? "FAILURE" : "SUCCESS");
 
+/** Two workers, of which one dies again and again once there are fifty notes more; another comes in its place. */
+async function killInTurns(workers: LongWorkers, note: "row" | "call"): Promise<void> {
+  let fleet = await Promise.all([workers.start(), workers.start()]);
+  for (let kill = 0; kill < plan.kills; kill++) {
+    const [victim, other] = fleet;
+    const enough = Math.min(workers.noted(note).length + 50, plan.rows);
+    await eventually(`${enough} notes`, () => workers.noted(note).length >= enough, 60_000);
+    await workers.end(victim, "SIGKILL");
+    fleet = [other, await workers.start()];
+  }
+}
+
 test(
   `${plan.rows} rows in batches, ${plan.kills} workers killed: each row is in, each has its own result`,
   { timeout: 600_000 },
@@ -21,15 +32,8 @@ test(
     await using redis = await RedisServer.start();
     await using workers = new LongWorkers(redis.url, { leaseTime: 1, workerConcurrency: CONCURRENCY, maxDeliveries: 1000 });
     const rows = workers.client.remote<[row: number], unknown>("rows");
-    let fleet = await Promise.all([workers.start(), workers.start()]);
     const results = await rows.map(Array.from({ length: plan.rows }, (_, i) => [i]));
-    for (let kill = 0; kill < plan.kills; kill++) {
-      const [victim, other] = fleet;
-      const before = workers.noted("row").length;
-      await eventually("rows", () => (workers.noted("row").length >= Math.min(before + 50, plan.rows) ? true : undefined), 60_000);
-      await workers.end(victim, "SIGKILL");
-      fleet = [other, await workers.start()];
-    }
+    await killInTurns(workers, "row");
     const states = await Promise.all(
       results.map(async (result) => (await result.get({ propagate: false, timeout: 300 }), await result.state())),
     );
@@ -49,15 +53,8 @@ test(
     await using redis = await RedisServer.start();
     await using workers = new LongWorkers(redis.url, { leaseTime: 1, workerConcurrency: CONCURRENCY, maxDeliveries: 1000 });
     const digest = workers.client.remote<[call: number], number>("digest");
-    let fleet = await Promise.all([workers.start(), workers.start()]);
     const results = await digest.map(Array.from({ length: plan.rows }, (_, i) => [i]));
-    for (let kill = 0; kill < plan.kills; kill++) {
-      const [victim, other] = fleet;
-      const before = workers.noted("call").length;
-      await eventually("calls", () => (workers.noted("call").length >= Math.min(before + 50, plan.rows) ? true : undefined), 60_000);
-      await workers.end(victim, "SIGKILL");
-      fleet = [other, await workers.start()];
-    }
+    await killInTurns(workers, "call");
     expect(await Promise.all(results.map((result) => result.get({ timeout: 300 })))).toEqual(results.map((_, call) => call));
     expect(new Set(workers.noted("call")).size).toBe(plan.rows);
     const runs = workers.noted("run");
@@ -82,6 +79,5 @@ test.each(["threads", "processes"] as const)(
     }
     expect(workers.noted("row").toSorted((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i));
     await workers.end(worker, "SIGTERM");
-    await wait(0);
   },
 );

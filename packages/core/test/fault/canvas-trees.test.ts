@@ -6,6 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { Lovage } from "lovage";
 import { expect, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import { RecordingWorkers } from "../support/recording-workers.ts";
 import { type Fate, predict, randomTree, signatureOf, tasksIn, told, valueOf } from "../support/canvas-trees.ts";
 import { RedisServer } from "../support/redis-server.ts";
@@ -16,6 +17,7 @@ const TREES = Number(process.env["LOVAGE_TREES"] ?? (isSoak ? 200 : 10));
 const SEED = Number(process.env["LOVAGE_SEED"] ?? (isSoak ? Date.now() % 1e6 : 7));
 const AT_ONCE = 10;
 const KILL_EVERY_MS = 1500;
+const LOOK_EVERY_MS = 200;
 /** Bindings, what the next worker sweeps, and dead letters, which are capped by number and age. */
 const OF_WORKERS = /^(_kombu\.binding\.|lovage:(workers$|graves$|loans:|inbox|dead))/;
 /** While a worker is up. On a machine with nothing else to do it takes 5 s at most: what is due is another's to end after 3, and looked for every 1.5. */
@@ -31,9 +33,12 @@ class Heard {
   readonly published = new Map<string, number[]>();
   readonly calledWith = new Map<string, string>();
   readonly endedAt = new Map<string, number>();
+  /** What was said by ECHO: all before that was heard. */
+  readonly echoes = new Set<string>();
 
   hear(time: number, [command = "", key = "", ...rest]: readonly string[]): void {
     const name = command.toUpperCase();
+    if (name === "ECHO") this.echoes.add(key);
     if (name === "LPUSH" && key === "celery") for (const envelope of rest) this.#message(time, envelope);
     const [, id] = /celery-task-meta-(.+)$/.exec(key) ?? [];
     if (id === undefined || !name.startsWith("SET")) return;
@@ -114,14 +119,15 @@ test(`${TREES} workflows come to what the truth table says while workers are kil
         while (workers.alive.length < 3) await begin();
       }
     })();
-    const deadline = performance.now() + 120_000;
-    while (!(await isDone()) && performance.now() < deadline) {
-      await wait(200);
+    const look = async (): Promise<boolean> => {
       if (workers.alive.length === 0) await begin(); // each was killed by a task
-    }
+      return await isDone();
+    };
+    await eventually("all have ended", look, 120_000, LOOK_EVERY_MS).catch(() => undefined); // what is missing is told below
     await killing;
     await Promise.all(workers.alive.map((worker) => worker.end("SIGTERM"))); // whatever comes too much comes before that
-    await wait(100);
+    await hand.echo("the end");
+    await eventually("all is heard", () => heard.echoes.has("the end"), 60_000);
 
     const wrong: string[] = [];
     const expected = new Set<string>();

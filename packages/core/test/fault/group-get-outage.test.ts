@@ -2,6 +2,7 @@
  * `.get()` on a large group while Redis is killed three times: every promise settles, with the member's own value, because the file that
  * Redis appends to has lost nothing. `LOVAGE_SOAK=1` waits for ten thousand.
  */
+import { setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { group, Lovage } from "lovage";
 import { Worker } from "lovage/worker";
@@ -11,6 +12,7 @@ import { Turnstile } from "../support/turnstile.ts";
 const isSoak = process.env.LOVAGE_SOAK === "1";
 const MEMBERS = isSoak ? 10_000 : 500;
 const KILLS = 3;
+/** How long Redis is down each time. */
 const AWAY_MS = 300;
 /** Members that end while nobody answers. */
 const UNHEARD = 25;
@@ -44,7 +46,7 @@ test(`every result of ${MEMBERS} arrives although Redis is killed ${KILLS} times
       await turnstile.allow(some);
       await redis.kill();
       void turnstile.allow(some + UNHEARD);
-      await new Promise((resolve) => setTimeout(resolve, AWAY_MS));
+      await wait(AWAY_MS);
       await redis.restart();
     }
     void turnstile.allow(Infinity);

@@ -14,6 +14,7 @@ const isSoak = process.env.LOVAGE_SOAK === "1";
 /** Longer than a worker may be busy with itself and still be called ready. */
 const BLOCK_MS = isSoak ? 60_000 : 7000;
 const LEASE_S = isSoak ? 10 : 2;
+const PROBE_EVERY_MS = 50;
 /** What is promised. */
 const RED_WITHIN_MS = 15_000;
 
@@ -49,7 +50,7 @@ test.each(temporaryStores())(
       leaseAges.push(metric(metrics.body, "lovage_lease_age_seconds") as number);
       expect(live).toMatchObject({ status: 200 });
       if (ready.status === 503) saidBlocked ||= ready.body.includes("event loop has been blocked for");
-      await wait(50);
+      await wait(PROBE_EVERY_MS);
     }
     await blocked.get({ timeout: 30 });
     expect(workers.lines()).toEqual(["1"]);
@@ -153,7 +154,7 @@ test("a worker whose slots are all busy computing is green all the while", { tim
       if (page === undefined) throw new Error("health did not answer");
       probes.push(page);
     }
-    await wait(20);
+    await wait(PROBE_EVERY_MS);
   }
   expect(probes.filter(({ status }) => status !== 200)).toEqual([]);
   const took = probes.map(({ tookMs }) => tookMs).toSorted((a, b) => a - b);

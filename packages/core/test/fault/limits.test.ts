@@ -92,7 +92,7 @@ test("of many keys none is above its limit, and none is left behind", async () =
   await Promise.all(Array.from({ length: WORKERS }, async () => await workers.start()));
   const since = performance.now();
   const count = KEYS * PER_KEY;
-  await eventually("all of them", async () => begun(workers).length >= count || wait(200), isSoak ? 120_000 : 40_000);
+  await eventually("all of them", () => begun(workers).length >= count, isSoak ? 120_000 : 40_000, 200);
   const tookS = (performance.now() - since) / 1000;
   const cpuUs = ((await redisCpuMs(hand)) - before) * 1000;
   hand.disconnect();
@@ -123,12 +123,12 @@ test("the place of a worker that is killed is free about when its lease is over,
   const heir = await workers.start();
   const next = app.remote<[index: number, ms: number], void>("test.timed");
   await next.delay(2, 0);
-  await eventually("it waits", async () => (await app.limits.list())[0]?.waiting === 1 || wait(20), 20_000);
+  await eventually("it waits", async () => (await app.limits.list())[0]?.waiting === 1, 20_000);
   await wait(LEASE_MS * 1.2); // nothing happens meanwhile that one could wait for: the heir has been there for a while, as in a fleet
   expect(begun(workers)).toEqual([]);
   await doomed.end("SIGKILL");
   const killedAt = performance.now();
-  await eventually("the place", async () => begun(workers).length === 1 || wait(20), LEASE_MS * 5);
+  await eventually("the place", () => begun(workers).length === 1, LEASE_MS * 5);
   const tookMs = performance.now() - killedAt;
   report(`its place was taken ${(tookMs / 1000).toFixed(2)} s after kill -9, with a lease of ${LEASE_MS / 1000} s`);
   await heir.said("running"); // the message that it held

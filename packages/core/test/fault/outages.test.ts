@@ -13,6 +13,9 @@ const isSoak = process.env.LOVAGE_SOAK === "1";
 const REPETITIONS = isSoak ? 10 : 1;
 const WORKERS = 2;
 const BACK_WITHIN_MS = 5000;
+const PAUSE_MS = 4000;
+const SILENCE_MS = 2000;
+const BLIP = { count: 10, awayMs: 100, backMs: 200 };
 /** Shorter than some of the outages. */
 const LEASE_S = isSoak ? 10 : 2;
 
@@ -51,31 +54,31 @@ const outages: readonly Outage[] = [
   },
   {
     name: "CLIENT PAUSE of 4 s",
-    lastsMs: 4000,
+    lastsMs: PAUSE_MS,
     happen: async ({ hand }) => {
-      await hand.call("CLIENT", "PAUSE", "4000");
-      await wait(4000);
+      await hand.call("CLIENT", "PAUSE", String(PAUSE_MS));
+      await wait(PAUSE_MS);
     },
   },
   {
     name: "a link that is silent for 2 s, and whose connections stay half-open",
-    lastsMs: 2000,
+    lastsMs: SILENCE_MS,
     happen: async ({ link }) => {
       link.isSilent = true;
-      await wait(2000);
+      await wait(SILENCE_MS);
       link.heal();
     },
   },
   {
     name: "ten blips in 3 s",
-    lastsMs: 3000,
+    lastsMs: BLIP.count * (BLIP.awayMs + BLIP.backMs),
     happen: async ({ link }) => {
-      for (let blip = 0; blip < 10; blip += 1) {
+      for (let blip = 0; blip < BLIP.count; blip += 1) {
         link.refuses = true;
         link.cut();
-        await wait(100);
+        await wait(BLIP.awayMs);
         link.refuses = false;
-        await wait(200);
+        await wait(BLIP.backMs);
       }
     },
   },
@@ -94,7 +97,7 @@ for (const outage of outages) {
       const hand = new Redis(server.url, { retryStrategy: () => 20 });
       hand.on("error", () => undefined); // it is killed with the others
       const long = Promise.all([1, 2].map(async () => await load.call(outage.lastsMs + 1500))); // healthy, and running through it all
-      await wait(500);
+      await load.everyWorkerRuns(30_000); // what came before has begun
       await outage.happen({ server, link, hand });
       took.push(await load.everyWorkerRuns(BACK_WITHIN_MS + 10_000));
       await long;

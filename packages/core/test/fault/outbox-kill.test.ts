@@ -4,15 +4,17 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as wait } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 import { Lovage } from "../../src/app/app.ts";
 import { openOutboxStore } from "../../src/outbox/open-store.ts";
-import type { OutboxStore } from "../../src/outbox/store.ts";
+import type { OutboxStatus, OutboxStore } from "../../src/outbox/store.ts";
 import { decodeEnvelope } from "../../src/protocol/envelope.ts";
 import { newId } from "../../src/shared/ids.ts";
 import { silentLogger } from "../../src/shared/log.ts";
 import { loadSqlite } from "../../src/stores/sqlite/driver.ts";
+import { eventually } from "../support/eventually.ts";
 import { connectPg, newPgDatabase } from "../support/outboxes.ts";
 import { PostgresServer } from "../support/postgres-server.ts";
 import { RedisServer } from "../support/redis-server.ts";
@@ -110,7 +112,7 @@ class Storm implements AsyncDisposable {
     this.done.set(`${kill.victim} at ${kill.step}`, 1);
     if (kill.afterMs !== undefined) go();
     this.#work = this.#work
-      .then(() => (kill.afterMs === undefined ? undefined : new Promise((resolve) => setTimeout(resolve, kill.afterMs))))
+      .then(() => (kill.afterMs === undefined ? undefined : wait(kill.afterMs)))
       .then(() => this.#kill(kill.victim))
       .catch((error: unknown) => void (this.failure ??= error))
       .then(kill.afterMs === undefined ? go : undefined);
@@ -222,13 +224,11 @@ async function storm(kind: "postgres" | "sqlite", orders: Orders, annotate: (tex
 }
 
 async function drained(store: OutboxStore, what: string): Promise<void> {
-  const until = performance.now() + RUN_MS;
-  for (;;) {
-    const status = await store.status().catch(() => undefined);
-    if (status?.waiting === 0) return;
-    expect(performance.now(), `${what}, ${JSON.stringify(status)}`).toBeLessThan(until);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  let status: OutboxStatus | undefined;
+  const isDrained = async (): Promise<boolean> => (status = await store.status().catch(() => undefined))?.waiting === 0;
+  await eventually("an empty outbox", isDrained, RUN_MS).catch((error: Error) => {
+    throw new Error(`${error.message}: ${what}, ${JSON.stringify(status)}`);
+  });
 }
 
 /** First to last. */

@@ -1,5 +1,6 @@
 /** What callers of `delay()` see while a real broker is down, comes back, or stands still. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as wait } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
@@ -8,6 +9,10 @@ import { RedisServer } from "../support/redis-server.ts";
 
 const TIMEOUT_MS = 2000;
 const LATE_MS = 500;
+/** How long the broker is away from a call that waits for it. */
+const SHORT_OUTAGE_MS = 400;
+/** Three times the `publishTimeout` of the calls that wait in a buffer. */
+const LONG_OUTAGE_MS = 1500;
 
 function appOn(server: RedisServer, settings: LovageOptions = {}): Lovage {
   const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
@@ -80,7 +85,7 @@ test("broker back within the timeout: the call succeeds", async () => {
   await server.kill();
   const sent = add.delay(2);
   sent.catch(() => undefined);
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  await wait(SHORT_OUTAGE_MS);
   await server.restart();
   await sent;
   const [depth] = await (await app.broker()).depth(["celery"]);
@@ -89,7 +94,7 @@ test("broker back within the timeout: the call succeeds", async () => {
 
 test("a publish buffer: calls outlast publishTimeout, stay pending, and all are held once the broker is back", async () => {
   await using server = await RedisServer.start({ appendonly: true });
-  await using app = appOn(server, { publishTimeout: 0.5, publishBuffer: 600, publishBufferTimeout: 30 });
+  await using app = appOn(server, { publishTimeout: LONG_OUTAGE_MS / 3000, publishBuffer: 600, publishBufferTimeout: 30 });
   const add = app.task("outage.add", (x: number) => x);
   await add.delay(0);
   await server.kill();
@@ -98,7 +103,7 @@ test("a publish buffer: calls outlast publishTimeout, stay pending, and all are 
     await add.delay(index);
     held += 1;
   });
-  await new Promise((resolve) => setTimeout(resolve, 1500)); // an outage of three times publishTimeout
+  await wait(LONG_OUTAGE_MS);
   expect(held).toBe(0); // nothing is said to be sent that no broker holds
   const more = await callsThatFail(app, 200); // there is no room for them
   expect(more).toHaveLength(200);

@@ -2,6 +2,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Lovage } from "lovage";
 import { expect, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import { RecordingWorkers } from "../support/recording-workers.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { runsByTask, timedRuns } from "../support/timed-runs.ts";
@@ -85,11 +86,11 @@ test(
 );
 
 async function untilEnded(workers: RecordingWorkers, count: number, withinMs: number, ended: Set<number>): Promise<void> {
-  const until = performance.now() + withinMs;
-  for (;;) {
+  const haveAll = (): boolean => {
     for (const run of timedRuns(workers.lines())) if (run.endedAt !== undefined) ended.add(run.index);
-    if (ended.size >= count) return;
-    if (performance.now() > until) throw new Error(`${ended.size} of ${count} tasks have ended\n${workers.log.slice(-20).join("\n")}`);
-    await wait(100);
-  }
+    return ended.size >= count;
+  };
+  await eventually(`${count} tasks have ended`, haveAll, withinMs, 100).catch((error: Error) => {
+    throw new Error(`${error.message}: ${ended.size} have\n${workers.log.slice(-20).join("\n")}`);
+  });
 }

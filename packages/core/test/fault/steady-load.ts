@@ -4,6 +4,7 @@
  */
 import { setTimeout as wait } from "node:timers/promises";
 import { Lovage, type LovageOptions, PublishFailedError } from "lovage";
+import { eventually } from "../support/eventually.ts";
 import { RecordingWorkers } from "../support/recording-workers.ts";
 
 export interface LoadSettings {
@@ -32,6 +33,7 @@ const TASK_MS = 20;
 const CONCURRENCY = 5;
 const BATCH = 8;
 const EVERY_MS = 50;
+const LOOK_EVERY_MS = 50;
 
 export class SteadyLoad implements AsyncDisposable {
   readonly workers: RecordingWorkers;
@@ -88,10 +90,7 @@ export class SteadyLoad implements AsyncDisposable {
       }
       return undefined;
     })();
-    while (!this.workers.lines().includes(id)) {
-      if (performance.now() - from > withinMs) throw new Error(`not run within ${withinMs} ms\n${this.workers.log.slice(-30).join("\n")}`);
-      await wait(20);
-    }
+    await eventually("the stranger's task has run", () => this.workers.lines().includes(id), withinMs, 20).catch(this.#withLog);
     const tookMs = performance.now() - from;
     await sending;
     return tookMs;
@@ -105,16 +104,9 @@ export class SteadyLoad implements AsyncDisposable {
     );
     const took = await Promise.all(
       Array.from(before, async ([worker, processed]) => {
-        for (;;) {
-          const now = await worker.status();
-          // What was lent before has ended by then, as far as there were slots for it.
-          if (now.consuming && now.processed > processed + CONCURRENCY) return performance.now() - from;
-          if (performance.now() - from > withinMs)
-            throw new Error(
-              `a worker ran nothing within ${withinMs} ms: ${JSON.stringify(now)}\n${this.workers.log.slice(-30).join("\n")}`,
-            );
-          await wait(20);
-        }
+        // What was lent before has ended by then, as far as there were slots for it.
+        await worker.whenStatus((now) => now.consuming && now.processed > processed + CONCURRENCY, withinMs).catch(this.#withLog);
+        return performance.now() - from;
       }),
     );
     return Math.max(...took);
@@ -127,13 +119,13 @@ export class SteadyLoad implements AsyncDisposable {
     await Promise.all(this.#underWay);
     const held = [...this.#fates].filter(([, fate]) => fate === "held").map(([id]) => id);
     const until = performance.now() + withinMs;
-    let runs = this.#runs();
-    while (performance.now() < until && held.some((id) => !runs.has(id))) {
-      await wait(50);
-      runs = this.#runs();
-    }
+    const haveRun = (): boolean => {
+      const lines = new Set(this.workers.lines());
+      return held.every((id) => lines.has(id));
+    };
+    await eventually("all that is held has run", haveRun, withinMs, LOOK_EVERY_MS).catch(() => undefined); // what is missing is in the tally
     await this.#quiet(until);
-    runs = this.#runs();
+    const runs = this.#runs();
     const of = (wanted: string): string[] => [...this.#fates].filter(([, fate]) => fate === wanted).map(([id]) => id);
     return {
       held: held.length,
@@ -156,14 +148,17 @@ export class SteadyLoad implements AsyncDisposable {
   /** Until nothing runs and nothing waits any more. */
   async #quiet(until: number): Promise<void> {
     const broker = await this.#app.broker();
-    for (;;) {
+    const isQuiet = async (): Promise<boolean> => {
       const statuses = await Promise.all(this.workers.alive.map((worker) => worker.status()));
       const [depth] = await broker.depth(["celery"]);
-      const isQuiet = statuses.every(({ running, onLoan }) => running + onLoan === 0) && depth?.ready === 0;
-      if (isQuiet || performance.now() > until) return;
-      await wait(50);
-    }
+      return statuses.every(({ running, onLoan }) => running + onLoan === 0) && depth?.ready === 0;
+    };
+    await eventually("nothing runs and nothing waits", isQuiet, until - performance.now(), LOOK_EVERY_MS).catch(() => undefined);
   }
+
+  readonly #withLog = (error: Error): never => {
+    throw new Error(`${error.message}\n${this.workers.log.slice(-30).join("\n")}`);
+  };
 
   #runs(): Map<string, number> {
     const runs = new Map<string, number>();

@@ -1,8 +1,8 @@
 /** What a worker keeps does not grow with what it has done, nor with how often it had to connect again. */
 import { execFileSync } from "node:child_process";
-import { setTimeout as wait } from "node:timers/promises";
 import { Lovage } from "lovage";
 import { expect, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import { type RecordingWorker, RecordingWorkers } from "../support/recording-workers.ts";
 import { RedisServer } from "../support/redis-server.ts";
 
@@ -31,8 +31,9 @@ test(
     const before = await worker.memory();
     const chunk = (plan.last - plan.first) / plan.reconnects;
     for (let reconnect = 1; reconnect <= plan.reconnects; reconnect++) {
+      const { processed } = await worker.status();
       const working = work(app, worker, plan.first + reconnect * chunk);
-      await wait(10);
+      await worker.whenStatus((status) => status.processed > processed); // in the midst of it
       execFileSync("redis-cli", ["-p", String(redis.port), "client", "kill", "type", "normal"]);
       await working;
     }
@@ -55,11 +56,8 @@ async function work(app: Lovage, worker: RecordingWorker, total: number): Promis
   let left = total - processed;
   const broker = await app.broker();
   while (left > 0) {
-    const [queue] = await broker.depth(["celery"]).catch(() => []); // this connection is cut off as well
-    if ((queue?.ready ?? 0) > BACKLOG) {
-      await wait(20);
-      continue;
-    }
+    const backlog = async (): Promise<number> => (await broker.depth(["celery"]).catch(() => []))[0]?.ready ?? 0; // this connection is cut off as well
+    await eventually("room for more", async () => (await backlog()) <= BACKLOG, 120_000);
     const size = Math.min(CHUNK, left);
     left -= size;
     const tasks = Array.from({ length: size }, () => ({ name: "test.nothing", args: [] }));

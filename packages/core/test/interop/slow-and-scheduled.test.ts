@@ -13,6 +13,8 @@ import { RedisServer } from "../support/redis-server.ts";
 const isSoak = process.env.LOVAGE_SOAK === "1";
 const [VISIBILITY_S, TASK_S, ETA_S, LEASE_S] = isSoak ? [10, 60, 45, 10] : [2, 9, 7, 1];
 const [SLOW, SCHEDULED] = [1, 2];
+/** How long a worker stays that comes and goes. */
+const GUEST_MS = { least: 100, most: 1000 };
 
 test.skipIf(python === undefined)(
   `${TASK_S} s of work and an ETA in ${ETA_S} s run once, with a visibility timeout of ${VISIBILITY_S} s`,
@@ -39,7 +41,7 @@ test.skipIf(python === undefined)(
     const restarts = (async () => {
       while (!over.signal.aborted) {
         const guest = await workers.start();
-        await wait(100 + 900 * Math.random());
+        await wait(GUEST_MS.least + (GUEST_MS.most - GUEST_MS.least) * Math.random());
         await guest.end("SIGTERM"); // a kill may cost a run of what it holds that moment
       }
     })();

@@ -2,9 +2,7 @@
  * One run of workflows in the simulation: some random trees, workers that die and are cut off, and in the end what was
  * published, and what is stored, must be what the truth table says: each once.
  */
-import { Calls } from "../../src/app/calls.ts";
 import type { Lovage } from "../../src/app/app.ts";
-import { Producer } from "../../src/app/producer.ts";
 import type { TaskContext } from "../../src/app/task-context.ts";
 import { decodeEnvelope } from "../../src/protocol/envelope.ts";
 import { taskMark } from "../../src/app/revocation-marks.ts";
@@ -22,6 +20,7 @@ import {
   valueOf,
 } from "../support/canvas-trees.ts";
 import { Chance } from "./chance.ts";
+import { makeClient } from "./client.ts";
 import { Driver, DriverBackend, RevocableDriver } from "./driver.ts";
 import { guardHomes, holder } from "./guard-stand-in.ts";
 import { Ledger } from "./ledger.ts";
@@ -238,23 +237,9 @@ class CanvasRun {
   // --- what is sent, and what comes of it ----------------------------------------------------------------------------
 
   async #send(): Promise<void> {
-    const process = new Process(this.#world, "client", { ...this.#faults, death: 0, loss: 0 });
-    const driver = new Driver(process, this.#server, true);
-    const app = makeApp(process, this.#times);
+    const { process, app, calls } = makeClient(this.#world, this.#server, { ...this.#faults, loss: 0 }, this.#times);
     const backend = new DriverBackend(process, this.#server);
     app.backend = async () => backend;
-    const calls: Calls = new Calls(app, process.clock, () => producer);
-    const producer = new Producer({
-      appName: "sim",
-      broker: async () => driver,
-      location: () => driver.location,
-      clock: process.clock,
-      random: process.random,
-      buffer: { max: 0, timeoutMs: 0 },
-      publishTimeoutMs: app.settings.publishTimeoutMs,
-      retry: app.settings.taskPublishRetryPolicy,
-      declared: calls.routing.declared,
-    });
     let left = this.#sent.length;
     for (const { tree } of this.#sent)
       this.#world.schedule(this.#chance.between(0, 500), process.main, () => {

@@ -2,12 +2,11 @@
  * One run of the simulation: a server, several workers and a producer under the faults of one seed, then a time in which
  * all is well, in which everything must come to its end.
  */
-import { Calls } from "../../src/app/calls.ts";
 import type { Lovage } from "../../src/app/app.ts";
 import { PublishFailedError, PublishTimeoutError } from "../../src/app/errors.ts";
-import { Producer } from "../../src/app/producer.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { Chance } from "./chance.ts";
+import { type Client, makeClient } from "./client.ts";
 import { Driver, DriverBackend } from "./driver.ts";
 import { type GuardHome, guardHomes, holder } from "./guard-stand-in.ts";
 import { type Kind, Ledger, type Plan } from "./ledger.ts";
@@ -129,7 +128,7 @@ class Simulation {
     const { chance } = this.#world;
     const workers = chance.whole(1, 4);
     for (let slot = 0; slot < workers; slot++) this.#birth(slot);
-    const client = this.#client();
+    const client = makeClient(this.#world, this.#server, this.#faults, this.#times);
     const tasks = chance.pick([20, 60, 150]);
     const lengthMs = chance.between(5000, 30_000);
     for (let i = 0; i < tasks; i++) this.#world.schedule(chance.between(0, lengthMs), client.process.main, () => this.#send(client));
@@ -240,26 +239,7 @@ class Simulation {
 
   // --- a producer ----------------------------------------------------------------------------------------------------
 
-  #client(): { readonly process: Process; readonly calls: Calls; readonly driver: Driver } {
-    const process = new Process(this.#world, "client", { ...this.#faults, death: 0 });
-    const driver = new Driver(process, this.#server, true);
-    const app = makeApp(process, this.#times);
-    const calls: Calls = new Calls(app, process.clock, () => producer);
-    const producer = new Producer({
-      appName: "sim",
-      broker: async () => driver,
-      location: () => driver.location,
-      clock: process.clock,
-      random: process.random,
-      buffer: { max: 0, timeoutMs: 0 },
-      publishTimeoutMs: app.settings.publishTimeoutMs,
-      retry: app.settings.taskPublishRetryPolicy,
-      declared: calls.routing.declared,
-    });
-    return { process, driver, calls };
-  }
-
-  #send({ process, calls, driver }: { readonly process: Process; readonly calls: Calls; readonly driver: Driver }): void {
+  #send({ process, calls, driver }: Client): void {
     const { chance } = this.#world;
     let kind = chance.weighted(KINDS);
     if (kind === "poison" && (this.#profile === "calm" || this.#profile === "network" || this.#profile === "stops")) kind = "quick";

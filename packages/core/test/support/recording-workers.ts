@@ -4,11 +4,13 @@ import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { WorkerStatus } from "lovage/worker";
+import { eventually } from "./eventually.ts";
 
 const PROGRAM = "recording-worker.mjs";
+/** A record may be long: it is not looked at more often. */
+const RECORD_EVERY_MS = 50;
 
 export interface RecordingSettings {
   readonly broker: string;
@@ -80,20 +82,20 @@ export class RecordingWorkers implements AsyncDisposable {
 
   /** Resolves when so many different tasks were executed; rejects, saying which are missing, when that takes too long. */
   async executed(count: number, withinMs: number): Promise<void> {
-    const deadline = performance.now() + withinMs;
     const record = new RecordReader(this.#file);
     const seen = new Set<string>();
-    for (;;) {
+    const hasAll = (): boolean => {
       for (const line of record.next()) seen.add(line);
-      if (seen.size >= count) return;
-      if (performance.now() > deadline) throw new Error(`${seen.size} of ${count} tasks were executed\n${this.log.slice(-20).join("\n")}`);
-      await wait(50);
-    }
+      return seen.size >= count;
+    };
+    await eventually(`${count} tasks are executed`, hasAll, withinMs, RECORD_EVERY_MS).catch((error: Error) => {
+      throw new Error(`${error.message}: ${seen.size} were\n${this.log.slice(-20).join("\n")}`);
+    });
   }
 
   /** Resolves when a warning or an error of that kind was logged. */
-  async logged(pattern: RegExp): Promise<void> {
-    while (!this.log.some((line) => pattern.test(line))) await wait(20);
+  async logged(pattern: RegExp, withinMs = 60_000): Promise<void> {
+    await eventually(`${pattern} is logged`, () => this.log.some((line) => pattern.test(line)), withinMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -183,8 +185,12 @@ export class RecordingWorker {
   }
 
   /** Resolves when its status is as asked. */
-  async whenStatus(isAsAsked: (status: WorkerStatus) => boolean): Promise<void> {
-    while (!isAsAsked(await this.status())) await wait(20);
+  async whenStatus(isAsAsked: (status: WorkerStatus) => boolean, withinMs = 120_000): Promise<void> {
+    let last: WorkerStatus | undefined;
+    const look = async (): Promise<boolean> => isAsAsked((last = await this.status()));
+    await eventually("a status as asked", look, withinMs, 20).catch((error: Error) => {
+      throw new Error(`${error.message}: it is ${JSON.stringify(last)}`);
+    });
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { eventually } from "../../support/eventually.ts";
 import { Lovage, PublishFailedError, type SettingsInput } from "lovage";
 
 const APP = fileURLToPath(new URL("./app.mjs", import.meta.url));
@@ -131,11 +132,7 @@ export class Stage implements AsyncDisposable {
 
   /** Resolves when `enough` says so of what was written down. */
   async noted(enough: (notes: readonly Note[]) => boolean, withinMs = 20_000): Promise<void> {
-    const until = performance.now() + withinMs;
-    while (!enough(this.notes())) {
-      if (performance.now() > until) throw new Error(`not within ${withinMs} ms: what a cell of the matrix waits for`);
-      await wait(20);
-    }
+    await eventually("what a cell of the matrix waits for", () => enough(this.notes()), withinMs, 20);
   }
 
   /** Ends publishing and waits until each held task has ended, or until nothing more has happened for `quietMs`. */

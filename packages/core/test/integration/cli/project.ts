@@ -7,6 +7,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+/** The same signal within half a second counts once. */
+export const ANOTHER_SIGNAL_MS = 550;
+
 const packageRoot = fileURLToPath(new URL("../../../", import.meta.url));
 export const bin = join(packageRoot, "dist/cli/main.js");
 

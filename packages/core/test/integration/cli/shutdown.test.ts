@@ -8,11 +8,9 @@ import { expect, test } from "vitest";
 import { countZombies } from "../../../src/cli/first-process.ts";
 import { eventually } from "../../support/eventually.ts";
 import { RedisServer } from "../../support/redis-server.ts";
-import { bin, Project, type Running } from "./project.ts";
+import { ANOTHER_SIGNAL_MS, bin, Project, type Running } from "./project.ts";
 
 const onWindows = process.platform === "win32";
-/** The same signal within half a second counts once. */
-const ANOTHER_SIGNAL_MS = 550;
 
 async function startNap(project: Project, worker: Running, seconds: number): Promise<string> {
   const { stdout } = await project.run(["-q", "-A", "src/app", "call", "shop.nap", "-a", `[${seconds}]`]);

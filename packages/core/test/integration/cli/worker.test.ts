@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Project, type Running } from "./project.ts";
+import { eventually } from "../../support/eventually.ts";
+import { ANOTHER_SIGNAL_MS, Project, type Running } from "./project.ts";
 
 const onWindows = process.platform === "win32";
 
@@ -23,7 +24,7 @@ function isAlive(pid: number): boolean {
 
 /** Waits for a process that is not a child of ours to be gone. */
 async function gone(pid: number): Promise<void> {
-  while (isAlive(pid)) await sleep(10);
+  await eventually(`process ${pid} is gone`, () => !isAlive(pid), 30_000);
 }
 
 async function startNap(project: Project, worker: Running, seconds: number): Promise<string> {
@@ -63,7 +64,7 @@ test.skipIf(onWindows)("a second signal puts back what runs", async () => {
   await startNap(project, worker, 60);
   worker.signal("SIGINT");
   await worker.says(/Warm shutdown/);
-  await sleep(550); // a second one within 500 ms counts as the first
+  await sleep(ANOTHER_SIGNAL_MS);
   worker.signal("SIGINT");
   await worker.says(/Cold shutdown/);
   expect(await worker.finished).toMatchObject({ code: 0 });

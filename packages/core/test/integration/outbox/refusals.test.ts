@@ -3,9 +3,27 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Outbox } from "../../../src/outbox/outbox.ts";
 import { OutboxRelay } from "../../../src/outbox/relay.ts";
+import type { ClaimOutcome, OutboxStore } from "../../../src/outbox/store.ts";
+import { eventually } from "../../support/eventually.ts";
 import { type OutboxHome, postgresOutbox, sqliteOutbox } from "../../support/outboxes.ts";
 import { PostgresServer } from "../../support/postgres-server.ts";
 import { RedisServer } from "../../support/redis-server.ts";
+
+/** How often each row was refused, as the relay tells the store. */
+function refusalsOf(store: OutboxStore): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  const claim = store.claim.bind(store);
+  store.claim = async (limits) => {
+    const claimed = await claim(limits);
+    if (claimed.kind === "nothing") return claimed;
+    const settle = async (outcome: ClaimOutcome): Promise<void> => {
+      for (const { seq } of outcome.refused) counts.set(seq, (counts.get(seq) ?? 0) + 1);
+      await claimed.settle(outcome);
+    };
+    return { kind: "claim", rows: claimed.rows, settle, release: async () => await claimed.release() };
+  };
+  return counts;
+}
 
 let server: PostgresServer;
 let redis: RedisServer;
@@ -43,10 +61,12 @@ describe.each([
     const relay = new OutboxRelay(home.app, home.store, { pollMs: 20 });
     const running = relay.run(stop.signal);
     await vi.waitFor(async () => expect(await home.sent()).toMatchObject([{ id: "other" }]), 20_000);
-    for (let n = 0; n < 200 && (await home.store.status()).setAside === 0; n++) {
-      await enqueue(home, [[`more-${n}`, "more"]]); // or nothing says that it is not the broker
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    let more = 0;
+    const isSetAside = async (): Promise<boolean> => {
+      await enqueue(home, [[`more-${more++}`, "more"]]); // or nothing says that it is not the broker
+      return (await home.store.status()).setAside > 0;
+    };
+    await eventually("it is set aside", isSetAside, 40_000, 100);
     expect(await home.store.listAside(10)).toMatchObject([{ id: "bad", reason: expect.stringContaining("WRONGTYPE") as string }]);
     await vi.waitFor(async () => expect(await home.sent()).toMatchObject([{ id: "later" }]), 20_000);
     stop.abort();
@@ -59,9 +79,10 @@ describe.each([
     const bad = Array.from({ length: 4 }, (__, n) => [`bad-${n}`, "broken", `key-${n}`] as const);
     await enqueue(home, bad);
     const stop = new AbortController();
+    const refusals = refusalsOf(home.store);
     const relay = new OutboxRelay(home.app, home.store, { pollMs: 20 });
     const running = relay.run(stop.signal);
-    await new Promise((resolve) => setTimeout(resolve, 3000)); // long enough for two more tries of each
+    await eventually("three tries of each", () => refusals.size === bad.length && Math.min(...refusals.values()) >= 3, 30_000);
     await enqueue(home, [["good", "celery"]]);
     await vi.waitFor(async () => expect(await home.sent()).toMatchObject([{ id: "good" }]), 10_000);
     expect(await home.store.status()).toMatchObject({ waiting: 4, setAside: 0 });

@@ -9,6 +9,7 @@ import { RedisServer } from "../../support/redis-server.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 
 const BACK_WITHIN_MS = 5000;
+const STANDSTILL_MS = 1500;
 
 test("a waiting consumer has the next message within 5 s of the server's return, and keeps its loans", async () => {
   await using server = await RedisServer.start({ appendonly: true });
@@ -84,7 +85,7 @@ test("a server that stands still for a while breaks nothing", async () => {
   await broker.leases?.renew("one", 10_000);
   server.pause();
   const publishing = broker.publish([toQueue("q", { id: "a" })]);
-  const resume = setTimeout(() => server.resume(), 1500);
+  const resume = setTimeout(() => server.resume(), STANDSTILL_MS);
   await publishing;
   clearTimeout(resume);
   const [delivery] = await taking;
