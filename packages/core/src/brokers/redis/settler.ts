@@ -125,10 +125,10 @@ export class Settler {
     return { kind: "lists", lists: [delivery.list] };
   }
 
-  async #send(session: WorkerSession, batch: readonly Prepared[], how: Sending): Promise<readonly SettleAnswer[]> {
+  async #send(session: WorkerSession, batch: readonly Prepared[], how: Sending, mayBeExecuted = false): Promise<readonly SettleAnswer[]> {
     const { signal } = how;
     const { commands, replicas } = this.#context;
-    let isRepetition = false;
+    let isRepetition = mayBeExecuted;
     for (;;) {
       const left = batch.filter(({ delivery }) => session.isOutstanding(delivery));
       if (left.length === 0) return batch.map(() => "lost");
@@ -160,7 +160,7 @@ export class Settler {
         if (error instanceof RedisAnswerError && !error.transient) {
           if (batch.length === 1) return this.#refused(left[0] as Prepared, error);
           const halves = [batch.slice(0, batch.length >> 1), batch.slice(batch.length >> 1)];
-          return (await Promise.all(halves.map(async (half) => await this.#send(session, half, how)))).flat();
+          return (await Promise.all(halves.map(async (half) => await this.#send(session, half, how, isRepetition)))).flat();
         }
         await this.#waitOut(error, session, signal);
       }
