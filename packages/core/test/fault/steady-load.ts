@@ -96,6 +96,13 @@ export class SteadyLoad implements AsyncDisposable {
     return tookMs;
   }
 
+  /** Resolves when the broker has said of so many calls more that it holds them. */
+  async holds(more: number): Promise<void> {
+    const held = (): number => [...this.#fates.values()].filter((fate) => fate === "held").length;
+    const enough = held() + more;
+    await eventually(`${more} more calls are held`, () => held() >= enough, 30_000).catch(this.#withLog);
+  }
+
   /** Resolves with how long it took until each worker had run a task that it began later than now. */
   async everyWorkerRuns(withinMs: number): Promise<number> {
     const from = performance.now();
