@@ -19,7 +19,7 @@ function gateWith(limits: Partial<Limits>): LimitGate {
   };
   return new LimitGate({
     limits: limits as Limits,
-    known: { any: true, stop: () => undefined } as unknown as KnownLimits,
+    known: { any: true, stop: () => undefined, onRead: () => undefined } as unknown as KnownLimits,
     owner: "w",
     queues: ["q"],
     paused: { isAny: false, has: () => false, onChange: () => () => undefined },

@@ -66,6 +66,7 @@ export class LimitGate {
     this.#deps = deps;
     const now = (): number => deps.clock.monotonic();
     this.#soon = new DueHeap(deps.clock, now, (due) => this.#passLate(due));
+    deps.known.onRead(() => this.#planTurns(0));
   }
 
   /** Tells the broker what the code says, and begins to wake those that wait. Tries until the broker answers or `stop` is called. @throws ConfigurationError */
@@ -73,8 +74,7 @@ export class LimitGate {
     const { known, clock, random, logger } = this.#deps;
     for (let failures = 0; !this.#ending.signal.aborted; failures++) {
       try {
-        await known.load();
-        return this.#planTurns(0);
+        return await known.load();
       } catch (error) {
         if (!isPassing(error)) throw error;
         if (failures === 0) logger.warn({ err: error }, `limits cannot be read, trying again: ${errorText(error)}`);
@@ -85,7 +85,7 @@ export class LimitGate {
 
   /** Limits may have been set by hand: which messages are under one is read again. */
   refresh(): void {
-    void this.#deps.known.refresh().then(() => this.#planTurns(0));
+    void this.#deps.known.refresh();
   }
 
   /** False: no limit is in its way. Else it is asked for, and passes later. */
@@ -213,8 +213,8 @@ export class LimitGate {
 
   /** Workers that know of the same turn do not all come at once, and whoever comes first gives it in time. */
   #planTurns(inMs: number): void {
-    const { clock, random, known } = this.#deps;
-    if (this.#ending.signal.aborted || !known.any) return;
+    const { clock, random } = this.#deps;
+    if (this.#ending.signal.aborted) return;
     const delayMs = Math.max(SOONEST_MS, inMs - LOOKAHEAD_MS * (0.5 + random() / 2));
     const at = clock.monotonic() + Math.min(delayMs, LOOK_MS);
     if (this.#turns !== undefined && this.#turnsAt <= at) return;
@@ -225,7 +225,7 @@ export class LimitGate {
 
   async #advance(): Promise<void> {
     this.#turns = undefined;
-    const { limits, owner, credit, logger } = this.#deps;
+    const { limits, owner, credit, known, logger } = this.#deps;
     if (this.#isAdvancing) return this.#planTurns(BUSY_MS + LOOKAHEAD_MS);
     const want = credit.free();
     if (want <= 0) return this.#planTurns(BUSY_MS + LOOKAHEAD_MS);
@@ -237,7 +237,8 @@ export class LimitGate {
       logger.debug({ err: error }, `nobody could be given a turn: ${errorText(error)}`);
     }
     this.#isAdvancing = false;
-    this.#planTurns(nextMs ?? LOOK_MS + LOOKAHEAD_MS);
+    // Without a limit somebody may still wait: it was taken away, and whoever was to give turns is gone. The next reading looks again.
+    if (nextMs !== undefined || known.any) this.#planTurns(nextMs ?? LOOK_MS + LOOKAHEAD_MS);
   }
 
   // --- what goes back ----------------------------------------------------------------------------------------------

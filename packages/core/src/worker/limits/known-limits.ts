@@ -31,6 +31,7 @@ export class KnownLimits {
   #any = false;
   #isEnded = false;
   #timer: Timer | undefined;
+  #onRead: () => void = () => undefined;
 
   constructor(deps: KnownLimitsDeps) {
     this.#deps = deps;
@@ -39,6 +40,11 @@ export class KnownLimits {
   /** False: no message is under any, and nothing need be looked up. */
   get any(): boolean {
     return this.#any;
+  }
+
+  /** `listener` is called whenever what was set has been read. */
+  onRead(listener: () => void): void {
+    this.#onRead = listener;
   }
 
   /** Tells the broker what the code says, and reads what was set. @throws ConfigurationError, BrokerUnavailableError */
@@ -106,6 +112,7 @@ export class KnownLimits {
       this.#deps.queueLimits.size > 0 ||
       [...this.#deps.tasks()].some(({ options }) => options.limits.length > 0);
     if (this.#timer === undefined) this.#plan();
+    this.#onRead();
   }
 
   #plan(): void {

@@ -265,3 +265,33 @@ test("limits of the same name are one, and two that differ in their numbers are 
   one.app.task("api.c", { limit: { name: "api", rate: "3/s" } }, run);
   await expect(one.worker("b@x")).rejects.toThrow("the limit api has other numbers in the task api.c than in the task api.a");
 });
+
+test("the only limit there is, set by hand, is cleared: what waits goes on", async () => {
+  await using one = room();
+  const at: number[] = [];
+  const free = one.app.task("shop.free", () => void at.push(one.clock.monotonic()));
+  await one.worker("a@x");
+  await one.app.limits.set("task:shop.free", { concurrency: 0 });
+  await one.clock.advance(10);
+  await free.delay();
+  await one.clock.advance(1000);
+  expect(at).toEqual([]);
+  await one.app.limits.clear("task:shop.free");
+  await one.clock.advance(1000);
+  expect(at).toHaveLength(1);
+});
+
+test("what waits under a limit that is cleared while no worker is there goes on when one comes", async () => {
+  await using one = room();
+  const at: number[] = [];
+  const free = one.app.task("shop.free", () => void at.push(one.clock.monotonic()));
+  await one.app.limits.set("task:shop.free", { concurrency: 0 });
+  const first = await one.worker("a@x");
+  await free.delay();
+  await one.clock.advance(1000);
+  await one.stop(first);
+  await one.app.limits.clear("task:shop.free");
+  await one.worker("b@x");
+  await one.clock.advance(1000);
+  expect(at).toHaveLength(1);
+});
