@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { TaskContext } from "../../app/task-context.ts";
+import { SoftTimeLimitExceeded } from "../../protocol/celery-errors.ts";
 import { silentLogger } from "../../shared/log.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import type { Outcome } from "../outcome.ts";
@@ -254,6 +255,39 @@ test("stop ends what runs, and waits until all children are gone", async () => {
   expect(outcomes).toEqual([{ kind: "interrupted" }]);
   expect(stage.pool.slots).toBe(0);
   expect(stage.puppets).toHaveLength(2);
+  expect(stage.clock.pendingTimers).toBe(0);
+});
+
+test("a job that waits for a child is ended too when it is aborted, and does not run", async () => {
+  const stage = new Stage();
+  await stage.start();
+  stage.last.gone("it exited with code 1");
+  const limited = stage.job();
+  stage.pool.abort(limited.job, new SoftTimeLimitExceeded(), "none");
+  expect(limited.outcomes).toEqual([]); // a limit is for what runs
+  const reason = new Error("the lease was lost");
+  stage.pool.abort(limited.job, reason);
+  expect(limited.outcomes).toEqual([{ kind: "failed", error: reason, isWeighed: true }]);
+  await stage.clock.advance(1000);
+  stage.last.up();
+  expect(stage.last.heard.map(({ kind }) => kind)).toEqual(["setup"]);
+});
+
+test("a pool that is made smaller while it starts has started when so many are up", async () => {
+  const stage = new Stage({ slots: 2 });
+  const starting = stage.pool.start({ slotsChanged: () => undefined, failed: () => undefined });
+  stage.puppets[0]?.up();
+  stage.pool.resize(1);
+  await starting;
+  expect(stage.pool.slots).toBe(1);
+});
+
+test("stopped twice, it waits for its children twice and for nothing else", async () => {
+  const stage = new Stage();
+  await stage.start();
+  stage.job();
+  const stops = Promise.all([stage.pool.stop(), stage.pool.stop()]);
+  await stops;
   expect(stage.clock.pendingTimers).toBe(0);
 });
 

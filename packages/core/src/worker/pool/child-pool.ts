@@ -66,6 +66,7 @@ export class ChildPool implements Pool {
   #lastFailure: unknown;
   #restart: Timer | undefined;
   #isStopping = false;
+  #stopped: Promise<void> | undefined;
   #whenAllGone: (() => void) | undefined;
   #started: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
 
@@ -104,7 +105,8 @@ export class ChildPool implements Pool {
 
   abort(job: PoolJob, reason: Error, force: AbortForce = "later"): void {
     const member = this.#byJob.get(job);
-    if (member?.running?.job !== job || member.running.reported !== undefined) return;
+    if (member === undefined) return this.#abortWaiting(job, reason);
+    if (member.running?.job !== job || member.running.reported !== undefined) return;
     const { running } = member;
     const kill = (): void => this.#kill(member, { kind: "failed", error: reason, isWeighed: true });
     job.abort(reason);
@@ -112,6 +114,15 @@ export class ChildPool implements Pool {
     member.child.send({ kind: "abort", job: running.number, reason: packThrown(reason) });
     if (force === "none" || reason instanceof SoftTimeLimitExceeded) return; // its hard limit is what ends it
     running.timers.push(this.#options.clock.timer(KILL_GRACE_MS, kill));
+  }
+
+  /** It has not begun, and does not any more; a soft limit is for what runs. */
+  #abortWaiting(job: PoolJob, reason: Error): void {
+    const at = this.#waiting.indexOf(job);
+    if (at === -1 || reason instanceof SoftTimeLimitExceeded) return;
+    this.#waiting.splice(at, 1);
+    job.abort(reason);
+    job.done({ kind: "failed", error: reason, isWeighed: true });
   }
 
   interrupt(job: PoolJob): void {
@@ -133,9 +144,15 @@ export class ChildPool implements Pool {
   resize(slots: number): void {
     this.#wanted = slots;
     this.#balance();
+    this.#tellStarted();
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     this.#isStopping = true;
     this.#restart?.cancel();
     const { clock } = this.#options;
@@ -235,10 +252,13 @@ export class ChildPool implements Pool {
     member.deadline = undefined;
     this.#failedStarts = 0;
     this.#becomeIdle(member);
-    if (this.#started && this.#slots >= this.#wanted) {
-      this.#started.resolve();
-      this.#started = undefined;
-    }
+    this.#tellStarted();
+  }
+
+  #tellStarted(): void {
+    if (this.#started === undefined || this.#slots < this.#wanted) return;
+    this.#started.resolve();
+    this.#started = undefined;
   }
 
   #onExit(member: Member, how: string, error: unknown): void {
