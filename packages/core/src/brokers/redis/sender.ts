@@ -4,9 +4,9 @@
  */
 import { encodeEnvelope } from "../../protocol/envelope.ts";
 import { newId } from "../../shared/ids.ts";
-import { RedisAnswerError, RedisRefusedError } from "../../stores/redis/errors.ts";
+import { RedisAnswerError, RedisGoneError, RedisRefusedError } from "../../stores/redis/errors.ts";
 import type { Outgoing, PublishFate, PublishOptions } from "../broker.ts";
-import { BrokerRefusedError, BrokerTimeoutError, BrokerUnavailableError, PublishError } from "../errors.ts";
+import { BrokerRefusedError, BrokerTimeoutError, PublishError } from "../errors.ts";
 import { type RedisContext, turn } from "./context.ts";
 import { brokerError } from "./failures.ts";
 import { type Batch, Publisher } from "./publisher.ts";
@@ -98,7 +98,7 @@ export class Sender {
         return await this.#router.routes(await this.#publisher.connection(signal), messages);
       } catch (error) {
         signal.throwIfAborted();
-        if (!(brokerError(this.#context.location, error) instanceof BrokerUnavailableError)) throw error;
+        if (!(error instanceof RedisGoneError)) throw error;
       }
     }
   }

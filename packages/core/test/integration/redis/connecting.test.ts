@@ -193,3 +193,15 @@ async function pretendRedis(version: string): Promise<AsyncDisposable & { readon
     },
   };
 }
+
+test("a publish that waits for a server that is away ends when its broker is closed", async () => {
+  const broker = await openBroker("redis://127.0.0.1:1");
+  const toNamed = broker.publish([{ ...toQueue("q", { id: "a" }), exchange: "named" }]).catch((error: unknown) => error);
+  const direct = broker.publish([toQueue("q", { id: "b" })]).catch((error: unknown) => error);
+  await new Promise(setImmediate);
+  await broker[Symbol.asyncDispose]();
+  for (const error of [await toNamed, await direct]) {
+    expect(error).toBeInstanceOf(PublishError);
+    expect((error as PublishError).fates).toEqual(["refused"]);
+  }
+});
