@@ -92,7 +92,7 @@ export class Subscriber {
   #schedule(): void {
     if (this.#isFlushing || this.#isClosed) return;
     this.#isFlushing = true;
-    setImmediate(() => void this.#flush().finally(() => (this.#isFlushing = false)));
+    setImmediate(() => void this.#flush());
   }
 
   async #flush(): Promise<void> {
@@ -109,6 +109,8 @@ export class Subscriber {
     } catch {
       // The connection broke: the next one subscribes to all that is wanted, and has nothing to drop.
       this.#toDrop = new Set();
+    } finally {
+      this.#isFlushing = false; // in the same step as the last look: what is asked for after it is scheduled anew
     }
   }
 
