@@ -6,7 +6,7 @@ import type { Admission, AdmissionRequest, Limits, LimitSpec } from "../../src/b
 import { decodeEnvelope } from "../../src/protocol/envelope.ts";
 import { eventually } from "../support/eventually.ts";
 import { idOf, settleAll, take, toQueue } from "../support/broker-hands.ts";
-import type { BrokerStand } from "./broker.ts";
+import type { BrokerStand } from "./scene.ts";
 
 const LEASE_MS = 300;
 const SWEEPING = { maxDeliveries: 3, leaseMs: LEASE_MS, visibilityTimeoutMs: 3_600_000 };

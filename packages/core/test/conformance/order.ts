@@ -5,7 +5,7 @@ import type { Broker, Delivery } from "../../src/brokers/broker.ts";
 import { countByQueue, type QueueOrder } from "../../src/brokers/queue-order.ts";
 import { eventually } from "../support/eventually.ts";
 import { idOf, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
-import type { BrokerStand } from "./broker.ts";
+import type { BrokerStand } from "./scene.ts";
 
 const STRICT: QueueOrder = { kind: "strict" };
 const WEIGHTED: QueueOrder = { kind: "weighted", weights: new Map([["a", 6], ["b", 3], ["c", 1]]) }; // prettier-ignore

@@ -5,7 +5,7 @@ import type { Broker, Delivery } from "../../src/brokers/broker.ts";
 import type { PausedQueues, QueuePause, QueuePauses } from "../../src/brokers/queue-pauses.ts";
 import { idOf, settleAll, Slots, take, toQueue } from "../support/broker-hands.ts";
 import { eventually } from "../support/eventually.ts";
-import type { BrokerStand } from "./broker.ts";
+import type { BrokerStand } from "./scene.ts";
 
 const pause = (queue: string, more: Partial<QueuePause> = {}): QueuePause => ({
   queue,

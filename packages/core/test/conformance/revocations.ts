@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { Broker, KeptMark, Revocations } from "../../src/brokers/broker.ts";
 import { eventually } from "../support/eventually.ts";
 import { makeMessage } from "../support/broker-hands.ts";
-import type { BrokerStand } from "./broker.ts";
+import type { BrokerStand } from "./scene.ts";
 
 export function revocationsConformance(stand: () => BrokerStand): void {
   const open = async (caps: Parameters<BrokerStand["open"]>[0] = {}): Promise<Revocations> => {

@@ -10,7 +10,7 @@ import { UNIQUE_HEADER, uniqueText, type UniqueRule } from "../../src/protocol/u
 import { newId } from "../../src/shared/ids.ts";
 import { idOf, take, toQueue } from "../support/broker-hands.ts";
 import { eventually } from "../support/eventually.ts";
-import type { BrokerStand } from "./broker.ts";
+import type { BrokerStand } from "./scene.ts";
 
 type Keeper = Broker & { readonly uniques: Uniques };
 
