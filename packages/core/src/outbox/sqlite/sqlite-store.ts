@@ -44,7 +44,7 @@ export class SqliteStore implements OutboxStore {
   readonly location: string;
   readonly #options: SqliteStoreOptions;
   readonly #owner = new LeaseOwner();
-  #database: Database | undefined;
+  #opening: Promise<Database> | undefined;
   #seenVersion = -1;
 
   constructor(options: SqliteStoreOptions) {
@@ -149,10 +149,11 @@ export class SqliteStore implements OutboxStore {
   async [Symbol.asyncDispose](): Promise<void> {
     const giveBack = (database: Database): unknown =>
       database.prepare("DELETE FROM lovage_outbox_lease WHERE owner = ?").run(this.#owner.name);
-    if (this.#database !== undefined) await this.#write(giveBack).catch(() => undefined); // then it runs out
+    const database = await this.#opening?.catch(() => undefined);
+    if (database !== undefined) await this.#write(giveBack).catch(() => undefined); // then it runs out
     this.#owner[Symbol.dispose]();
-    this.#database?.close();
-    this.#database = undefined;
+    database?.close();
+    this.#opening = undefined;
   }
 
   async #dataVersion(): Promise<number> {
@@ -189,7 +190,7 @@ export class SqliteStore implements OutboxStore {
     const giveUpAt = clock.monotonic() + BUSY_MS;
     for (;;) {
       try {
-        return work((this.#database ??= await this.#open(mayMake)));
+        return work(await (this.#opening ??= this.#open(mayMake)));
       } catch (error) {
         if (error instanceof Error && /no such table/.test(error.message))
           throw new OutboxSchemaError(this.location, "is not there: `lovage outbox migrate` makes its tables", { cause: error });
@@ -200,11 +201,16 @@ export class SqliteStore implements OutboxStore {
   }
 
   async #open(mayMake: boolean): Promise<Database> {
-    const DatabaseSync = await loadSqlite();
-    if (!mayMake && !existsSync(this.#options.path)) throw new OutboxSchemaError(this.location, "is not there: there is no such file");
-    const database = new DatabaseSync(this.#options.path);
-    database.exec(`PRAGMA busy_timeout = ${BLOCKING_WAIT_MS}`);
-    return database;
+    try {
+      const DatabaseSync = await loadSqlite();
+      if (!mayMake && !existsSync(this.#options.path)) throw new OutboxSchemaError(this.location, "is not there: there is no such file");
+      const database = new DatabaseSync(this.#options.path);
+      database.exec(`PRAGMA busy_timeout = ${BLOCKING_WAIT_MS}`);
+      return database;
+    } catch (error) {
+      this.#opening = undefined; // whoever asks next tries again
+      throw error;
+    }
   }
 }
 
