@@ -10,4 +10,10 @@ export interface Checkpoints {
    * @throws BrokerUnavailableError
    */
   write(delivery: Delivery, message: Message): Promise<LoanAnswer>;
+  /**
+   * A message is about to begin: from now on it counts when its worker is lost, also if it was lost before. Holds for this loan alone.
+   * Fenced as `write`; of a first delivery, which counts in any case, nothing is written.
+   * @throws BrokerUnavailableError
+   */
+  begin(delivery: Delivery): Promise<LoanAnswer>;
 }

@@ -8,7 +8,7 @@ export interface Delivery {
   readonly loan: LoanId;
   /** The queue it was taken from, without any priority suffix. */
   readonly queue: string;
-  /** How often a worker died or lost its lease while holding it. 0 for a first delivery. Raised by the sweep, and by a requeue that says it is a loss. */
+  /** How often a worker died or lost its lease with it, of all times but the first only those at which it had begun (`losses.ts`). 0 for a first delivery. */
   readonly losses: number;
   /** The text or bytes exactly as the broker had them: what a dead letter keeps. */
   readonly raw: string | Uint8Array;

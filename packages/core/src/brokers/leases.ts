@@ -8,7 +8,7 @@ export interface Leases {
   renew(worker: string, durationMs: number): Promise<LeaseState>;
   /**
    * Returns the loans of workers whose lease has run out to the front of their queues, marked redelivered and with
-   * `losses` raised; also loans that Python workers abandoned, by kombu's own rule. Safe to call from many workers.
+   * `losses` raised for those that had begun or were never lost before; also loans that Python workers abandoned, by kombu's own rule. Safe to call from many workers.
    */
   sweep(options: SweepOptions): Promise<SweepReport>;
   /** Gives back every loan of a worker at once, uncounted, and ends its lease: at shutdown, or by an operator. Returns how many. */

@@ -81,35 +81,6 @@ test("while the lease is not sure no body starts; when the broker answers again 
   await stop(running);
 });
 
-test("messages that were lost with a worker before run one at a time, beside others", async () => {
-  const { app, clock, broker, start, stop } = room();
-  let suspects = 0;
-  let most = 0;
-  const work = app.task("shop.work", async (isSuspect: boolean) => {
-    if (isSuspect) most = Math.max(most, ++suspects);
-    await new Promise<void>((resolve) => void clock.timer(1000, resolve));
-    if (isSuspect) suspects--;
-  });
-  for (let i = 0; i < 4; i++) await work.delay(true);
-  const memory = await broker();
-  const dead = new AbortController();
-  const credit = { free: () => 4, whenFree: async () => undefined };
-  for await (const batch of memory.consume(["celery"], { worker: "dead", credit, signal: dead.signal })) {
-    expect(batch).toHaveLength(4);
-    dead.abort(); // its loans stay: it is not told to give them back
-    break;
-  }
-  await memory.leases.renew("dead", 1000);
-  await clock.advance(1001);
-  const running = await start();
-  await clock.advance(5000); // a sweep returns them
-  for (let i = 0; i < 4; i++) await work.delay(false);
-  await clock.advance(10_000);
-  expect(running.status().processed).toBe(8);
-  expect(most).toBe(1);
-  await stop(running);
-});
-
 test("a worker whose lease was lost tells its tasks, keeps nothing of them, and goes on under a new lease", async () => {
   const { app, clock, broker, log, start, stop } = room();
   const reasons: string[] = [];

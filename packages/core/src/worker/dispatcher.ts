@@ -10,6 +10,7 @@ import type { LoanEnd } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
 import { CallRuns, isAggregate } from "./aggregate-run.ts";
 import { Gathering } from "./gathering.ts";
 import { Crew } from "./crew.ts";
@@ -175,14 +176,35 @@ export class Dispatcher implements RequestHome {
   }
 
   #startSuspect(): void {
-    if (this.#isStopped || !this.#deps.suspectTurn.isFree) return;
-    const lane = this.#deps.lanes.of(this.#suspects.peek() as Request);
-    const now = this.#deps.clock.monotonic();
-    if (!lane.hasFreeSlot || !this.#deps.mayStart(now)) return;
-    const request = this.#suspects.shift() as Request;
+    const request = this.#suspects.peek() as Request;
+    if (!this.#deps.suspectTurn.isFree || !this.#hasRoomFor(request)) return;
     this.#deps.suspectTurn.take(request);
-    this.#deps.credit.wantSlot();
-    this.#start(request, lane, now);
+    void this.#beginSuspect(request);
+  }
+
+  /** The broker hears of it first, so that what merely waits here does not count as lost again. Meanwhile it keeps its place, where it may be put back or revoked. */
+  async #beginSuspect(request: Request): Promise<void> {
+    const { checkpoints, suspectTurn, credit, lanes, logger } = this.#deps;
+    const answer = await checkpoints?.begin(request.delivery).catch((error: unknown) => {
+      const { task, id } = request.received;
+      logger.warn(
+        { err: error, task, taskId: id },
+        `that ${task}[${id}] begins could not be said, so it is given back: ${errorText(error)}`,
+      );
+      return "lost" as const;
+    });
+    const isHere = this.#suspects.peek() === request;
+    if (isHere && answer !== "lost" && this.#hasRoomFor(request)) {
+      this.#suspects.shift();
+      credit.wantSlot();
+      return this.#start(request, lanes.of(request), this.#deps.clock.monotonic());
+    }
+    if (isHere && answer === "lost") this.putBack([this.#suspects.shift() as Request]);
+    suspectTurn.free(request);
+  }
+
+  #hasRoomFor(request: Request): boolean {
+    return !this.#isStopped && this.#deps.lanes.of(request).hasFreeSlot && this.#deps.mayStart(this.#deps.clock.monotonic());
   }
 
   /** A batch waits for its slot as its first member, which counts as busy and as one loan. */

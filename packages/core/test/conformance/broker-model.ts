@@ -23,6 +23,7 @@ interface Held {
   readonly worker: string;
   readonly message: Tracked;
   readonly delivery: Delivery;
+  hasBegun: boolean;
   /** False once the loan was swept or released: a settlement must answer "lost". */
   valid: boolean;
 }
@@ -50,6 +51,7 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant("publish" as const), queue, count: fc.integer({ min: 1, max: 5 }), priority: fc.integer({ min: -1, max: 11 }) }) }, // prettier-ignore
   { weight: 5, arbitrary: fc.record({ do: fc.constant("reserve" as const), worker, count: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 8, arbitrary: fc.record({ do: fc.constant("settle" as const), pick, count: fc.integer({ min: 1, max: 3 }), end: fc.constantFrom("ack", "front", "back", "putBack", "park", "deadLetter") }) }, // prettier-ignore
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("begin" as const), pick }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("advance" as const), ms: fc.integer({ min: 1, max: 8000 }) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("renew" as const), worker }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("sweep" as const) }) },
@@ -104,6 +106,9 @@ class Run {
         break;
       case "settle":
         await this.#settle(one.pick, one.count, one.end);
+        break;
+      case "begin":
+        await this.#begin(one.pick);
         break;
       case "advance":
         await this.#clock.advance(one.ms);
@@ -172,7 +177,7 @@ class Run {
       expect(message.place).toBe("ready");
       expect({ queue: delivery.queue, losses: delivery.losses }).toEqual({ queue: message.queue, losses: message.losses });
       message.place = "onLoan";
-      this.#held.push({ worker: name, message, delivery, valid: true });
+      this.#held.push({ worker: name, message, delivery, hasBegun: false, valid: true });
     }
   }
 
@@ -188,6 +193,13 @@ class Run {
       message.place = kind === "ack" ? "gone" : kind === "park" ? "parked" : kind === "deadLetter" ? "dead" : "ready";
       message.dueAt = this.#clock.now() + 5000;
     }
+  }
+
+  async #begin(at: number): Promise<void> {
+    const held = this.#held[at % Math.max(1, this.#held.length)];
+    if (held === undefined || held.hasBegun || held.delivery.losses === 0) return;
+    expect(await this.#broker.checkpoints?.begin(held.delivery)).toBe(held.valid ? "settled" : "lost");
+    held.hasBegun = true;
   }
 
   #end(kind: string, message: Tracked): LoanEnd {
@@ -227,7 +239,7 @@ class Run {
       lease.lost = true;
       for (const held of this.#held.filter((one) => one.worker === name && one.valid)) {
         held.valid = false;
-        held.message.losses++;
+        if (held.message.losses === 0 || held.hasBegun) held.message.losses++;
         held.message.place = held.message.losses >= MAX_DELIVERIES ? "dead" : "ready";
         if (held.message.place === "dead") deadLettered++;
         else returned++;

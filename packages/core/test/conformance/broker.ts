@@ -15,6 +15,7 @@ import { fairnessConformance } from "./fairness.ts";
 import { groupSettlementConformance } from "./groups.ts";
 import { historyConformance } from "./history.ts";
 import { leasesConformance } from "./leases.ts";
+import { lossesConformance } from "./losses.ts";
 import { limitsConformance } from "./limits.ts";
 import { loanEndsConformance } from "./loan-ends.ts";
 import { orderConformance } from "./order.ts";
@@ -49,6 +50,7 @@ export function brokerConformance(name: string, openStand: () => Promise<BrokerS
     loanEndsConformance(scene);
     deadLettersConformance(scene);
     leasesConformance(scene);
+    lossesConformance(scene);
     exchangesConformance(scene);
     groupSettlementConformance(withBackend);
     describe("groups of messages", () => aggregatesConformance(withLeases));

@@ -49,6 +49,23 @@ export function checkpointsConformance({ broker, open, sweepAway, leaseMs }: Che
     expect(await broker().depth(["q"])).toMatchObject([{ ready: 0, parked: 0, dead: 0 }]);
   });
 
+  test("a checkpoint of what was lost before and has begun stays, however it is returned", async () => {
+    await settleAll(broker(), [await lend()], { kind: "requeue", to: "front", isLoss: true });
+    const delivery = await again(broker(), "one");
+    await broker().checkpoints?.begin(delivery);
+    await broker().checkpoints?.write(delivery, withHeader(delivery, "here"));
+    await settleAll(broker(), [delivery], { kind: "putBack" });
+    const back = await again();
+    expect([back.losses, back.open().message.headers[HEADER]]).toEqual([1, "here"]);
+    await broker().checkpoints?.begin(back);
+    await broker().checkpoints?.write(back, withHeader(back, "there"));
+    await broker().leases?.renew("two", leaseMs);
+    const other = await open();
+    await sweepAway("two", other);
+    const last = await again(other, "three");
+    expect([last.losses, last.open().message.headers[HEADER]]).toEqual([2, "there"]);
+  });
+
   test("a checkpoint of a loan that has ended writes nothing", async () => {
     const delivery = await lend();
     await settleAll(broker(), [delivery], { kind: "putBack" });

@@ -46,41 +46,6 @@ export function leasesConformance(scene: () => Scene): void {
       expect(await ready(broker, "q")).toBe(0);
     });
 
-    test("a requeue that says it is a loss counts as one, and is marked redelivered like any other", async () => {
-      await publish(broker, "q", "a", "b");
-      const [first] = (await take(broker, ["q"], 1)) as [Delivery];
-      expect(await settleAll(broker, [first], { kind: "requeue", to: "front", isLoss: true })).toEqual(["settled"]);
-      const [again] = (await take(broker, ["q"], 1)) as [Delivery];
-      expect([idOf(again), again.losses, again.open().info.redelivered]).toEqual(["a", 1, true]);
-      expect(again.open().message.headers).toMatchObject(first.open().message.headers);
-      await settleAll(broker, [again], { kind: "requeue", to: "front", isLoss: true });
-      const [last] = (await take(broker, ["q"], 1)) as [Delivery];
-      expect([idOf(last), last.losses]).toEqual(["a", 2]);
-      await settleAll(broker, [last], { kind: "requeue", to: "front" });
-      expect((await take(broker, ["q"], 1))[0]?.losses).toBe(2);
-    });
-
-    test("losses add up, survive a requeue and parking, and lead to the dead letters", async () => {
-      if (!broker.leases) throw new Error("this broker has no leases");
-      await publish(broker, "q", "a");
-      for (const losses of [0, 1, 2]) {
-        const worker = `w${losses}`;
-        const holder = await stand.open();
-        await holder.leases?.renew(worker, LEASE_MS);
-        const [delivery] = (await take(holder, ["q"], 1, { worker })) as [Delivery];
-        expect(delivery.losses).toBe(losses);
-        await settleAll(holder, [delivery], losses === 1 ? { kind: "requeue", to: "front" } : { kind: "park", dueAt: Date.now() - 1 });
-        await holder.delayed?.unpark();
-        const [again] = (await take(holder, ["q"], 1, { worker })) as [Delivery];
-        expect(again.losses).toBe(losses);
-        await holder.leases?.renew(worker, 1);
-        expect(await sweepAway(worker, broker)).toEqual(losses === 2 ? { returned: 0, deadLettered: 1 } : { returned: 1, deadLettered: 0 });
-      }
-      const page = await broker.deadLetters?.page("q", { limit: 10 });
-      expect(page?.entries).toMatchObject([{ reason: "poison", losses: 3, task: "tests.add" }]);
-      expect(await broker.depth(["q"])).toMatchObject([{ ready: 0, dead: 1 }]);
-    });
-
     test("release gives the loans back at once, not as losses, and ends the lease", async () => {
       if (!broker.leases) throw new Error("this broker has no leases");
       await publish(broker, "q", "a", "b");

@@ -32,8 +32,13 @@ async function play({ pool, workers, tasks }: Form, withPoison: boolean): Promis
   await using project = new PoolProject(server.url, { leaseTime: 1, maxDeliveries: MAX_DELIVERIES });
   let isOver = false;
   await using _over = { [Symbol.asyncDispose]: async () => void (isOver = true) }; // before the project ends its workers
-  const keep = (worker: PoolWorker): void => {
-    worker.process.once("exit", () => void (isOver || project.start(pool, { concurrency: SLOTS }).then(keep, () => undefined)));
+  /** Some die before they could say that they are ready. */
+  const startAnother = (): void => {
+    if (!isOver) project.start(pool, { concurrency: SLOTS }).then(keep, startAnother);
+  };
+  const keep = ({ process: { exitCode, signalCode }, process }: PoolWorker): void => {
+    if (exitCode !== null || signalCode !== null) startAnother();
+    else process.once("exit", startAnother);
   };
   const started = await Promise.all(Array.from({ length: workers }, () => project.start(pool, { concurrency: SLOTS })));
   started.forEach(keep);

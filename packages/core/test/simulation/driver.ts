@@ -4,7 +4,8 @@
  * numbers, so that sending one again does it once, and what was lent in an answer that was lost is lent again.
  */
 import type {
-  Broker, ConsumeOptions, DelayedQueue, Delivery, GroupEnds, Leases, Outgoing, PublishFate, PublishOptions, Revocations, SettleAnswer, SettleOptions, Settlement,
+  Broker,
+  Checkpoints, ConsumeOptions, DelayedQueue, Delivery, GroupEnds, Leases, Outgoing, PublishFate, PublishOptions, Revocations, SettleAnswer, SettleOptions, Settlement,
 } from "../../src/brokers/broker.ts"; // prettier-ignore
 import { BrokerUnavailableError, PublishError } from "../../src/brokers/errors.ts";
 import type { MemoryBroker } from "../../src/brokers/memory/memory-broker.ts";
@@ -25,6 +26,7 @@ export class Driver implements Broker {
   readonly kind = "sim";
   readonly location = LOCATION;
   readonly leases: Leases;
+  readonly checkpoints: Checkpoints;
   readonly delayed: DelayedQueue;
   readonly deadLetters;
   readonly groupEnds: GroupEnds;
@@ -78,6 +80,10 @@ export class Driver implements Broker {
           }
         }
       },
+    };
+    this.checkpoints = {
+      write: (delivery, message) => this.#ask("write a checkpoint", () => at.checkpoints.write(delivery, message)),
+      begin: (delivery) => this.#ask("begin a suspect", () => at.checkpoints.begin(delivery)),
     };
     this.delayed = {
       unpark: () => this.#ask("unpark", () => at.delayed.unpark()),

@@ -17,4 +17,8 @@ export class MemoryCheckpoints implements Checkpoints {
     entry.raw = replaced(entry.raw, message);
     return "settled";
   }
+
+  async begin({ loan, losses }: Delivery): Promise<LoanAnswer> {
+    return losses === 0 || this.#store.begin(loan) ? "settled" : "lost";
+  }
 }

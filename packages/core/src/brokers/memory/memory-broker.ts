@@ -316,8 +316,7 @@ export class MemoryBroker implements Broker {
   }
 
   #lose(worker: string, maxDeliveries: number): { returned: number; deadLettered: number } {
-    const entries = this.#store.endLoans(this.#store.worker(worker));
-    for (const entry of entries) entry.losses++;
+    const entries = this.#store.loseLoans(this.#store.worker(worker));
     const poison = entries.filter(({ losses }) => losses >= maxDeliveries);
     const returned = entries.filter(({ losses }) => losses < maxDeliveries);
     for (const entry of poison) {

@@ -7,6 +7,7 @@ import { PRIORITY_STEPS, priorityStep, type PriorityStep } from "../priority.ts"
 import { boundQueues, type Binding } from "../topic.ts";
 import type { DeadLetterCaps, DeadLetterRecord, QueueDepth, QueueSpec } from "../broker.ts";
 import { takeFairly } from "../fair-take.ts";
+import { afterLoss } from "../losses.ts";
 import type { Inbox } from "../inbox.ts";
 import type { TakePlan } from "../queue-order.ts";
 import type { QueuePause } from "../queue-pauses.ts";
@@ -44,6 +45,7 @@ export interface Loan {
   readonly worker: WorkerState;
   /** It was taken from the line of its key. */
   readonly isFair: boolean;
+  hasBegun: boolean;
 }
 
 interface Queue {
@@ -148,7 +150,7 @@ export class MemoryStore {
       if (batch.length > 0 && bytes + entry.raw.length > maxBytes) return false;
       bytes += entry.raw.length;
       entry.lent = this.nextNumber();
-      const loan = { id: String(entry.lent), entry, worker, isFair };
+      const loan = { id: String(entry.lent), entry, worker, isFair, hasBegun: false };
       this.#loans.set(loan.id, loan);
       worker.loans.add(loan);
       batch.push(loan);
@@ -213,6 +215,20 @@ export class MemoryStore {
   /** The entry of a loan; undefined when it is lost. */
   onLoan(id: string): Entry | undefined {
     return this.#loans.get(id)?.entry;
+  }
+
+  /** False when the loan is lost. */
+  begin(id: string): boolean {
+    const loan = this.#loans.get(id);
+    if (loan !== undefined) loan.hasBegun = true;
+    return loan !== undefined;
+  }
+
+  /** Ends all loans of a worker that is gone, with their losses counted, in the order they were lent. */
+  loseLoans(worker: WorkerState): Entry[] {
+    for (const { entry, hasBegun } of worker.loans)
+      entry.losses = afterLoss({ losses: entry.losses, hasBegun, bytes: Buffer.byteLength(entry.raw) });
+    return this.endLoans(worker);
   }
 
   /** Ends all loans of a worker, in the order they were lent. */

@@ -24,10 +24,24 @@ export class RedisCheckpoints implements Checkpoints {
 
   async write(delivery: Delivery, message: Message): Promise<LoanAnswer> {
     if (!(delivery instanceof RedisDelivery)) return "lost";
+    const { losses, hasBegun } = delivery;
+    return await this.#put(delivery, () => withLosses(replaceMessage(delivery.raw, message), losses, hasBegun));
+  }
+
+  async begin(delivery: Delivery): Promise<LoanAnswer> {
+    if (!(delivery instanceof RedisDelivery)) return "lost";
+    const { raw, losses } = delivery;
+    if (losses === 0) return "settled";
+    delivery.hasBegun = true;
+    return await this.#put(delivery, () => withLosses(raw.toString(), losses, true));
+  }
+
+  async #put(delivery: RedisDelivery, envelopeOf: () => string): Promise<LoanAnswer> {
     if (delivery.isFanout) return "settled"; // there is no loan, and nobody whom it would be given to
     const key = this.#loansKeyOf(delivery);
     if (key === undefined) return "lost";
-    const envelope = withLosses(replaceMessage(delivery.raw, message), delivery.losses);
+    const envelope = envelopeOf();
+    delivery.standing = envelope;
     const there = await askingAgain(
       this.#context,
       async (connection) => await connection.script(checkpointScript, [key], [delivery.loan, envelope]),

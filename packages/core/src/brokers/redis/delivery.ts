@@ -22,6 +22,10 @@ export class RedisDelivery implements Delivery, RosterMember {
   readonly isFanout: boolean;
   /** Of its queue, when it is fair: the end of the loan is counted there. */
   readonly fair: FairKeys | undefined;
+  /** What stands in Redis in place of `raw` by now. */
+  standing: string | undefined;
+  /** That stands there too (`Checkpoints.begin`). */
+  hasBegun = false;
   place = -1;
   #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { readLosses, withLosses } from "./losses.ts";
+import { readBegun, readLosses, withLosses } from "./losses.ts";
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 
@@ -23,6 +23,16 @@ test("an envelope that ends with a number of its own has no losses", () => {
 
 test("what kombu writes anew in its own order and spacing is still read", () => {
   expect(readLosses(bytes(JSON.stringify({ body: "" }).slice(0, -1) + ', "lovage_losses": 3}'))).toBe(3);
+});
+
+test("that it has begun is written beside its losses, and goes with them", () => {
+  const once = withLosses('{"body": ""}', 1);
+  const begun = withLosses(once, 1, true);
+  expect(begun).toBe('{"body": "", "lovage_begun": true, "lovage_losses": 1}');
+  expect([readLosses(bytes(begun)), readBegun(bytes(begun)), readBegun(bytes(once))]).toEqual([1, true, false]);
+  expect(readLosses(bytes(withLosses(begun, 999_999, true)))).toBe(999_999);
+  expect(withLosses(begun, 2)).toBe('{"body": "", "lovage_losses": 2}');
+  expect(withLosses(begun, 0)).toBe('{"body": ""}');
 });
 
 test("writing losses changes nothing else", () => {

@@ -112,7 +112,8 @@ function encodeEnd(
       args.push(end.to === "front" ? "f" : "b", at("lists", delivery.list), requeuedText(delivery, end));
       return;
     case "putBack":
-      args.push("r", at("lists", delivery.list));
+      if (delivery.hasBegun) args.push("f", at("lists", delivery.list), unbegun(delivery));
+      else args.push("r", at("lists", delivery.list));
       return;
     case "park":
       args.push("k", at("parked", delivery.queue), Math.round(end.dueAt), delivery.queue, parkedText(delivery, end.message));
@@ -125,8 +126,13 @@ function encodeEnd(
 
 /** Empty: as it was. */
 function parkedText(delivery: RedisDelivery, message: Outgoing["message"] | undefined): string {
-  if (message === undefined) return "";
+  if (message === undefined) return delivery.hasBegun ? unbegun(delivery) : "";
   return withLosses(replaceMessage(delivery.raw, message), delivery.losses);
+}
+
+/** As it stands, but for its beginning. */
+function unbegun({ raw, standing, losses }: RedisDelivery): string {
+  return withLosses(standing ?? raw.toString(), losses);
 }
 
 /** What is no text stays as it was: nothing can be written into it. */

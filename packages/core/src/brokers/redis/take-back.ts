@@ -22,11 +22,12 @@ import {
 } from "../../stores/redis/keys.ts";
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { DeadLetterRecord } from "../broker.ts";
+import { afterLoss } from "../losses.ts";
 import { freeingStep, type UniqueStep } from "../uniques.ts";
 import { type RedisContext, SWEPT_MARK_MS } from "./context.ts";
 import { capsArgument } from "./dead-letters.ts";
 import { splitLoan } from "./delivery.ts";
-import { readLosses, withLosses } from "./losses.ts";
+import { readBegun, readLosses, withLosses } from "./losses.ts";
 
 const takeBackScript = loadScript("take-back");
 const stepScript = loadScript("unique-step");
@@ -129,7 +130,8 @@ function planMoves(context: RedisContext, worker: string, loans: readonly string
 
 function planMove(worker: string, queue: string, loan: string, raw: Buffer, how: TakeBack): Move {
   const { list } = splitLoan(loan);
-  const losses = readLosses(raw) + (how.why === "released" ? 0 : 1);
+  const known = readLosses(raw);
+  const losses = how.why === "released" ? known : afterLoss({ losses: known, hasBegun: readBegun(raw), bytes: raw.length });
   const envelope = isUtf8(raw) ? markedText(raw.toString(), losses) : undefined;
   if (how.why !== "expired" || losses < how.maxDeliveries || envelope === undefined) return { loan, list, text: envelope ?? raw };
   const { id, task, retries } = glimpse(envelope);

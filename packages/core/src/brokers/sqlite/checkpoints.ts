@@ -26,4 +26,11 @@ export class SqliteCheckpoints implements Checkpoints {
       return "settled";
     }, this.#timing);
   }
+
+  async begin({ loan, losses }: Delivery): Promise<LoanAnswer> {
+    if (losses === 0) return "settled";
+    const { holder, take, message } = parseLoan(loan);
+    const { changes } = await this.#file.write(() => this.#file.sql("lease.begin").run(holder, take, message), this.#timing);
+    return changes === 1 ? "settled" : "lost";
+  }
 }

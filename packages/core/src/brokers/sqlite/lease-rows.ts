@@ -14,6 +14,10 @@ export interface WorkerRow {
   readonly lost: 0 | 1;
 }
 
+export interface LoanRow extends MessageRow {
+  readonly begun: 0 | 1;
+}
+
 /** A worker that consumes before its guard has made the lease has this long. */
 const FIRST_LEASE_MS = 30_000;
 /** A lost worker that has not come back after a day is forgotten. */
@@ -73,8 +77,8 @@ export class LeaseRows {
   }
 
   /** Ends all loans of a worker and hands them over, in no order. */
-  takeLoans(holder: number): readonly MessageRow[] {
-    return this.#file.sql("lease.takeLoans").all(holder) as MessageRow[];
+  takeLoans(holder: number): readonly LoanRow[] {
+    return this.#file.sql("lease.takeLoans").all(holder) as LoanRow[];
   }
 
   list(): readonly { readonly name: string; readonly ends: number; readonly loans: number }[] {

@@ -1,6 +1,7 @@
 /** What becomes of the loans of a worker that is gone, in a write transaction of the file. */
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { DeadLetterCaps } from "../broker.ts";
+import { afterLoss } from "../losses.ts";
 import { poisonRecord } from "../envelope-edits.ts";
 import { LeaseRows, type WorkerRow } from "./lease-rows.ts";
 import { MessageRows } from "./message-rows.ts";
@@ -12,10 +13,10 @@ export interface LossLimits {
   readonly deadLetterCaps: DeadLetterCaps;
 }
 
-/** Each loan counts as a loss; the messages return to the front, marked redelivered, or go to the dead letters. */
+/** The messages return to the front, marked redelivered and with their losses counted, or go to the dead letters. */
 export function loseLoans(file: SqliteFile, { holder, name }: WorkerRow, { maxDeliveries, deadLetterCaps }: LossLimits) {
   const messages = new MessageRows(file);
-  const loans = new LeaseRows(file).takeLoans(holder).map((row) => ({ ...row, losses: row.losses + 1 }));
+  const loans = new LeaseRows(file).takeLoans(holder).map((row) => ({ ...row, losses: afterLoss({ ...row, hasBegun: row.begun === 1 }) }));
   const poison = loans.filter(({ losses }) => losses >= maxDeliveries);
   const returned = loans.filter(({ losses }) => losses < maxDeliveries);
   for (const row of poison) {

@@ -3,6 +3,7 @@ import { Lovage } from "lovage";
 import { Worker } from "lovage/worker";
 import { expect, test } from "vitest";
 
+import type { Delivery } from "../../../src/brokers/broker.ts";
 import { take } from "../../support/broker-hands.ts";
 import { eventually } from "../../support/eventually.ts";
 import { RedisServer } from "../../support/redis-server.ts";
@@ -34,12 +35,13 @@ async function sqlite(): Promise<Place> {
   return { brokerUrl: url, resultBackend: url, [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() };
 }
 
-/** Workers that take the one message and are never heard of again, so often. */
+/** Workers that begin the one message and are never heard of again, so often. */
 async function loseWorkers(app: Lovage, times: number): Promise<void> {
   const broker = await app.broker();
   for (let i = 0; i < times; i++) {
     await broker.leases?.renew(`doomed${i}`, LEASE_MS);
-    await take(broker, ["celery"], 1, { worker: `doomed${i}` });
+    const [delivery] = await take(broker, ["celery"], 1, { worker: `doomed${i}` });
+    await broker.checkpoints?.begin(delivery as Delivery);
     await eventually("it is swept", async () => {
       await broker.leases?.renew("sweeper", 60_000);
       return ((await broker.leases?.sweep(SWEEPING))?.returned ?? 0) > 0;

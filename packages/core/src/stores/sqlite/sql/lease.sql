@@ -28,7 +28,10 @@ INSERT INTO workers (name, consumer, ends, duration, lost) VALUES (?1, ?2, ?3, ?
 DELETE FROM workers WHERE lost = 1 AND (ends <= ?1 - ?2 OR ends > ?1 + duration)
 
 -- name: takeLoans
-DELETE FROM loans WHERE holder = ?1 RETURNING take, message, queue, step, place, losses, bytes
+DELETE FROM loans WHERE holder = ?1 RETURNING take, message, queue, step, place, losses, bytes, begun
+
+-- name: begin
+UPDATE loans SET begun = 1 WHERE holder = ?1 AND take = ?2 AND message = ?3
 
 -- name: list
 SELECT name, ends, (SELECT count(*) FROM loans WHERE loans.holder = workers.holder) AS loans
