@@ -1,6 +1,6 @@
 /** Tasks whose calls become one by key, across producers and workers: what can be said of them, and how the one message looks. */
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
-import type { ResolvedBatch } from "./batch-task.ts";
+import { checkNames, type ResolvedBatch } from "./batch-task.ts";
 import { TaskDefinitionError } from "./errors.ts";
 
 export interface AggregateOptions<Args extends readonly unknown[] = readonly never[]> {
@@ -25,6 +25,9 @@ const KEY_MAX = 512;
 /** @throws TaskDefinitionError */
 export function resolveAggregate(task: string, options: AggregateOptions<never> | undefined): ResolvedAggregate | undefined {
   if (options === undefined) return undefined;
+  checkNames(task, "aggregate", options, ["key", "maxSize", "maxWait"]);
+  if (options.key !== undefined && typeof options.key !== "function")
+    throw new TaskDefinitionError(task, `aggregate.key of the task ${task} is not accepted: it takes a function of the call's arguments`);
   const { maxSize: size = SIZE, maxWait, key } = options;
   if (!Number.isSafeInteger(size) || size < 1 || size > SIZE_MAX)
     throw new TaskDefinitionError(

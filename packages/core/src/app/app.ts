@@ -294,7 +294,7 @@ export class Lovage implements AsyncDisposable {
     options: CallOptions = {},
   ): Signature<unknown, Out> {
     checkCallOptions(name, options);
-    return new Signature(this, taskSignature(name, args, kwargs, toWireOptions(options)));
+    return new Signature(this, taskSignature(name, args, kwargs, toWireOptions(name, options)));
   }
 
   /** Does not let these tasks run. See `control.revoke`. */

@@ -7,6 +7,8 @@ import type { Clock, Random } from "../shared/clock.ts";
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import type { Lovage } from "./app.ts";
 import { CallError, TaskDefinitionError } from "./errors.ts";
+import { didYouMean } from "../shared/suggest.ts";
+import { isPlain } from "./setting-kinds.ts";
 import { decideRetry } from "./retry-plan.ts";
 import type { RetryRequest, TaskContext, TaskRequest } from "./task-context.ts";
 import type { ResolvedTaskOptions, TaskOptions } from "./task-options.ts";
@@ -31,6 +33,7 @@ const WAIT_MS = 1000;
 /** @throws TaskDefinitionError */
 export function resolveBatch(task: string, options: BatchTaskOptions | undefined): ResolvedBatch | undefined {
   if (options === undefined) return undefined;
+  checkNames(task, "batch", options, ["size", "wait"]);
   const { size = SIZE, wait } = options;
   if (!Number.isSafeInteger(size) || size < 1 || size > SIZE_MAX)
     throw new TaskDefinitionError(task, `batch.size of the task ${task} is ${String(size)}: it takes a whole number from 1 to ${SIZE_MAX}`);
@@ -38,6 +41,15 @@ export function resolveBatch(task: string, options: BatchTaskOptions | undefined
   if (waitMs === undefined)
     throw new TaskDefinitionError(task, `batch.wait of the task ${task} is not accepted: it takes ${DURATION_ACCEPTED}`);
   return { size, waitMs };
+}
+
+/** @throws TaskDefinitionError for what is no object of these options */
+export function checkNames(task: string, option: string, value: unknown, names: readonly string[]): void {
+  if (!isPlain(value))
+    throw new TaskDefinitionError(task, `${option} of the task ${task} is not accepted: it takes an object of ${names.join(", ")}`);
+  const unknown = Object.keys(value).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw new TaskDefinitionError(task, `"${unknown}" is not an option of ${option} (task ${task}).${didYouMean(unknown, names)}`);
 }
 
 const HOOKS = ["beforeStart", "onSuccess", "onFailure", "onRetry", "afterReturn"] as const satisfies readonly (keyof TaskOptions)[];

@@ -16,7 +16,9 @@ import { unroll } from "../canvas/unroll.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import { BATCH_EVENTS, type Batches, type BatchEvent, type BatchRecord, type MemberState } from "../results/batches.ts";
 import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
+import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
+import { didYouMean } from "../shared/suggest.ts";
 import type { Lovage } from "./app.ts";
 import type { AsyncResult } from "./async-result.ts";
 import { BatchClosedError, CallError, PublishFailedError, ResultsDisabledError, UnsupportedByBrokerError } from "./errors.ts";
@@ -119,10 +121,13 @@ export class Batch {
     try {
       await this.app.calls.publish(this.app.calls.planned(calls, currentTask()));
     } catch (error) {
+      // Withdrawing is for those who look at the batch; what could not be sent is for the caller, whatever becomes of it.
       const sent = error instanceof PublishFailedError ? error.calls : [];
       const held = new Set(sent.filter(({ fate }) => fate === "held").map(({ taskId }) => taskId));
       const lost = members.map((_, i) => reserved.first + i).filter((place) => !held.has(memberId({ batchId: this.id, place })));
-      await batches.withdraw(this.id, { adder, sequence }, lost);
+      await batches.withdraw(this.id, { adder, sequence }, lost).catch((cause: unknown) => {
+        this.app.logger.warn({ err: cause, batch: this.id }, `places of a batch were not withdrawn: ${errorText(cause)}`);
+      });
       throw error;
     }
     await batches.confirm(this.id, adder, sequence);
@@ -234,6 +239,7 @@ export function currentBatch(): Batch | undefined {
 }
 
 export async function createBatch(app: Lovage, options: BatchOptions, fill?: (batch: Batch) => Promise<unknown>): Promise<Batch> {
+  checkBatch(options);
   const { description, onSuccess, onComplete, onDeath, parent, expires } = options;
   if (app.settings.taskAlwaysEager) throw new CallError("", "a batch needs a worker: it does not run with taskAlwaysEager");
   const batch = new Batch(app, options.id ?? childIdInTask() ?? newId());
@@ -262,11 +268,20 @@ export async function createBatch(app: Lovage, options: BatchOptions, fill?: (ba
     await fill(batch);
   } catch (error) {
     // A task that is run again makes the same batch again, and goes on filling it.
-    if (currentTask() === undefined) await batch.cancel();
+    if (currentTask() === undefined) await cancelled(batch);
     throw error;
   }
   await batch.seal();
   return batch;
+}
+
+/** Why it was not filled is what there is to tell: a batch that could not be cancelled besides expires. */
+async function cancelled(batch: Batch): Promise<void> {
+  try {
+    await batch.cancel();
+  } catch (error) {
+    batch.app.logger.warn({ err: error, batch: batch.id }, `a batch that was not filled could not be cancelled: ${errorText(error)}`);
+  }
 }
 
 /** A task that is run again makes the same batches again, in the order in which it made them before. */
@@ -277,6 +292,28 @@ function childIdInTask(): string | undefined {
   const made = sequences.get("") ?? 0;
   sequences.set("", made + 1);
   return `${running.id}~${made}`;
+}
+
+const OPTIONS: ReadonlySet<string> = new Set<keyof BatchOptions>([
+  "description",
+  "onSuccess",
+  "onComplete",
+  "onDeath",
+  "parent",
+  "expires",
+  "id",
+]);
+
+/** @throws CallError */
+function checkBatch(options: BatchOptions): void {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.has(name));
+  if (unknown !== undefined) throw new CallError("", `"${unknown}" is not an option of a batch.${didYouMean(unknown, OPTIONS)}`);
+  const { id, description, parent } = options;
+  if (id !== undefined && (typeof id !== "string" || id === "")) throw new CallError("", "id of a batch is not accepted: it takes a text");
+  if (description !== undefined && typeof description !== "string")
+    throw new CallError("", "description of a batch is not accepted: it takes a text");
+  if (parent !== undefined && !(parent instanceof Batch))
+    throw new CallError("", "parent of a batch is not accepted: it takes a batch, such as app.openBatch(id)");
 }
 
 function lifeOf(app: Lovage, expires: Duration | undefined): number {

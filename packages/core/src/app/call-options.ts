@@ -1,6 +1,6 @@
 /** Options of one call (`applyAsync`, `sendTask`): Celery's names in camelCase, Celery's units. */
 import { isPriority, PRIORITY_ACCEPTED } from "./priority.ts";
-import type { Duration } from "../shared/duration.ts";
+import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/duration.ts";
 import { didYouMean } from "../shared/suggest.ts";
 import { CallError } from "./errors.ts";
 import type { FairKeyInput } from "./fair-key.ts";
@@ -102,4 +102,25 @@ export function checkCallOptions(task: string, options: CallOptions): void {
 export function checkPriority(task: string, what: "call" | "retry", priority: number | undefined): void {
   if (priority === undefined || isPriority(priority)) return;
   throw new CallError(task, `priority of a ${what} of ${task} is ${String(priority)}: it takes ${PRIORITY_ACCEPTED}`);
+}
+
+/** ms. @throws CallError */
+export function callDuration(task: string, option: string, value: unknown): number {
+  const ms = parseDuration(value);
+  if (ms === undefined)
+    throw new CallError(task, `${option} of a call of ${task} is ${JSON.stringify(value)}: it takes ${DURATION_ACCEPTED}`);
+  return ms;
+}
+
+/** ms since the epoch. @throws CallError */
+export function callInstant(task: string, option: string, value: unknown): number {
+  const at = value instanceof Date ? value.getTime() : Number.NaN;
+  if (Number.isNaN(at)) throw new CallError(task, `${option} of a call of ${task} is not a valid Date`);
+  return at;
+}
+
+/** @throws CallError */
+export function callLimitKey(task: string, value: unknown): string | number {
+  if ((typeof value === "string" && value !== "") || Number.isFinite(value)) return value as string | number;
+  throw new CallError(task, `limitKey of a call of ${task} is not accepted: it takes a text or a number`);
 }

@@ -6,11 +6,10 @@ import { UNIQUE_HEADER, uniqueText } from "../protocol/unique.ts";
 import { encodeTaskMessage, type OutgoingTask } from "../protocol/task-message.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Clock } from "../shared/clock.ts";
-import { DURATION_ACCEPTED, parseDuration } from "../shared/duration.ts";
 import { newId } from "../shared/ids.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
-import { checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
+import { callDuration, callInstant, callLimitKey, checkCallOptions, type CallOptions, type Kwargs, type TaskCall } from "./call-options.ts";
 import { EagerResult } from "./eager.ts";
 import { EagerWorkflow } from "./eager-workflow.ts";
 import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt, sealArguments } from "./encrypted-arguments.ts";
@@ -286,7 +285,8 @@ export class Calls {
     const fairKey = options?.fairKey === undefined ? prepared.options?.fairKey : options.fairKey;
     if (fairKey !== undefined) task.headers = withFairKey(name, fairKey, args, task.headers, options?.fairKey !== undefined);
     const unique = !mayBeUnique ? undefined : options?.unique === undefined ? prepared.options?.unique : uniqueOf(name, options.unique);
-    const rule = unique && uniqueRule(name, unique, args, kwargs, (task.etaAt ?? now) - now);
+    const rule =
+      unique && uniqueRule(name, unique, { args, kwargs, params: prepared.ownTask?.definition.params }, (task.etaAt ?? now) - now);
     if (rule !== undefined) task.headers = { ...task.headers, [UNIQUE_HEADER]: uniqueText(rule) };
     const message = encodeTaskMessage(task, { serializer: codec.serializer, compression: codec.compression, now });
     const maxBytes = (this.#maxBytes ??= this.#app.settings.taskMaxBytes ?? Infinity);
@@ -334,15 +334,18 @@ function addCallOptions(task: Mutable<OutgoingTask>, options: CallOptions, now: 
   const name = task.task;
   if (options.countdown !== undefined && options.eta !== undefined)
     throw new CallError(name, `a call of ${name} has both countdown and eta: keep one of them`);
-  if (options.countdown) task.etaAt = now + durationOf(name, "countdown", options.countdown);
-  if (options.eta !== undefined) task.etaAt = instantOf(name, "eta", options.eta);
+  const delayMs = callDuration(name, "countdown", options.countdown ?? 0);
+  if (delayMs > 0) task.etaAt = now + delayMs;
+  if (options.eta !== undefined) task.etaAt = callInstant(name, "eta", options.eta);
   if (options.expires !== undefined)
     task.expiresAt =
-      options.expires instanceof Date ? instantOf(name, "expires", options.expires) : now + durationOf(name, "expires", options.expires);
-  if (options.timeLimit !== undefined) task.timeLimitMs = durationOf(name, "timeLimit", options.timeLimit);
-  if (options.softTimeLimit !== undefined) task.softTimeLimitMs = durationOf(name, "softTimeLimit", options.softTimeLimit);
+      options.expires instanceof Date
+        ? callInstant(name, "expires", options.expires)
+        : now + callDuration(name, "expires", options.expires);
+  if (options.timeLimit !== undefined) task.timeLimitMs = callDuration(name, "timeLimit", options.timeLimit);
+  if (options.softTimeLimit !== undefined) task.softTimeLimitMs = callDuration(name, "softTimeLimit", options.softTimeLimit);
   if (options.headers !== undefined) task.headers = options.headers;
-  if (options.limitKey !== undefined) task.headers = { ...options.headers, [LIMIT_KEY_HEADER]: options.limitKey };
+  if (options.limitKey !== undefined) task.headers = { ...options.headers, [LIMIT_KEY_HEADER]: callLimitKey(name, options.limitKey) };
   if (options.shadow !== undefined) task.shadow = options.shadow;
   if (options.ignoreResult !== undefined) task.ignoreResult = options.ignoreResult;
   if (options.replyTo !== undefined) task.replyTo = options.replyTo;
@@ -378,19 +381,6 @@ function uniqueOf(task: string, value: unknown): ResolvedUnique | undefined {
       ? new CallError(task, `unique of a call of ${task} is not accepted: ${error.detail ?? `it takes ${UNIQUE_ACCEPTED}`}`)
       : error;
   }
-}
-
-function durationOf(task: string, option: string, value: unknown): number {
-  const ms = parseDuration(value);
-  if (ms === undefined)
-    throw new CallError(task, `${option} of a call of ${task} is ${JSON.stringify(value)}: it takes ${DURATION_ACCEPTED}`);
-  return ms;
-}
-
-function instantOf(task: string, option: string, value: Date): number {
-  const at = value instanceof Date ? value.getTime() : Number.NaN;
-  if (Number.isNaN(at)) throw new CallError(task, `${option} of a call of ${task} is not a valid Date`);
-  return at;
 }
 
 function asksForRoute(options: CallOptions): boolean {

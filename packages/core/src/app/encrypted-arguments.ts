@@ -28,7 +28,7 @@ export function readEncrypt(input: unknown): readonly EncryptedPath[] | undefine
 
 function readPath(text: unknown): EncryptedPath {
   if (typeof text !== "string" || !/^(args|kwargs)(\[(\d+|\*)\]|\.[^.[\]]+)+$/.test(text))
-    throw new NotAccepted(`${JSON.stringify(text)} is not a path`);
+    throw new NotAccepted(`${JSON.stringify(text)} is not a path such as args[0].card or kwargs.email`);
   const steps = [...text.matchAll(/\[(\d+)\]|\[(\*)\]|\.?([^.[\]]+)/g)].map(([, index, each, name]): Step => {
     if (each !== undefined) return EACH;
     return index === undefined ? (name as string) : Number(index);

@@ -170,7 +170,7 @@ describe("tasks", () => {
     await using app = memoryApp();
     const wrong = app.task({ name: "wrong", encrypt: ["card"], run() {} });
     await expect(wrong.delay()).rejects.toThrow(TaskDefinitionError);
-    await expect(wrong.delay()).rejects.toThrow('encrypt of the task wrong is not accepted ("card" is not a path)');
+    await expect(wrong.delay()).rejects.toThrow('encrypt of the task wrong is not accepted: "card" is not a path such as args[0].card');
     await expect(app.sendTask("t", [1], null, { encrypt: [] })).rejects.toThrow(CallError);
     const keyless = app.task({ name: "keyless", encrypt: true, run(_ctx, _value: number) {} });
     await expect(keyless.delay(1)).rejects.toThrow("args[*] of keyless is to be encrypted, and there is no key: set encryptionKeys");

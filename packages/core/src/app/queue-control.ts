@@ -37,8 +37,7 @@ export class QueueControl {
   async pause(queues: string | readonly string[], options: PauseOptions = {}): Promise<void> {
     const at = this.#app.clock.now();
     const { reason = "", by = whoami() } = options;
-    if (reason.length > TEXT_MAX || by.length > TEXT_MAX)
-      throw new CallError("", `pause() takes a reason and a name of at most ${TEXT_MAX} characters`);
+    if (!isShort(reason) || !isShort(by)) throw new CallError("", `pause() takes a reason and a name of at most ${TEXT_MAX} characters`);
     const record = { reason, by, at, until: endOf(options, at) };
     const names = namesOf(queues, "pause");
     await (await this.#pauses()).pause(names.map((queue) => ({ queue, ...record })));
@@ -62,6 +61,8 @@ export class QueueControl {
   }
 }
 
+const isShort = (text: unknown): boolean => typeof text === "string" && text.length <= TEXT_MAX;
+
 function namesOf(queues: string | readonly string[], what: string): readonly string[] {
   const names = [...new Set(typeof queues === "string" ? [queues] : queues)];
   if (names.length === 0 || !names.every((name) => typeof name === "string" && name !== ""))
@@ -72,8 +73,12 @@ function namesOf(queues: string | readonly string[], what: string): readonly str
 function endOf({ for: duration, until }: PauseOptions, now: number): number | undefined {
   if (duration !== undefined && until !== undefined) throw new CallError("", "pause() takes `for` or `until`, not both");
   if (duration === undefined && until === undefined) return undefined;
-  const end = until === undefined ? now + (parseDuration(duration) ?? Number.NaN) : until.getTime();
-  if (Number.isNaN(end)) throw new CallError("", `pause() takes for \`for\` ${DURATION_ACCEPTED}, and for \`until\` a valid Date`);
+  const end = until === undefined ? now + (parseDuration(duration) ?? Number.NaN) : until instanceof Date ? until.getTime() : Number.NaN;
+  if (Number.isNaN(end))
+    throw new CallError(
+      "",
+      until === undefined ? `\`for\` of pause() takes ${DURATION_ACCEPTED}` : "`until` of pause() takes a valid Date",
+    );
   if (end <= now) throw new CallError("", "pause() cannot end before it begins: `until` is not in the future");
   return end;
 }

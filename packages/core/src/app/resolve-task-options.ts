@@ -4,11 +4,11 @@ import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/durat
 import { parseRate, RATE_ACCEPTED } from "../shared/rate.ts";
 import { resolveAggregate } from "./aggregate-task.ts";
 import { resolveBatch } from "./batch-task.ts";
-import { DEAD_LETTER_ACCEPTED, type DeadLetterPolicy, readDeadLetterPolicy } from "./dead-letter-policy.ts";
-import { ENCRYPT_ACCEPTED, type EncryptedPath, readEncrypt } from "./encrypted-arguments.ts";
-import { readUniqueOptions, type ResolvedUnique, UNIQUE_ACCEPTED } from "./unique-options.ts";
+import { DEAD_LETTER_ACCEPTED, readDeadLetterPolicy } from "./dead-letter-policy.ts";
+import { ENCRYPT_ACCEPTED, readEncrypt } from "./encrypted-arguments.ts";
+import { readUniqueOptions, UNIQUE_ACCEPTED } from "./unique-options.ts";
 import { TaskDefinitionError } from "./errors.ts";
-import { LIMIT_ACCEPTED, readLimits, type TaskLimit, taskLimitName } from "./limit-options.ts";
+import { LIMIT_ACCEPTED, readLimits, taskLimitName } from "./limit-options.ts";
 import type { RoutingOptions } from "./routing.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 import type { Settings } from "./settings.ts";
@@ -17,6 +17,7 @@ import type {
   Backoff,
   BackoffFunction,
   Jitter,
+  PoolName,
   ResolvedBackoff,
   ResolvedCurve,
   ResolvedRetry,
@@ -35,6 +36,7 @@ const JITTERS: ReadonlySet<string> = new Set<Jitter>(["none", "full", "equal"]);
 export function resolveTaskOptions(definition: StoredDefinition, settings: Settings): ResolvedTaskOptions {
   const { name } = definition;
   const options = annotated(definition, settings);
+  checkKinds(name, options);
   const ms = (option: keyof TaskOptions): number | undefined => durationOption(name, option, options[option]);
   const acksBoth = options.acksOnFailureOrTimeout ?? settings.taskAcksOnFailureOrTimeout;
   const timeLimitMs = ms("timeLimit");
@@ -46,15 +48,15 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     compression: (options.compression === undefined ? settings.taskCompression : options.compression) ?? undefined,
     expiresMs: ms("expires"),
     fairKey: options.fairKey,
-    encrypt: encryptOption(name, options.encrypt),
+    encrypt: read(name, "encrypt", ENCRYPT_ACCEPTED, () => readEncrypt(options.encrypt)),
     pool: options.pool,
     timeLimitMs: timeLimitMs ?? settings.taskTimeLimitMs ?? undefined,
     softTimeLimitMs: softTimeLimitMs ?? settings.taskSoftTimeLimitMs ?? undefined,
     ownTimeLimitMs: timeLimitMs,
     ownSoftTimeLimitMs: softTimeLimitMs,
     ratePerSecond: rateOption(name, options.rateLimit ?? settings.taskDefaultRateLimit),
-    limits: limitOption(name, options.limit),
-    unique: uniqueOption(name, options.unique),
+    limits: read(name, "limit", LIMIT_ACCEPTED, () => readLimits(options.limit ?? [], taskLimitName(name))),
+    unique: read(name, "unique", UNIQUE_ACCEPTED, () => readUniqueOptions(options.unique)),
     acksLate: options.acksLate ?? settings.taskAcksLate,
     acksOnFailure: options.acksOnFailure ?? settings.taskAcksOnFailure ?? acksBoth,
     acksOnTimeout: options.acksOnTimeout ?? settings.taskAcksOnTimeout ?? acksBoth,
@@ -71,7 +73,9 @@ export function resolveTaskOptions(definition: StoredDefinition, settings: Setti
     sendEvents: options.sendEvents ?? true,
     resultreprMaxsize: options.resultreprMaxsize ?? 1024,
     retry: resolveRetry(name, options, settings),
-    deadLetter: deadLetterOption(name, options.deadLetter),
+    deadLetter: read(name, "deadLetter", DEAD_LETTER_ACCEPTED, () =>
+      options.deadLetter === undefined ? undefined : readDeadLetterPolicy(options.deadLetter),
+    ),
     throws: options.throws ?? [],
     hooks: pickHooks(options),
     batch: aggregate ?? resolveBatch(name, definition.batch),
@@ -162,27 +166,35 @@ function retryAfterMax(name: string, option: boolean | Duration, backoff: Resolv
   return backoff.kind === "function" || backoff.kind === "fixed" ? BACKOFF_MAX_MS : backoff.maxMs;
 }
 
-function deadLetterOption(task: string, value: unknown): DeadLetterPolicy | undefined {
-  if (value === undefined) return undefined;
+/** @throws TaskDefinitionError that names the task and the option, where the reader says that a value is not accepted */
+function read<T>(task: string, option: string, accepted: string, reader: () => T): T {
   try {
-    return readDeadLetterPolicy(value);
+    return reader();
   } catch (error) {
     if (!(error instanceof NotAccepted)) throw error;
-    throw new TaskDefinitionError(
-      task,
-      `deadLetter of the task ${task} is not accepted: ${error.detail ?? `it takes ${DEAD_LETTER_ACCEPTED}`}`,
-    );
+    throw new TaskDefinitionError(task, `${option} of the task ${task} is not accepted: ${error.detail ?? `it takes ${accepted}`}`);
   }
 }
 
-function encryptOption(task: string, value: unknown): readonly EncryptedPath[] | undefined {
-  try {
-    return readEncrypt(value);
-  } catch (error) {
-    if (!(error instanceof NotAccepted)) throw error;
-    const detail = error.detail === undefined ? "" : ` (${error.detail})`;
-    throw new TaskDefinitionError(task, `encrypt of the task ${task} is not accepted${detail}: it takes ${ENCRYPT_ACCEPTED}`);
-  }
+const FLAGS = [
+  "acksLate", "acksOnFailure", "acksOnTimeout", "acksOnFailureOrTimeout", "rejectOnWorkerLost", "idempotent", "ignoreResult",
+  "storeErrorsEvenIfIgnored", "trackStarted", "storeEagerResult", "trail", "sendEvents", "retryJitter",
+] as const satisfies readonly (keyof TaskOptions)[]; // prettier-ignore
+const POOLS: ReadonlySet<string> = new Set<PoolName>(["async", "threads", "processes"]);
+
+/** What the compiler has not seen: JavaScript, and annotations from a file. `acksLate: "false"` would be true. */
+function checkKinds(task: string, options: TaskOptions): void {
+  const refuse = (option: keyof TaskOptions, accepted: string): never => {
+    throw new TaskDefinitionError(task, `${option} of the task ${task} is ${JSON.stringify(options[option])}: it takes ${accepted}`);
+  };
+  for (const flag of FLAGS) if (options[flag] !== undefined && typeof options[flag] !== "boolean") refuse(flag, "true or false");
+  if (options.pool !== undefined && !POOLS.has(options.pool)) refuse("pool", [...POOLS].join(", "));
+  for (const limit of [options.maxRetries, options.retry?.maxRetries])
+    if (limit !== undefined && limit !== null && !(Number.isSafeInteger(limit) && limit >= 0))
+      throw new TaskDefinitionError(
+        task,
+        `maxRetries of the task ${task} is ${String(limit)}: it takes a whole number from 0, or null for ever`,
+      );
 }
 
 function pickRouting(name: string, options: TaskOptions): RoutingOptions {
@@ -209,25 +221,6 @@ function durationOption(task: string, option: string, value: unknown): number | 
   if (ms === undefined)
     throw new TaskDefinitionError(task, `${option} of the task ${task} is ${JSON.stringify(value)}: it takes ${DURATION_ACCEPTED}`);
   return ms;
-}
-
-function limitOption(task: string, value: unknown): readonly TaskLimit[] {
-  if (value === undefined || value === null) return [];
-  try {
-    return readLimits(value, taskLimitName(task));
-  } catch (error) {
-    if (!(error instanceof NotAccepted)) throw error;
-    throw new TaskDefinitionError(task, `limit of the task ${task} is not accepted: ${error.detail ?? `it takes ${LIMIT_ACCEPTED}`}`);
-  }
-}
-
-function uniqueOption(task: string, value: unknown): ResolvedUnique | undefined {
-  try {
-    return readUniqueOptions(value);
-  } catch (error) {
-    if (!(error instanceof NotAccepted)) throw error;
-    throw new TaskDefinitionError(task, `unique of the task ${task} is not accepted: ${error.detail ?? `it takes ${UNIQUE_ACCEPTED}`}`);
-  }
 }
 
 function rateOption(task: string, rate: string | number | null): number | undefined {

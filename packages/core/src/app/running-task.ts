@@ -143,8 +143,8 @@ export class RunningTask implements TaskContext {
 
   retry(request: RetryRequest = {}): never {
     const now = this.#services.clock.now();
-    const etaAt = request.eta?.getTime();
-    const { countdown, error, maxRetries } = request;
+    const { countdown, eta, error, maxRetries } = request;
+    const etaAt = eta === undefined ? undefined : instantOf(this.task, "eta", eta);
     const askedMs = countdown === undefined ? undefined : durationOf(this.task, "countdown", countdown);
     const delayMs = etaAt === undefined ? askedMs : Math.max(0, etaAt - now);
     const { retries, headers, startedAt } = this;
@@ -313,7 +313,12 @@ function retryChanges(task: string, request: RetryRequest, now: number): RetryCh
     ...(timeLimit !== undefined && { timeLimitMs: durationOf(task, "timeLimit", timeLimit) }),
     ...(softTimeLimit !== undefined && { softTimeLimitMs: durationOf(task, "softTimeLimit", softTimeLimit) }),
     ...(expires !== undefined && {
-      expiresAt: expires === null ? null : expires instanceof Date ? expires.getTime() : now + durationOf(task, "expires", expires),
+      expiresAt:
+        expires === null
+          ? null
+          : expires instanceof Date
+            ? instantOf(task, "expires", expires)
+            : now + durationOf(task, "expires", expires),
     }),
     ...(headers && { headers }),
   };
@@ -323,4 +328,10 @@ function durationOf(task: string, option: string, value: Duration, what = "retry
   const ms = parseDuration(value);
   if (ms === undefined) throw new CallError(task, `${option} of a ${what} of ${task} is not accepted: it takes ${DURATION_ACCEPTED}`);
   return ms;
+}
+
+function instantOf(task: string, option: string, value: unknown): number {
+  const at = value instanceof Date ? value.getTime() : Number.NaN;
+  if (Number.isNaN(at)) throw new CallError(task, `${option} of a retry of ${task} is not a valid Date`);
+  return at;
 }

@@ -191,7 +191,7 @@ function readTls(value: unknown): TlsSettings | null {
       tls["rejectUnauthorized"] = !(part === 0 || /none$/i.test(String(part)));
       continue;
     }
-    const known = TLS_NAMES[name];
+    const known = Object.hasOwn(TLS_NAMES, name) ? TLS_NAMES[name] : undefined;
     if (known === undefined) throw new NotAccepted(`it has an unknown key "${name}"`);
     const wants = known === "rejectUnauthorized" || known === "checkHostname" ? "boolean" : "string";
     if (typeof part !== wants) throw new NotAccepted(`"${name}" is not a ${wants}`);

@@ -77,7 +77,7 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false
   async applyAsync(args: readonly unknown[] = [], kwargs: Kwargs = {}, options: CallOptions = {}): Promise<HandleOf<Out, IsGroup>> {
     checkCallOptions(this.task, options);
     if (this.app.settings.taskAlwaysEager) return await this.#runEagerly(args, kwargs, options, true);
-    const tuple = await this.app.calls.sendSignature(this.data, args, kwargs, toWireOptions(options), options.addToParent);
+    const tuple = await this.app.calls.sendSignature(this.data, args, kwargs, toWireOptions(this.task, options), options.addToParent);
     return this.#handle(tuple);
   }
 
@@ -88,7 +88,7 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false
   }
 
   async #runEagerly(args: readonly unknown[], kwargs: Kwargs, options: CallOptions, isAlways: boolean): Promise<HandleOf<Out, IsGroup>> {
-    const { result } = await this.app.calls.runSignatureEagerly(this.data, args, kwargs, toWireOptions(options), isAlways);
+    const { result } = await this.app.calls.runSignatureEagerly(this.data, args, kwargs, toWireOptions(this.task, options), isAlways);
     return result as HandleOf<Out, IsGroup>; // as in #handle
   }
 
@@ -101,7 +101,7 @@ export class Signature<In = unknown, Out = unknown, IsGroup extends Kind = false
   /** With options of its call. Of a chain they are for its first step, of a group for every member, of a chord for both. */
   set(options: CallOptions): Signature<In, Out, IsGroup> {
     checkCallOptions(this.task, options);
-    return this.#with({ ...this.data, options: mergedOptions(this.data.options, toWireOptions(options)) });
+    return this.#with({ ...this.data, options: mergedOptions(this.data.options, toWireOptions(this.task, options)) });
   }
 
   /** A copy with arguments in front of its own. */
@@ -183,7 +183,8 @@ export function signatureOf<In, Out>(
   defaults: CallOptions,
   immutable: boolean,
 ): Signature<In, Out> {
-  return new Signature(app, taskSignature(name, args, {}, toWireOptions(defaults), immutable));
+  const { unique: _, ...options } = defaults; // as a task's own: what is part of a workflow takes no lock
+  return new Signature(app, taskSignature(name, args, {}, toWireOptions(name, options), immutable));
 }
 
 /** Arguments that may stand at the end of a task's, when what comes before is still to come. */

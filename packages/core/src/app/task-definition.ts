@@ -161,7 +161,7 @@ function checked(definition: StoredDefinition): StoredDefinition {
 export function checkOptionNames(task: string, options: object): void {
   for (const option of Object.keys(options)) {
     if (OPTION_NAMES.has(option)) continue;
-    const why = POINTLESS[option];
+    const why = Object.hasOwn(POINTLESS, option) ? POINTLESS[option] : undefined;
     throw new TaskDefinitionError(
       task,
       `"${option}" is not an option of a task (${task})${why ? `: ${why}` : `.${didYouMean(option, OPTION_NAMES)}`}`,

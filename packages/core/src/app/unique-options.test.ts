@@ -7,8 +7,13 @@ const DAY = 86_400_000;
 
 const read = (input: UniqueInput): ResolvedUnique => readUniqueOptions(input) as ResolvedUnique;
 /** What comes after the task's name in the lock's. */
-function keyOf(unique: UniqueInput, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>> = {}): string | undefined {
-  return uniqueRule("t", read(unique), args, kwargs, 0)?.name.slice("t:".length);
+function keyOf(
+  unique: UniqueInput,
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>> = {},
+  params?: readonly string[],
+): string | undefined {
+  return uniqueRule("t", read(unique), { args, kwargs, params }, 0)?.name.slice("t:".length);
 }
 
 describe("what a task says", () => {
@@ -51,6 +56,7 @@ describe("what a task says", () => {
     [{ key: "" }, "`key` takes"],
     [{ key: [] }, "`key` takes"],
     [{ key: [0, true] }, "`key` takes"],
+    [{ key: [-1] }, "`key` takes"],
     [{ key: 0.5 }, "`key` takes"],
     [{ key: null }, "`key` takes"],
   ] as const)("%j is refused", (input, why) => {
@@ -99,6 +105,22 @@ describe("which calls are the same", () => {
     expect(keyOf(key, ["a", 1], { user: "bob" })).not.toBe(one);
   });
 
+  test("an argument counts the same by its place and by its name, where the task names its parameters", () => {
+    const params = ["user", "kind"];
+    const one = keyOf({ key: ["user"] }, ["ann", "mail"], {}, params);
+    expect(keyOf({ key: ["user"] }, ["bob", "mail"], {}, params)).not.toBe(one);
+    expect(keyOf({ key: ["user"] }, [], { kind: "letter", user: "ann" }, params)).toBe(one);
+    expect(keyOf({ key: [0] }, [], { kind: "letter", user: "ann" }, params)).toBe(one);
+    expect(keyOf({ key: ["kind"] }, ["ann"], {}, params)).toBe(keyOf({ key: ["kind"] }, ["bob"], {}, params)); // left out by both
+  });
+
+  test("an argument that may be among the others is an error: calls that differ are not to be the same", () => {
+    expect(() => keyOf({ key: ["user"] }, ["ann"])).toThrow(/names the argument "user".*by position: name them all in `params`/);
+    expect(() => keyOf({ key: [0] }, [], { user: "ann" })).toThrow(/takes the argument at place 0.*by name/);
+    expect(keyOf({ key: ["user", "toString"] }, [], { user: "ann" })).toBe(keyOf({ key: ["user", "x"] }, [], { user: "ann" }));
+    expect(keyOf({ key: [0, 1] }, ["ann"])).not.toBe(keyOf({ key: [0, 1] }, ["bob"]));
+  });
+
   test("a text, a number and what a function returns stand as they are; long ones and several lines by their digest", () => {
     expect([keyOf({ key: "catalogue" }, [1]), keyOf({ key: 7 }, [1])]).toEqual(["catalogue", "7"]);
     expect(keyOf({ key: (user: string) => `u-${user}` }, ["ann"])).toBe("u-ann");
@@ -107,7 +129,7 @@ describe("which calls are the same", () => {
   });
 
   test.each([undefined, null])("a function that returns %j: this call is not unique", (value) => {
-    expect(uniqueRule("t", read({ key: () => value }), [], {}, 0)).toBeUndefined();
+    expect(uniqueRule("t", read({ key: () => value }), { args: [], kwargs: {} }, 0)).toBeUndefined();
   });
 
   test("a function that throws, or returns what is no key, fails the call", () => {
@@ -122,7 +144,7 @@ describe("which calls are the same", () => {
 });
 
 test("a lock lasts from the ETA on, but a throttle's from the call; a debounced call has none", () => {
-  const ttlOf = (unique: UniqueInput, delayMs: number) => uniqueRule("t", read(unique), [], {}, delayMs)?.ttlMs;
+  const ttlOf = (unique: UniqueInput, delayMs: number) => uniqueRule("t", read(unique), { args: [], kwargs: {} }, delayMs)?.ttlMs;
   expect(ttlOf({ ttl: "1s" }, 2500.2)).toBe(3501);
   expect(ttlOf({ ttl: "1s" }, -5)).toBe(1000);
   expect(ttlOf({ throttle: "1s" }, 2500)).toBe(1000);

@@ -10,7 +10,8 @@ import { isPlain, NotAccepted } from "./setting-kinds.ts";
 export interface UniqueOptions {
   /**
    * What makes two calls the same: a text or a number; a function of the task's positional arguments, which may return undefined for a call
-   * that is not unique; or a list of places and names of arguments, such as `[0, "userId"]`. Default: all arguments.
+   * that is not unique; or a list of places and names of arguments, such as `[0, "userId"]`: names are those of the task's `params`, or of
+   * keyword arguments. Default: all arguments.
    */
   readonly key?: UniqueKey;
   /** How long a task holds its lock. `done`: until it has ended, retries included. `started`: until its body begins. Default `done`. */
@@ -64,7 +65,7 @@ export function readUniqueOptions(input: unknown): ResolvedUnique | undefined {
   if (maxWait !== undefined && debounce === undefined) throw new NotAccepted("`maxWait` goes with `debounce`");
   if (ttl !== undefined && throttle !== undefined) throw new NotAccepted("`throttle` says itself how long, without `ttl`");
   const isKey =
-    key === undefined || typeof key === "function" || isText(key) || (Array.isArray(key) && key.length > 0 && key.every(isText));
+    key === undefined || typeof key === "function" || isText(key) || (Array.isArray(key) && key.length > 0 && key.every(isPlace));
   if (!isKey) throw new NotAccepted("`key` takes a text, a number, a function, or a list of places and names of arguments");
   const waitMs = msOf("debounce", debounce) ?? 0;
   const maxWaitMs = msOf("maxWait", maxWait) ?? 0;
@@ -74,23 +75,31 @@ export function readUniqueOptions(input: unknown): ResolvedUnique | undefined {
   return { mode, key: key as UniqueKey | undefined, ttlMs: msOf("throttle", throttle) ?? msOf("ttl", ttl) ?? TTL_MS, waitMs, maxWaitMs };
 }
 
+/** What is looked at of a call. */
+export interface UniqueCall {
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Names of the arguments in their order, where they are known. */
+  readonly params?: readonly string[] | undefined;
+}
+
 /** Undefined for a call whose key says that it is not unique. `delayMs`: until it is due. @throws CallError */
 export function uniqueRule(
   task: string,
   { mode, key, ttlMs, waitMs, maxWaitMs }: ResolvedUnique,
-  args: readonly unknown[],
-  kwargs: Readonly<Record<string, unknown>>,
+  call: UniqueCall,
   delayMs: number,
 ): UniqueRule | undefined {
   if (delayMs > 0 && mode === "debounce")
     throw new CallError(task, `a call of ${task} is debounced and has an ETA or a countdown: keep one of them`);
-  const value = keyOf(task, key, args, kwargs);
+  const value = keyOf(task, key, call);
   if (value === undefined) return undefined;
   const rule = { mode, name: `${task}:${value}`, ttlMs, waitMs, maxWaitMs };
   return mode === "time" || delayMs <= 0 ? rule : { ...rule, ttlMs: ttlMs + Math.ceil(delayMs) };
 }
 
-function keyOf(task: string, key: UniqueKey | undefined, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>) {
+function keyOf(task: string, key: UniqueKey | undefined, call: UniqueCall): string | undefined {
+  const { args, kwargs } = call;
   if (typeof key === "function") {
     let value: unknown;
     try {
@@ -103,8 +112,28 @@ function keyOf(task: string, key: UniqueKey | undefined, args: readonly unknown[
     return named(value);
   }
   if (key === undefined) return digest([args, kwargs]);
-  if (typeof key === "object") return digest(key.map((place) => (typeof place === "number" ? args[place] : kwargs[place])));
+  if (typeof key === "object") return digest(key.map((place) => argumentAt(task, place, call)));
   return named(key);
+}
+
+/**
+ * By its place or by its name, whichever way the caller gave it, where the task's `params` say which is which. One that was left out is
+ * undefined, but only where it cannot be among the others: else calls that differ would be the same, and their work would be lost.
+ */
+function argumentAt(task: string, place: string | number, { args, kwargs, params }: UniqueCall): unknown {
+  const index = typeof place === "number" ? place : (params?.indexOf(place) ?? -1);
+  const name = typeof place === "string" ? place : params?.[place];
+  if (name !== undefined && Object.hasOwn(kwargs, name)) return kwargs[name];
+  if (index >= 0 && index < args.length) return args[index];
+  const isKnown = index >= 0 && name !== undefined;
+  const mayBeElsewhere = typeof place === "string" ? args.length > 0 : Object.keys(kwargs).length > 0;
+  if (isKnown || !mayBeElsewhere) return undefined;
+  const where = typeof place === "string" ? `names the argument "${place}"` : `takes the argument at place ${place}`;
+  const given = typeof place === "string" ? "by position" : "by name";
+  throw new CallError(
+    task,
+    `unique.key of the task ${task} ${where}, and a call gives its arguments ${given}: name them all in \`params\` of the task, or take a function as key`,
+  );
 }
 
 /** As it is, so that an operator knows it; by its digest when that is not one short line. */
@@ -133,6 +162,8 @@ function canonical(value: unknown, depth = 0): string {
   const sorted = members.toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `{${sorted.map(([name, each]) => `${JSON.stringify(name)}:${canonical(each, depth + 1)}`).join()}}`;
 }
+
+const isPlace = (value: unknown): boolean => isText(value) && (typeof value === "string" || value >= 0);
 
 const isText = (value: unknown): value is string | number =>
   (typeof value === "string" && value !== "") || (typeof value === "number" && Number.isSafeInteger(value));

@@ -3,8 +3,8 @@ import { isMap, namesIn } from "../canvas/signature-data.ts";
 import { formatInstant, parseInstant } from "../protocol/instant.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Embed } from "../protocol/task-message.ts";
-import { parseDuration } from "../shared/duration.ts";
-import type { CallOptions } from "./call-options.ts";
+import { callDuration, callInstant, callLimitKey, type CallOptions } from "./call-options.ts";
+import { CallError } from "./errors.ts";
 import { withFairKey } from "./fair-key.ts";
 import { LIMIT_KEY_HEADER } from "./limit-options.ts";
 
@@ -24,21 +24,34 @@ const DURATIONS: readonly (readonly [keyof CallOptions, string])[] = [
   ["countdown", "countdown"], ["timeLimit", "time_limit"], ["softTimeLimit", "soft_time_limit"],
 ]; // prettier-ignore
 
-export function toWireOptions(options: CallOptions): Record<string, unknown> {
+/** @throws CallError for what cannot be read, and for `encrypt` and `unique`, which do not travel inside of signatures */
+export function toWireOptions(task: string, options: CallOptions): Record<string, unknown> {
+  if (options.encrypt !== undefined && options.encrypt !== false)
+    throw new CallError(
+      task,
+      `a signature of ${task} has encrypt, and arguments inside of signatures travel in the clear: call the task by itself`,
+    );
+  if (options.unique !== undefined && options.unique !== false)
+    throw new CallError(task, `a signature of ${task} has unique, and what is part of a workflow takes no lock: call the task by itself`);
   const wire: Record<string, unknown> = {};
   for (const [ours, theirs] of SPELLINGS) if (options[ours] !== undefined) wire[theirs] = plain(options[ours]);
-  for (const [ours, theirs] of DURATIONS) if (options[ours] !== undefined) wire[theirs] = seconds(options[ours]);
+  for (const [ours, theirs] of DURATIONS) if (options[ours] !== undefined) wire[theirs] = callDuration(task, ours, options[ours]) / 1000;
   const { queue, eta, expires, link, linkError, stamps, fairKey } = options;
-  if (fairKey !== undefined) wire.headers = withFairKey("a signature", fairKey, [], options.headers);
+  if (fairKey !== undefined) wire.headers = withFairKey(task, fairKey, [], options.headers);
   if (options.limitKey !== undefined)
-    wire.headers = { ...options.headers, ...(wire.headers as object | undefined), [LIMIT_KEY_HEADER]: options.limitKey };
+    wire.headers = {
+      ...options.headers,
+      ...(wire.headers as object | undefined),
+      [LIMIT_KEY_HEADER]: callLimitKey(task, options.limitKey),
+    };
   if (queue !== undefined) wire.queue = typeof queue === "string" ? queue : queue.name;
-  if (eta !== undefined) wire.eta = formatInstant(eta.getTime()).text;
-  if (expires !== undefined) wire.expires = expires instanceof Date ? formatInstant(expires.getTime()).text : seconds(expires);
+  if (eta !== undefined) wire.eta = formatInstant(callInstant(task, "eta", eta)).text;
+  if (expires !== undefined)
+    wire.expires =
+      expires instanceof Date ? formatInstant(callInstant(task, "expires", expires)).text : callDuration(task, "expires", expires) / 1000;
   if (link !== undefined) wire.link = plain(listOf(link));
   if (linkError !== undefined) wire.link_error = plain(listOf(linkError));
-  if (stamps !== undefined) Object.assign(wire, stamps, { stamped_headers: options.stampedHeaders ?? Object.keys(stamps) });
-  return wire;
+  return stamps === undefined ? wire : { ...wire, ...stamps, stamped_headers: options.stampedHeaders ?? Object.keys(stamps) };
 }
 
 /** What no program of ours wrote may be of any kind: what does not fit is left out. @throws ProtocolError for a time that is none */
@@ -70,11 +83,6 @@ export function toCallOptions(wire: Wire): CallOptions {
 function instantIn(value: unknown, where: string): Date | undefined {
   if (value instanceof Date) return value;
   return typeof value === "string" ? new Date(parseInstant(value, where).at) : undefined;
-}
-
-function seconds(value: unknown): unknown {
-  const ms = parseDuration(value);
-  return ms === undefined ? value : ms / 1000; // one that is none is refused where the call is made
 }
 
 function listOf<T>(value: T | readonly T[]): readonly T[] {

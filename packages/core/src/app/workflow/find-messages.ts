@@ -31,8 +31,7 @@ export interface Found {
 }
 
 const PAGE = 500;
-const ID = /"id": ?"([^"]{1,1000})"/;
-const GROUP = /"group": ?"([^"]{1,1000})"/;
+const ID_OR_GROUP = /"(?:id|group)": ?"([^"]{1,1000})"/g;
 
 /** @param limit messages, and dead letters, that are looked at at most */
 export async function findMessages(broker: Broker, queues: readonly string[], wanted: Wanted, limit: number): Promise<Found> {
@@ -84,15 +83,21 @@ async function lettersOf(
   return { found, isPartial: cursor !== undefined };
 }
 
+/** Also a header of the user's may be called so, before or behind the task's own: the decoded message decides. */
+function mayBeNamed(text: string, ids: ReadonlySet<string>, groups: ReadonlySet<string>): boolean {
+  for (const [, id = ""] of text.matchAll(ID_OR_GROUP)) if (ids.has(id) || groups.has(id)) return true;
+  return false;
+}
+
 /** Decoded only when its text says that it may be one. */
 function wantedTask(raw: string | Uint8Array, { ids, groups, follower }: Wanted): ReceivedTask | undefined {
   const text = typeof raw === "string" ? raw : Buffer.from(raw).toString("latin1");
-  const isNamed = ids.has(ID.exec(text)?.[1] ?? "") || (groups.size > 0 && groups.has(GROUP.exec(text)?.[1] ?? ""));
-  if (!isNamed && follower === undefined) return undefined;
+  if (follower === undefined && !mayBeNamed(text, ids, groups)) return undefined;
   try {
     const { message, info } = decodeEnvelope(raw);
     const received = readTaskMessage(message, info, { accept: new Set([message.contentType]) });
-    if (isNamed) return received;
+    if (ids.has(received.id) || (received.group !== undefined && groups.has(received.group))) return received;
+    if (follower === undefined) return undefined;
     const { chain, chord, callbacks, errbacks } = received.body().embed;
     return JSON.stringify([chain, chord, callbacks, errbacks]).includes(`"${follower}"`) ? received : undefined;
   } catch (error) {

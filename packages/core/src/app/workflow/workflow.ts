@@ -192,6 +192,8 @@ export class Workflow {
     kwargs: Readonly<Record<string, unknown>>,
     options: RepairOptions,
   ): Promise<string> {
+    if (!Number.isSafeInteger(place) || place < 0)
+      throw new WorkflowRepairError(this.id, `a place is a whole number from 0, not ${String(place)}`);
     const [batch] = (await (await this.#backend()).batches?.read([this.id])) ?? [];
     if (batch !== undefined)
       return await new Workflow(this.app, memberId({ batchId: this.id, place })).#standIn(task, args, kwargs, {
