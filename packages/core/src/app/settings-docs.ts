@@ -22,7 +22,7 @@ const CHAPTERS: readonly (readonly [title: string, first: SettingName])[] = [
 
 const INTRODUCTION = `# Settings
 
-<!-- Made from packages/core/src/app/settings-table.ts by scripts/settings-docs.mjs. Change the table, not this page. -->
+<!-- Made from packages/core/src/app/settings-tables by scripts/settings-docs.mjs. Change the tables, not this page. -->
 
 A setting has one name in three spellings: \`taskTimeLimit\` in code, \`taskTimeLimit\` or \`task_time_limit\` in a
 configuration file, \`CELERY_TASK_TIME_LIMIT\` in the environment (\`new Lovage("shop", { namespace: "SHOP" })\` makes
