@@ -2,17 +2,10 @@
  * The rules of locks, for stores that are asked row by row: memory and SQLite. Redis has the same in Lua (unique-publish.lua,
  * unique-step.lua). All synchronous: a call is one step of the store.
  */
-import type { UniqueMode, UniqueRule } from "../protocol/unique.ts";
+import type { UniqueRule } from "../protocol/unique.ts";
 import type { UniqueAnswer, UniqueLock, UniqueStep } from "./uniques.ts";
 
-export interface UniqueRow<Ref> {
-  readonly name: string;
-  readonly mode: UniqueMode;
-  readonly taskId: string;
-  readonly queue: string;
-  /** ms since 1970. */
-  readonly since: number;
-  readonly until: number;
+export interface UniqueRow<Ref> extends Omit<UniqueLock, "nextTaskId"> {
   readonly ttlMs: number;
   /** The worker that runs it without a loan. */
   readonly worker?: string | undefined;

@@ -9,6 +9,7 @@
 -- Invariant: removing the record is the last write but for what is of no use without it.
 -- @include store-result
 -- @include register-part
+-- @include send-messages
 local due, open, group, home, away = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 for i = 8, 7 + tonumber(ARGV[4]) do redis.call('LLEN', KEYS[i]) end -- what can raise comes before the first write
 if away ~= '' then redis.call('SELECT', away) end
@@ -28,17 +29,7 @@ for _ = 1, parts do
   at = at + 8
 end
 if away ~= '' then redis.call('SELECT', home) end
-local messages = tonumber(ARGV[at])
-at = at + 1
-for _ = 1, messages do
-  if ARGV[at] == '0' then
-    redis.pcall('PUBLISH', ARGV[at + 1], ARGV[at + 2])
-    at = at + 3
-  else
-    redis.call('LPUSH', KEYS[tonumber(ARGV[at])], ARGV[at + 1])
-    at = at + 2
-  end
-end
+send_messages(at)
 if away ~= '' then redis.call('SELECT', away) end
 redis.call('HDEL', due, group)
 redis.call('ZREM', open, group)

@@ -3,20 +3,12 @@
 -- KEYS[1] due callbacks, sorted set  KEYS[2 ..] lists    ARGV[1] member of the set  ARGV[2] database of the lists  ARGV[3] of the set, '' when the same
 -- ARGV[4] messages, for each: list as its index in KEYS, envelope, or 0, channel, envelope
 -- Returns 1, or 0 when it was not due: then nothing was done.
+-- @include send-messages
 local due, member, home, away = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end -- a key of a wrong type must raise before the first write
 if away ~= '' then redis.call('SELECT', away) end
 local removed = redis.call('ZREM', due, member)
 if away ~= '' then redis.call('SELECT', home) end
 if removed == 0 then return 0 end
-local i = 5
-for _ = 1, tonumber(ARGV[4]) do
-  if ARGV[i] == '0' then
-    redis.pcall('PUBLISH', ARGV[i + 1], ARGV[i + 2])
-    i = i + 3
-  else
-    redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
-    i = i + 2
-  end
-end
+send_messages(4)
 return 1

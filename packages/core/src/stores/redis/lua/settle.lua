@@ -99,24 +99,7 @@ if away ~= '' then redis.call('SELECT', home) end
 
 local function stored(loan) return redis.call('HGET', loans, loan) or '' end
 
--- The same in take-back.lua. Field @bytes of the hash is the sum of all letters' lengths; the newest letter always stays.
-local function bury(hash, index, id, letter)
-  while id == '@bytes' or redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
-  local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
-  local now = redis.call('TIME')
-  local score = math.max(now[1] * 1000 + math.floor(now[2] / 1000), (tonumber(newest[2]) or 0) + 1 / 1024) -- arrival, never twice the same
-  redis.call('HSET', hash, id, letter)
-  redis.call('ZADD', index, string.format('%.17g', score), id)
-  local bytes, count = redis.call('HINCRBY', hash, '@bytes', #letter), redis.call('ZCARD', index)
-  local most, most_bytes, most_age = string.match(ARGV[8], '(%d+) (%d+) (%d+)')
-  while count > 1 do
-    local oldest = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
-    if count <= tonumber(most) and bytes <= tonumber(most_bytes) and tonumber(oldest[2]) >= score - tonumber(most_age) then break end
-    bytes, count = redis.call('HINCRBY', hash, '@bytes', -redis.call('HSTRLEN', hash, oldest[1])), count - 1
-    redis.call('HDEL', hash, oldest[1])
-    redis.call('ZREM', index, oldest[1])
-  end
-end
+-- @include bury-letter
 
 for _, record in ipairs(records) do
   local first = record[1]
@@ -148,7 +131,7 @@ for _, record in ipairs(records) do
     redis.call('ZADD', target, due_at, loan .. '\n' .. envelope)
     redis.call('ZADD', due, 'LT', due_at, queue)
   elseif how == 'd' then
-    bury(target, KEYS[tonumber(ARGV[first + 2]) + 1], ARGV[first + 3], ARGV[first + 4] .. string.sub(loan, string.find(loan, '\n', 1, true) or 1) .. '\n' .. stored(loan))
+    bury_letter(target, KEYS[tonumber(ARGV[first + 2]) + 1], ARGV[first + 3], ARGV[first + 4] .. string.sub(loan, string.find(loan, '\n', 1, true) or 1) .. '\n' .. stored(loan), ARGV[8])
   end
 end
 

@@ -30,23 +30,7 @@ if why ~= 'own' and not has_begun then
   redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
 end
 
--- The same in settle.lua. Field @bytes of the hash is the sum of all letters' lengths; the newest letter always stays.
-local function bury(hash, index, id, letter)
-  while id == '@bytes' or redis.call('HEXISTS', hash, id) == 1 do id = id .. '~' end
-  local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
-  local score = math.max(now_ms, (tonumber(newest[2]) or 0) + 1 / 1024) -- arrival, never twice the same
-  redis.call('HSET', hash, id, letter)
-  redis.call('ZADD', index, string.format('%.17g', score), id)
-  local bytes, count = redis.call('HINCRBY', hash, '@bytes', #letter), redis.call('ZCARD', index)
-  local most, most_bytes, most_age = string.match(ARGV[5], '(%d+) (%d+) (%d+)')
-  while count > 1 do
-    local oldest = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
-    if count <= tonumber(most) and bytes <= tonumber(most_bytes) and tonumber(oldest[2]) >= score - tonumber(most_age) then break end
-    bytes, count = redis.call('HINCRBY', hash, '@bytes', -redis.call('HSTRLEN', hash, oldest[1])), count - 1
-    redis.call('HDEL', hash, oldest[1])
-    redis.call('ZREM', index, oldest[1])
-  end
-end
+-- @include bury-letter
 
 local returned, buried = 0, 0
 for i = 7, #ARGV, 4 do
@@ -57,7 +41,7 @@ for i = 7, #ARGV, 4 do
       redis.call('RPUSH', KEYS[target], text)
       returned = returned + 1
     else
-      bury(KEYS[target], KEYS[target + 1], text, record .. string.sub(loan, string.find(loan, '\n', 1, true) or 1) .. '\n' .. envelope)
+      bury_letter(KEYS[target], KEYS[target + 1], text, record .. string.sub(loan, string.find(loan, '\n', 1, true) or 1) .. '\n' .. envelope, ARGV[5])
       buried = buried + 1
     end
     redis.call('HDEL', loans, loan)
