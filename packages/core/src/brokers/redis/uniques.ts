@@ -22,7 +22,7 @@ const publishScript = loadScript("unique-publish");
 const stepScript = loadScript("unique-step");
 
 const RETRY_PAUSE_MS = 200;
-/** Locks that one look reads. */
+/** Locks that are read, or stepped, on one way to Redis. */
 const PORTION = 500;
 /** A call that replaces what was parked elsewhere meanwhile begins anew, so often. */
 const TRIES = 10;
@@ -57,12 +57,16 @@ export class RedisUniques implements Uniques {
   }
 
   async step(steps: readonly UniqueStep[]): Promise<void> {
-    for (const { name, taskId, queue, what } of steps) {
-      const value = what.kind === "keep" ? what.ttlMs : what.kind === "own" ? what.worker : "";
-      await asking(this.#context, (connection) =>
-        connection.script(stepScript, this.#keys(name, queue), [name, taskId, what.kind, value, queue]),
-      );
-    }
+    if (steps.length === 0) return;
+    await asking(this.#context, async (connection) => {
+      for (let from = 0; from < steps.length; from += PORTION)
+        await Promise.all(steps.slice(from, from + PORTION).map(async (step) => await this.#step(connection, step)));
+    });
+  }
+
+  async #step(connection: RedisConnection, { name, taskId, queue, what }: UniqueStep): Promise<void> {
+    const value = what.kind === "keep" ? what.ttlMs : what.kind === "own" ? what.worker : "";
+    await connection.script(stepScript, this.#keys(name, queue), [name, taskId, what.kind, value, queue]);
   }
 
   async list({ limit, queue }: { readonly limit: number; readonly queue?: string | undefined }): Promise<readonly UniqueLock[]> {
