@@ -111,6 +111,7 @@ test("what the read tells too late is not begun: the lease may be over, and the 
   const seen: string[] = [];
   await using _worker = work(broker, seen, []);
   await eventually("the worker waits", isWaiting);
+  await other.depth(["q"]); // is connected: a few seconds after nothing passes any more the worker gives its connections up, and waits nowhere
   proxy.isHolding = true;
   await other.publish([toQueue("q", { id: "a" })]);
   await eventually("it lies in the inbox", async () => (await hand.llen("q")) === 0);
