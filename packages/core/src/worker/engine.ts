@@ -2,36 +2,31 @@
  * The parts of a running worker, put together: the guard keeps its lease, its capsules bring messages in and run them, the settler
  * tells the broker. `worker.ts` says when to begin and how to end.
  */
-import { takesFailure } from "../app/error-callback.ts";
 import type { Lovage } from "../app/app.ts";
 import type { BrokerSpec } from "../app/connect.ts";
-import { readDeadLetterPolicy } from "../app/dead-letter-policy.ts";
 import { stampMarksOf, taskMark } from "../app/revocation-marks.ts";
 import type { Broker } from "../brokers/broker.ts";
-import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
-import { sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
-import { BatchKeeper } from "./batch-keeper.ts";
-import { BatchReports } from "./batch-reports.ts";
-import { Chords } from "./chords.ts";
+import type { BatchKeeper } from "./batch-keeper.ts";
+import type { Chords } from "./chords.ts";
 import { Capsule, type CapsuleHome, type CapsuleSetup } from "./capsule.ts";
 import type { Consumer } from "./consumer.ts";
 import { type Guard, makeGuard } from "./guard.ts";
+import { makeGroupKeepers } from "./group-keepers.ts";
 import type { Health } from "./health/health.ts";
 import { Observers, type TaskObserver } from "./observer.ts";
 import { KnownPauses } from "./pauses.ts";
 import { KnownRevocations } from "./revocations.ts";
-import { QuietGroups } from "./quiet-groups.ts";
 import type { Request } from "./request.ts";
 import { Settler } from "./settle.ts";
-import type { SettlementRules } from "./ended-run.ts";
+import { settlementRulesOf } from "./settlement-rules.ts";
 import { StateWriter } from "./state-writer.ts";
 import { SuspectTurn } from "./suspect-turn.ts";
-import type { WorkflowRules } from "./workflow.ts";
 import type { Termination } from "./termination.ts";
+import { within } from "./within.ts";
 
 export interface EngineSetup {
   readonly app: Lovage;
@@ -83,67 +78,13 @@ export class Engine {
     const { app, broker, backend, logger, worker, owner } = setup;
     const { settings, clock, random } = app;
     const queues = (this.#queues = setup.capsules.flatMap((capsule) => capsule.queues));
-    const deadLetter = settings.taskDeadLetter ?? readDeadLetterPolicy(undefined);
-    const workflows: WorkflowRules = {
-      resultSerializer: settings.resultSerializer,
-      resultExpiresMs: settings.resultExpiresMs || undefined,
-      takesFailure: (errback) => takesFailure(app, errback),
-      encodeCalls: (calls, parent) => app.calls.planned(calls, parent).map(({ outgoing }) => outgoing),
-    };
-    const rules: SettlementRules = {
-      workflows,
-      worker,
-      keepsResults: backend !== undefined,
-      keepsDeadLetters: broker.deadLetters !== undefined,
-      resultSerializer: settings.resultSerializer,
-      resultExtended: settings.resultExtended,
-      resultExpiresMs: settings.resultExpiresMs || undefined,
-      codec: { serializer: settings.taskSerializer },
-      maxDeliveries: settings.maxDeliveries,
-      deadLetterOf: (queue) => settings.queueDeadLetter?.get(queue) ?? deadLetter,
-    };
+    const rules = settlementRulesOf(setup);
     const observers = new Observers(setup.health ? [...setup.observers, setup.health.meter] : setup.observers, logger);
     const brokerNow = (): number => this.brokerNow();
-    const accept = contentTypesFor(settings.resultAcceptContent ?? settings.acceptContent);
-    const home = queues[0] ?? settings.taskDefaultQueue;
-    const { resultSerializer, chordLostAfterMs: lostAfterMs } = settings;
-    const { resultExpiresMs } = workflows;
-    const searched = [...new Set([...queues, ...app.calls.routing.declared.map(({ name }) => name)])];
-    const quiet =
-      backend &&
-      new QuietGroups({
-        broker,
-        backend,
-        clock,
-        logger,
-        accept,
-        resultSerializer,
-        resultExpiresMs,
-        queues: searched,
-        lostAfterMs,
-        brokerNow,
-      });
-    const chords =
-      backend && quiet && new Chords({ broker, backend, quiet, clock, random, logger, rules: workflows, accept, home, brokerNow });
-    this.#chords = chords;
-    this.#batchKeeper =
-      backend?.batches &&
-      new BatchKeeper({
-        broker,
-        backend,
-        batches: backend.batches,
-        queues,
-        resultSerializer: settings.resultSerializer,
-        resultExpiresMs: settings.resultExpiresMs || undefined,
-        accept,
-        encodeCalls: (calls) => app.calls.planned(calls, undefined).map(({ outgoing }) => outgoing),
-        brokerNow,
-        clock,
-        random,
-        logger,
-      });
-    const batches = backend?.batches && new BatchReports(backend.batches, () => this.#batchKeeper?.kick());
-    this.#settler = new Settler({ broker, backend, chords, batches, clock, random, logger });
+    const keepers = backend && makeGroupKeepers({ app, broker, backend, queues, workflows: rules.workflows, logger, brokerNow });
+    this.#chords = keepers?.chords;
+    this.#batchKeeper = keepers?.batchKeeper;
+    this.#settler = new Settler({ broker, backend, chords: keepers?.chords, batches: keepers?.batches, clock, random, logger });
     this.revocations = new KnownRevocations({
       store: broker.revocations,
       clock,
@@ -396,11 +337,4 @@ async function hasSucceeded(app: Lovage, taskId: string): Promise<boolean> {
 function visibilityTimeoutMs({ settings }: Lovage): number {
   const seconds = settings.brokerTransportOptions["visibility_timeout"];
   return typeof seconds === "number" ? seconds * 1000 : VISIBILITY_TIMEOUT_MS;
-}
-
-/** Waits for `promise`, at most `deadlineMs`. */
-export async function within(clock: Parameters<typeof sleep>[0], deadlineMs: number, promise: Promise<unknown>): Promise<void> {
-  const enough = new AbortController();
-  await Promise.race([promise, sleep(clock, deadlineMs, enough.signal).catch(() => undefined)]);
-  enough.abort();
 }

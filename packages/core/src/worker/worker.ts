@@ -21,7 +21,7 @@ import { Autoscale } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
 import type { ControlAgent } from "./control/agent.ts";
 import { isControlled, makeAgent } from "./control/make-agent.ts";
-import { Engine, within } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { Health, type HealthOptions } from "./health/health.ts";
 import type { VitalSigns } from "./health/sampler.ts";
 import { isStopping, isWaiting, type LifeEvent, nextState, type StopHow, type WorkerState } from "./life.ts";
@@ -33,6 +33,7 @@ import { TaskLog } from "./task-log.ts";
 import { type CapsulePlan, planCapsules } from "./capsule-plan.ts";
 import { readTermination, type Termination } from "./termination.ts";
 import { WorkerInPoolError, WorkerStoppedWhileStarting } from "./errors.ts";
+import { within } from "./within.ts";
 import type { WorkerOptions, WorkerStatus } from "./worker-options.ts";
 
 /** After the grace, what still runs has this long to heed its signal. */
