@@ -86,7 +86,7 @@ describe("weighted", () => {
     const counts = new Map<string, number>();
     for (let i = 0; i < 250; i++) {
       const plans = [1, 2, 3, 4].map(() => turns.plan(3, all));
-      turns.dropped(turns.plan(50, all));
+      turns.dropped(turns.plan(50, (queue) => queue === "a"));
       for (const plan of plans.toReversed()) {
         const taken = countByQueue(store.take(plan, 3).map((queue) => ({ queue })));
         turns.took(plan, taken);

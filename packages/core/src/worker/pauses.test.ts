@@ -153,6 +153,22 @@ test("a pause with an end is over then, and a worker that starts meanwhile heeds
   await end(running, clock);
 });
 
+test("a pause with an end is over then although the broker cannot be asked", async () => {
+  const { app, clock, ran, send, worker } = room();
+  const { pauses } = await app.broker();
+  const running = await worker();
+  await app.queues.pause("mail", { for: "95s" });
+  await send("one");
+  await clock.advance(10);
+  Object.assign(pauses ?? {}, { list: () => Promise.reject(new Error("away")) });
+  await clock.advance(94_900);
+  expect(ran).toEqual([]);
+  await clock.advance(200);
+  expect(ran).toEqual(["one"]);
+  expect(running.status().paused).toEqual([]);
+  await end(running, clock);
+});
+
 test("the queues of others are none of this worker's business", async () => {
   const { app, clock, ran, send, worker } = room();
   await app.queues.pause(["elsewhere"], { by: "ann" });

@@ -86,6 +86,34 @@ export function uniquesConformance(stand: () => BrokerStand): void {
       expect(await broker.uniques.publish(unique("b", rule()))).toEqual({ id: "b", isDuplicate: false });
     });
 
+    test("what goes on as another message is no worker's any more: its lock outlives the worker", async () => {
+      const broker = await open();
+      await broker.leases?.renew("w", 60_000);
+      await broker.uniques.publish(unique("a", rule()));
+      await broker.uniques.step([stepOf("a", { kind: "own", worker: "w" })]);
+      await broker.uniques.step([stepOf("a", { kind: "keep", ttlMs: HOUR })]);
+      await broker.leases?.release("w");
+      expect(await broker.uniques.publish(unique("b", rule()))).toEqual({ id: "a", isDuplicate: true });
+    });
+
+    test("the one that is next is that one still when its publish is repeated", async () => {
+      const broker = await open();
+      const how = rule({ mode: "last" });
+      await broker.uniques.publish(unique("runs", how));
+      await take(broker, ["q"], 1);
+      for (let times = 0; times < 2; times++)
+        expect(await broker.uniques.publish(unique("next", how))).toEqual({ id: "next", isDuplicate: false });
+      expect((await broker.depth(["q"]))[0]).toMatchObject({ ready: 0, parked: 1 });
+      expect(await broker.uniques.publish(unique("later", how))).toEqual({ id: "next", isDuplicate: true });
+    });
+
+    test("a debounced one has its lock for as long as it waits, and its time to live besides", async () => {
+      const broker = await open();
+      await broker.uniques.publish(unique("a", rule({ mode: "debounce", waitMs: HOUR, ttlMs: HOUR })));
+      const [lock] = await broker.uniques.list({ limit: 1 });
+      expect((lock?.until ?? 0) - Date.now()).toBeGreaterThan(1.5 * HOUR);
+    });
+
     test("a purge frees the locks of what it discards, and not of what runs", async () => {
       const broker = await open();
       await broker.uniques.publish(unique("runs", rule({ name: "t:runs" })));
