@@ -185,7 +185,7 @@ test.each([
   [[], {}, /takes names of queues/],
   ["", {}, /takes names of queues/],
   ["q", { for: 5, until: new Date() }, /not both/],
-  ["q", { for: "soon" as "1s" }, /takes for `for`/],
+  ["q", { for: "soon" as "1s" }, /`for` of pause\(\) takes/],
   ["q", { until: new Date(Number.NaN) }, /a valid Date/],
   ["q", { until: new Date(0) }, /not in the future/],
   ["q", { reason: "x".repeat(501) }, /at most 500 characters/],
