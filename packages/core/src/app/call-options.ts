@@ -6,6 +6,7 @@ import { CallError } from "./errors.ts";
 import type { FairKeyInput } from "./fair-key.ts";
 import type { EncryptInput } from "./encrypted-arguments.ts";
 import type { Queue } from "./queues.ts";
+import { NotAccepted } from "./setting-kinds.ts";
 import type { UniqueInput } from "./unique-options.ts";
 import type { PublishRetryPolicy } from "./setting-values.ts";
 import type { DeliveryMode, ExchangeType } from "./task-options.ts";
@@ -123,4 +124,14 @@ export function callInstant(task: string, option: string, value: unknown): numbe
 export function callLimitKey(task: string, value: unknown): string | number {
   if ((typeof value === "string" && value !== "") || Number.isFinite(value)) return value as string | number;
   throw new CallError(task, `limitKey of a call of ${task} is not accepted: it takes a text or a number`);
+}
+
+/** @throws CallError that names the option, where the reader says that its value is not accepted */
+export function readCallOption<T>(task: string, option: string, accepted: string, reader: () => T): T {
+  try {
+    return reader();
+  } catch (error) {
+    if (!(error instanceof NotAccepted)) throw error;
+    throw new CallError(task, `${option} of a call of ${task} is not accepted: ${error.detail ?? `it takes ${accepted}`}`);
+  }
 }

@@ -9,7 +9,7 @@ import type { HandOver } from "../canvas/replace.ts";
 import { begunOf, type ResultTuple } from "../canvas/result-tuple.ts";
 import type { SignatureOptions } from "../canvas/signature-data.ts";
 import type { GroupSize, Plan, PlannedCall } from "../canvas/unroll.ts";
-import type { CallParent } from "../app/calls.ts";
+import type { CallParent } from "../app/call-encoder.ts";
 import type { Outgoing } from "../brokers/broker.ts";
 import { encodeJson } from "../protocol/json.ts";
 import { encodeResult } from "../protocol/result.ts";

@@ -8,7 +8,6 @@ import {
   limitsByQueue,
   protocolVersion,
   publishRetryPolicy,
-  queues,
   rate,
   timeZone,
 } from "../setting-values.ts";
