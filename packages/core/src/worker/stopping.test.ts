@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 
 import { document, room } from "../../test/support/worker-room.ts";
 import type { Lovage } from "../app/app.ts";
+import { WorkerStoppedWhileStarting } from "./errors.ts";
 import { WorkerStoppedError } from "./outcome.ts";
+import { Worker } from "./worker.ts";
 
 test("a warm stop takes nothing more, waits for what runs, gives back what waits, and releases the lease", async () => {
   const { app, clock, broker, start } = room({ workerPrefetchMultiplier: 3 });
@@ -151,4 +153,15 @@ test("without Celery's setting a soft stop is a cold one, and with its other one
   expect(waiting.status().state).toBe("soft");
   await idle.clock.advance(1);
   await end;
+});
+
+test("a stop does not wait for children that are still starting", async () => {
+  const { app } = room();
+  let worker: Worker | undefined;
+  app.onChildStart(() => new Promise(() => undefined));
+  app.onWorkerStart(() => void setImmediate(() => void worker?.stop()));
+  worker = new Worker(app, { name: "w@test" });
+  await expect(worker.start()).rejects.toThrow(WorkerStoppedWhileStarting);
+  await worker.finished;
+  expect(worker.status().state).toBe("stopped");
 });

@@ -214,8 +214,7 @@ export class Worker implements AsyncDisposable {
     if (this.#options.purge) for (const queue of this.#queues) await broker.purge(queue.name);
     this.#hooksBegun = true;
     await app.hooks.run("workerStart");
-    for (const [at, { pool }] of this.#capsules.entries())
-      await pool.start({ slotsChanged: () => this.#engine?.capsules[at]?.slotsChanged(), failed: (error) => this.#fail(error) });
+    await this.#startPools();
     const spec = app.brokerSpec("read");
     this.#engine = new Engine({
       app,
@@ -246,6 +245,17 @@ export class Worker implements AsyncDisposable {
     if (this.#options.autoscale) this.#autoscale(new Autoscale(this.#options.autoscale, app.clock.monotonic()));
     this.#logger.info({ worker: this.name, queues: this.#queues.map((queue) => queue.name) }, `${this.name} ready.`);
     if (this.#isToBeQuiet) this.#beQuiet();
+  }
+
+  /** What children load and do at their start may take a minute: a stop does not wait for it. */
+  async #startPools(): Promise<void> {
+    const { signal } = this.#stopCalled;
+    const stopped = aborted(signal);
+    for (const [at, { pool }] of this.#capsules.entries()) {
+      const events = { slotsChanged: () => this.#engine?.capsules[at]?.slotsChanged(), failed: (error: unknown) => this.#fail(error) };
+      await Promise.race([pool.start(events), stopped]);
+      signal.throwIfAborted();
+    }
   }
 
   #beQuiet(): void {
