@@ -255,6 +255,35 @@ describe("batches in batches", () => {
     expect(names()).toEqual(["complete", "death"]);
   });
 
+  test("a parent hears of a death while its child's other members go on", async () => {
+    const { fail, callbacks } = tasks();
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const slow = app.task("slow", async () => await held);
+    const parent = await app.batch(callbacks, (one) => one.child({}, (inner) => inner.add([fail.si(), slow.s()])));
+    await begin();
+    await waitFor(() => told.length === 1);
+    expect(names()).toEqual(["death"]);
+    expect(await parent.counts()).toMatchObject({ total: 1, pending: 1 });
+    release();
+    await parent.whenComplete().get(get);
+    await waitFor(() => told.length === 2);
+    expect(names()).toEqual(["complete", "death"]);
+  });
+
+  test.each([
+    ["failed", {}, { failed: 1, dead: 0 }],
+    ["dead", { deadLetter: { on: ["failed"] } }, { failed: 0, dead: 1 }],
+  ] as const)("a child with a %s member counts as one for its parent", async (_, options, counts) => {
+    tasks();
+    const loses = app.task("loses", { ...options }, () => {
+      throw new RangeError("no");
+    });
+    const parent = await app.batch({}, (one) => one.child({}, (inner) => inner.add([loses.s()])));
+    await begin();
+    expect(await parent.whenComplete().get(get)).toMatchObject({ total: 1, succeeded: 0, ...counts });
+  });
+
   test("a member makes child batches, the same ones when it runs again", async () => {
     const { work } = tasks();
     let runs = 0;

@@ -98,6 +98,24 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
       expect((await more).map(idOf)).toEqual(["a3", "a4"]);
     });
 
+    test("a limit ends a turn that its weight would let go on", async () => {
+      await fairness().set("q", "a", { limit: 2, weight: 3 });
+      await publish("a", "a1", "a2", "a3", "a4");
+      await publish("b", "b1", "b2");
+      expect(await taken(4)).toBe("a1 a2 b1 b2");
+      expect(await counts()).toEqual({ a: "2/2", b: "0/2" });
+    });
+
+    test("a key is forgotten once nothing of it waits or runs, and has no turn left over when it comes again", async () => {
+      await publish("a", "a1");
+      await publish("b", "b1", "b2");
+      await settleAll(first(), await take(3));
+      await eventually("no key is left", async () => (await states()).size === 0);
+      await publish("b", "b3");
+      await publish("a", "a2");
+      expect(await taken(2)).toBe("b3 a2");
+    });
+
     test("what is put into a group, or is held by a limit, runs no more: the next of its key has its turn at once", async () => {
       const { aggregates, limits } = first();
       await limits?.declare(new Map([["r", { intervalMs: 3_600_000, burst: 1, concurrency: 0 }]]));

@@ -108,6 +108,19 @@ export function limitsConformance(stand: () => BrokerStand): void {
       expect((await take(broker, ["q"], 2)).map(idOf)).toEqual(["m3", "late"]);
     });
 
+    test("who comes later waits behind those that wait, although the limit would let it start by now", async () => {
+      const { broker, limits } = await setUp({ r: { intervalMs: 300, burst: 1 } });
+      await publish(broker, "q", numbered(2));
+      expect(kinds((await limits.admit("one", asking(await take(broker, ["q"], 2), ["r"]))).answers)).toEqual(["admitted", "waits"]);
+      const due = performance.now() + 300;
+      await publish(broker, "q", ["late"]);
+      const late = asking(await take(broker, ["q"], 1), ["r"]);
+      await eventually("the limit has room", () => performance.now() > due + 50);
+      expect(kinds((await limits.admit("one", late)).answers)).toEqual(["waits"]);
+      expect(await limits.advance("one", { queues: ["q"], want: 1 })).toMatchObject({ moved: 1 });
+      expect((await take(broker, ["q"], 1)).map(idOf)).toEqual(["m1"]);
+    });
+
     test("keys are counted apart, and under several limits all must have room", async () => {
       const { broker, limits } = await setUp({ k: { intervalMs: 60_000, burst: 1 }, all: { intervalMs: 60_000, burst: 3 } });
       await publish(broker, "q", ["a1", "a2", "b1", "c1", "d1"]);

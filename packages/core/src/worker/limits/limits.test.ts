@@ -249,6 +249,23 @@ test("an early ack frees its place at the end of the body, and a failed body too
   expect(await one.app.limits.list()).toMatchObject([{ waiting: 0, running: 0 }]);
 });
 
+test("tasks whose limit could not be asked for run when it can be", async () => {
+  await using one = room();
+  let runs = 0;
+  const limited = one.app.task("shop.limited", { limit: { concurrency: 1 } }, () => void runs++);
+  const worker = await one.worker("a@x", { concurrency: 4 });
+  const { limits } = await one.broker();
+  const admit = limits.admit.bind(limits);
+  Object.assign(limits, { admit: () => Promise.reject(new Error("no answer")) });
+  await limited.delay();
+  await one.clock.advance(50);
+  expect(runs).toBe(0);
+  Object.assign(limits, { admit });
+  await one.clock.advance(60_000);
+  expect(runs).toBe(1);
+  expect(worker.status()).toMatchObject({ onLoan: 0, waiting: 0 });
+});
+
 test("limits of the same name are one, and two that differ in their numbers are refused", async () => {
   await using one = room();
   const at: number[] = [];
