@@ -2,7 +2,7 @@
  * The ways to compose signatures, typed so that a step that cannot take what comes before it does not compile.
  * What they make is Celery's canvas: any worker of either language can run any part of it.
  */
-import { chainSignature, chordSignature, chunksSignature, groupSignature, mapSignature } from "../canvas/signature-data.ts";
+import { chainSignature, chordSignature, chunksSignature, groupSignature, mapSignature, readSignature } from "../canvas/signature-data.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Lovage } from "./app.ts";
 import { CallError } from "./errors.ts";
@@ -58,12 +58,14 @@ export function chain<In, A, B, C, D, E, F, G extends Kind>(
 export function chain<T>(steps: readonly Part<[T], T, false | "chord">[]): Signature<[T], T>;
 export function chain(...given: readonly AnyPart[] | readonly [readonly AnyPart[]]): Signature<never, unknown, Kind> {
   const steps = (given.length === 1 && Array.isArray(given[0]) ? given[0] : given) as readonly AnyPart[];
-  return new Signature(appOf(steps), chainSignature(steps.map((step) => step.toJSON())));
+  const signatures = partsIn(steps, "chain");
+  return new Signature(appOf(steps), chainSignature(signatures));
 }
 
 /** All at once, in any order. Its result is the list of theirs, in the order they are written. */
 export function group<const List extends readonly AnyPart[]>(members: List, app?: Lovage): Signature<InOfAll<List>, OutsOf<List>, true> {
-  return new Signature(app ?? appOf(members), groupSignature(members.map((member) => member.toJSON())));
+  const signatures = partsIn(members, "group");
+  return new Signature(app ?? appOf(members), groupSignature(signatures));
 }
 
 /** A chord whose body is a group ends in that. */
@@ -79,9 +81,10 @@ export function chord<In, Outs, Out, G extends Kind>(
   body: Part<[Outs], Out, G>,
 ): Signature<In, Out, ChordKind<G>>;
 export function chord(header: readonly AnyPart[] | AnyPart, body: Part<never, unknown>): Signature<never, unknown, Kind> {
-  const data = "toJSON" in header ? header.toJSON() : groupSignature(header.map((member) => member.toJSON()));
+  const data = Array.isArray(header) ? groupSignature(partsIn(header, "chord")) : partIn(header, "the header of a chord");
   const members = data.subtask_type === "group" || data.subtask_type === "chunks" ? data : groupSignature([data]);
-  return new Signature(body.app, chordSignature(members, body.toJSON()));
+  const end = partIn(body, "the body of a chord");
+  return new Signature(body.app, chordSignature(members, end));
 }
 
 /** One message that calls the task with each item, in turn, in one worker. */
@@ -106,6 +109,19 @@ export function chunks<Items extends readonly unknown[], Out>(
   if (!Number.isInteger(size) || size < 1)
     throw new CallError(task.toJSON().task, `the size of chunks is ${size}: it takes a whole number above 0`);
   return new Signature(task.app, chunksSignature(task.toJSON(), items, size));
+}
+
+/** For those who have no compiler. @throws CallError */
+function partsIn(parts: unknown, what: string): SignatureData[] {
+  if (!Array.isArray(parts)) throw new CallError("", `a ${what} takes a list of signatures`);
+  return parts.map((part, i) => partIn(part, `part ${i} of a ${what}`));
+}
+
+function partIn(part: unknown, what: string): SignatureData {
+  if (part instanceof Signature) return part.data;
+  const toJSON = typeof part === "object" && part !== null && "toJSON" in part ? part.toJSON : undefined;
+  if (typeof toJSON !== "function") throw new CallError("", `${what} is no signature: make one with task.s(...)`);
+  return readSignature(toJSON.call(part), what); // of another copy of this module
 }
 
 function appOf(parts: readonly AnyPart[]): Lovage {

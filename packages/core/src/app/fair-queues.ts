@@ -3,8 +3,9 @@
  * those that start later too. It says nothing to Python's workers, and nothing while no worker takes the queue fairly.
  */
 import type { FairChange, Fairness, KeyState } from "../brokers/fairness.ts";
+import { didYouMean } from "../shared/suggest.ts";
 import type { Lovage } from "./app.ts";
-import { UnsupportedByBrokerError } from "./errors.ts";
+import { CallError, UnsupportedByBrokerError } from "./errors.ts";
 import { whoami } from "./queue-control.ts";
 
 export interface KeyLimits {
@@ -33,6 +34,15 @@ export interface FairQueueState {
   readonly defaults: { readonly weight: number; readonly limit: number | undefined };
 }
 
+const LIMITS: readonly (keyof KeyLimits)[] = ["weight", "limit"];
+
+/** @throws CallError for a name that would change nothing */
+function checked(limits: KeyLimits): KeyLimits {
+  const unknown = Object.keys(limits).find((name) => !(LIMITS as readonly string[]).includes(name));
+  if (unknown !== undefined) throw new CallError("", `"${unknown}" is not one of ${LIMITS.join(", ")}.${didYouMean(unknown, LIMITS)}`);
+  return limits;
+}
+
 const PAGE = 1000;
 const KEYS_MAX = 10_000;
 
@@ -58,12 +68,14 @@ export class FairQueues {
   }
 
   /** What one key may do, from the next message on; what runs goes on. @throws FairChangeError */
-  async set(queue: string, key: string, { weight, limit }: KeyLimits): Promise<void> {
+  async set(queue: string, key: string, limits: KeyLimits): Promise<void> {
+    const { weight, limit } = checked(limits);
     await this.#change(queue, key, { ...(weight !== undefined && { weight }), ...(limit !== undefined && { limit }) });
   }
 
   /** What every key may do that has no settings of its own. @throws FairChangeError */
-  async setDefaults(queue: string, { weight, limit }: KeyLimits): Promise<void> {
+  async setDefaults(queue: string, limits: KeyLimits): Promise<void> {
+    const { weight, limit } = checked(limits);
     await this.#change(queue, undefined, { ...(weight !== undefined && { weight }), ...(limit !== undefined && { limit }) });
   }
 

@@ -111,6 +111,6 @@ function readSpec(name: string, numbers: LimitNumbers): LimitSpec {
   } catch (error) {
     if (!(error instanceof NotAccepted)) throw error;
     const [unknown = ""] = Object.keys(numbers).filter((key) => !["rate", "burst", "concurrency"].includes(key));
-    throw new CallError("", `the limit ${name} is not accepted: ${error.message}${didYouMean(unknown, ["rate", "burst", "concurrency"])}`);
+    throw new CallError("", `the limit ${name} is not accepted: ${error.message}.${didYouMean(unknown, ["rate", "burst", "concurrency"])}`);
   }
 }

@@ -172,7 +172,10 @@ function isVisitor(by: Stamps | StampVisitor): by is StampVisitor {
 /** A callback that takes what it is given, or passes over it. */
 export type Linkable<Given> = SignatureData | { readonly accepts: (input: [Given]) => void; toJSON(): SignatureData };
 
+/** @throws CallError */
 export function dataOf(signature: SignatureData | { toJSON(): SignatureData }): SignatureData {
+  if (typeof signature !== "object" || signature === null)
+    throw new CallError("", `a ${typeof signature} is no signature: make one with task.s(...)`);
   return "toJSON" in signature ? signature.toJSON() : signature;
 }
 

@@ -4,6 +4,7 @@ import type { Broker } from "../brokers/broker.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import type { BatchOptions } from "./batch.ts";
 import type { CallOptions } from "./call-options.ts";
+import { chain, chord, group } from "./compose.ts";
 import { CallError, TaskDefinitionError } from "./errors.ts";
 import { currentTask } from "./process-wide.ts";
 import type { PauseOptions } from "./queue-control.ts";
@@ -139,4 +140,25 @@ test("a task is found whatever its own headers are called", async () => {
   await expect(app.workflow("no task of ours").explain()).rejects.toThrow(/nothing is known of no task of ours/);
   const broker: Broker = await app.broker();
   expect(await broker.depth(["celery"])).toMatchObject([{ ready: 1 }]);
+});
+
+test("what is no signature is refused by its place", async () => {
+  await using app = memoryApp();
+  const add = app.task("shop.add", (x: number) => x);
+  const none = undefined as never;
+  expect(() => chain(none, add.s())).toThrow(/^part 0 of a chain is no signature: make one with task.s/);
+  expect(() => chain(add.s(1), add as never)).toThrow(/^part 1 of a chain is no signature/);
+  expect(() => group(add.s(1) as never)).toThrow(/^a group takes a list of signatures/);
+  expect(() => group([add.s(1), "shop.add" as never])).toThrow(/^part 1 of a group is no signature/);
+  expect(() => chord([add.s(1)], none)).toThrow(/^the body of a chord is no signature/);
+  expect(() => chord(7 as never, add.s() as never)).toThrow(/^the header of a chord is no signature/);
+  expect(() => add.s(1).link("shop.add" as never)).toThrow(/^a string is no signature/);
+});
+
+test("limits of fair queues: a name that would change nothing is refused", async () => {
+  await using app = memoryApp();
+  await expect(app.fairness.set("imports", "acme", { wieght: 2 } as never)).rejects.toThrow(
+    '"wieght" is not one of weight, limit. Did you mean "weight"?',
+  );
+  await expect(app.fairness.setDefaults("imports", { limits: 2 } as never)).rejects.toThrow(CallError);
 });
