@@ -12,13 +12,13 @@ import { ConfigurationError } from "../app/errors.ts";
 import { taskMark } from "../app/revocation-marks.ts";
 import type { DeclaredQueue } from "../app/queues.ts";
 import type { Broker } from "../brokers/broker.ts";
-import { sleep, type Timer } from "../shared/clock.ts";
-import { errorText, LovageError } from "../shared/errors.ts";
+import type { Timer } from "../shared/clock.ts";
+import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
 import type { Logger } from "../shared/log.ts";
-import { backoffMs } from "./backoff.ts";
 import { Autoscale } from "./autoscale.ts";
 import { bannerLines } from "./banner.ts";
+import { connectPatiently } from "./connecting.ts";
 import type { ControlAgent } from "./control/agent.ts";
 import { isControlled, makeAgent } from "./control/make-agent.ts";
 import { Engine } from "./engine.ts";
@@ -35,13 +35,13 @@ import { readTermination, type Termination } from "./termination.ts";
 import { WorkerInPoolError, WorkerStoppedWhileStarting } from "./errors.ts";
 import { within } from "./within.ts";
 import type { WorkerOptions, WorkerStatus } from "./worker-options.ts";
+import { statusOf, sum } from "./worker-status.ts";
 
 /** After the grace, what still runs has this long to heed its signal. */
 const ABORT_GRACE_MS = 2000;
 /** The last settlements have at least this long, and what is left of the grace. */
 const SETTLE_GRACE_MS = 1000;
 const AUTOSCALE_LOOK_MS = 1000;
-const CONNECT_RETRY = { baseMs: 500, maxMs: 5000 };
 
 export class Worker implements AsyncDisposable {
   readonly app: Lovage;
@@ -150,24 +150,8 @@ export class Worker implements AsyncDisposable {
   }
 
   status(): WorkerStatus {
-    const engine = this.#engine;
-    return {
-      state: this.#state,
-      consuming: this.#state === "running" && (engine?.isConsuming ?? false),
-      slots: engine
-        ? sum(engine.capsules, "slots")
-        : sum(
-            this.#capsules.map(({ pool }) => pool),
-            "size",
-          ),
-      running: sum(engine?.capsules, "running"),
-      waiting: sum(engine?.capsules, "waiting"),
-      scheduled: sum(engine?.capsules, "scheduled"),
-      onLoan: sum(engine?.capsules, "onLoan"),
-      processed: sum(engine?.capsules, "processed"),
-      paused: engine?.pauses.list ?? [],
-      capsules: engine?.capsules.map((capsule) => capsule.status()) ?? [],
-    };
+    const pools = this.#capsules.map(({ pool }) => pool);
+    return statusOf(this.#state, this.#engine, pools);
   }
 
   /**
@@ -331,25 +315,9 @@ export class Worker implements AsyncDisposable {
     return (this.#ownBroker ??= await connectBroker(this.app.brokerSpec("read"), { logger: this.#logger, clock, random }));
   }
 
-  /** Tries until it succeeds, unless the error will not pass or the settings say not to wait. */
-  async #connect<T>(open: () => Promise<T>): Promise<T> {
-    const { settings, clock, random } = this.app;
-    const max = settings.brokerConnectionMaxRetries ?? Number.POSITIVE_INFINITY;
-    for (let failures = 0; ; failures++) {
-      this.#stopCalled.signal.throwIfAborted();
-      try {
-        const opened = await open();
-        this.#health?.note("broker", undefined);
-        return opened;
-      } catch (error) {
-        const isPassing = error instanceof LovageError && error.transient;
-        if (!isPassing || !settings.brokerConnectionRetryOnStartup || failures >= max) throw error;
-        this.#health?.note("broker", errorText(error));
-        const delayMs = backoffMs(failures, CONNECT_RETRY, random);
-        this.#logger.error({ err: error, delayMs }, `${errorText(error)}. Trying again in ${(delayMs / 1000).toFixed(1)} s`);
-        await sleep(clock, delayMs, this.#stopCalled.signal).catch(() => undefined);
-      }
-    }
+  #connect<T>(open: () => Promise<T>): Promise<T> {
+    const trouble = (text: string | undefined): void => this.#health?.note("broker", text);
+    return connectPatiently(open, { app: this.app, signal: this.#stopCalled.signal, logger: this.#logger, trouble });
   }
 
   /** Consuming was given up. */
@@ -444,10 +412,6 @@ interface CapsuleOfWorker {
   readonly plan: CapsulePlan;
   readonly poolSetup: PoolSetup;
   readonly pool: Pool;
-}
-
-function sum<Key extends string>(all: readonly { readonly [K in Key]: number }[] = [], key: Key): number {
-  return all.reduce((total, each) => total + each[key], 0);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
