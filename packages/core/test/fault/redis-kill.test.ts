@@ -22,7 +22,7 @@ test(
       taskMs: 20,
       leaseMs: isSoak ? 10_000 : 1000,
     });
-    const text = `${report.executed} executed, ${report.repeated} repeated, ${report.allowed} allowed`;
+    const text = `${report.executed} executed, ${report.repeated} repeated, ${report.allowed} allowed; ${KILLS} kills in ${report.tookS.toFixed(0)} s`;
     await annotate(text);
     // oxlint-disable-next-line no-console -- a figure for whoever reads the run
     if (isSoak) console.log(text);
