@@ -6,7 +6,7 @@ import type { Delivery } from "./broker.ts";
 import { LimitLedger, type LimitRows, type WaitingMessage } from "./limit-ledger.ts";
 import { specInForce } from "./limit-specs.ts";
 import {
-  type Admission, type AdmissionRequest, type Admissions, limitName, type Limits, type LimitSpec, type LimitState, type LimitTable,
+  type Admission, type AdmissionRequest, type Admissions, type GivenUp, limitName, type Limits, type LimitSpec, type LimitState, type LimitTable,
   type TurnOptions, type Turns,
 } from "./limits.ts"; // prettier-ignore
 
@@ -80,7 +80,7 @@ export class LimitsByLedger<Item> implements Limits {
     return await this.#turn(options, () => this.#ledger.release(worker, holds));
   }
 
-  async giveUp(_worker: string, requests: readonly Pick<AdmissionRequest, "id" | "limits">[], options: TurnOptions): Promise<Turns> {
+  async giveUp(_worker: string, requests: readonly GivenUp[], options: TurnOptions): Promise<Turns> {
     return await this.#turn(options, () => new Set(requests.flatMap(({ id, limits }) => [...this.#ledger.giveUp(id, limits)])));
   }
 

@@ -6,7 +6,8 @@
  *
  * A message under limits: ready -> on loan -> asked for (`admit`) -> admitted, with the time at which it may start, or it
  * waits: kept aside with its queue, its loan ended in the same step. Waiting -> (`advance`: it has its turn) ready again, at the
- * front of its queue, with a start that is kept for it -> on loan -> admitted. So the cost of a message does not depend on how
+ * front of its queue, with a start that is kept for it -> on loan -> admitted. A broker may lend it to the worker that advances at
+ * once, through its consumer: it is asked for and admitted as any other. So the cost of a message does not depend on how
  * many wait, and what waits holds neither slot nor loan.
  */
 import type { Delivery } from "./broker.ts";
@@ -46,6 +47,11 @@ export interface Admissions {
   readonly nextTurnInMs: number | undefined;
 }
 
+/** A message that will not start after all. */
+export interface GivenUp extends Pick<AdmissionRequest, "id" | "limits"> {
+  readonly delivery?: Delivery;
+}
+
 export interface Turns {
   /** Messages that went back to the front of their queues. */
   readonly moved: number;
@@ -80,12 +86,12 @@ export interface TurnOptions {
 export interface Limits {
   /** Asks for all in one step. What a fanout brought is always admitted. Waits out a broker's absence. @throws BrokerRefusedError, the signal's reason */
   admit(worker: string, requests: readonly AdmissionRequest[], signal?: AbortSignal): Promise<Admissions>;
-  /** Returns those whose turn has come to the front of their queues, and gives to others what dead workers hold. */
+  /** Returns those whose turn has come to the front of their queues, or lends them to this worker, and gives to others what dead workers hold. */
   advance(worker: string, options: TurnOptions): Promise<Turns>;
   /** What was admitted has ended: its place is free, and goes to the next. May be told twice. */
   release(worker: string, deliveries: readonly Delivery[], options: TurnOptions): Promise<Turns>;
   /** These will not start after all (revoked, expired): what is kept for them goes to others. */
-  giveUp(worker: string, requests: readonly Pick<AdmissionRequest, "id" | "limits">[], options: TurnOptions): Promise<Turns>;
+  giveUp(worker: string, requests: readonly GivenUp[], options: TurnOptions): Promise<Turns>;
   /** Nothing under these limits starts for so long, but for what has its start already. */
   holdBack(ids: readonly string[], durationMs: number): Promise<void>;
   table(): Promise<LimitTable>;

@@ -94,6 +94,11 @@ export class Consumer {
     signal.addEventListener("abort", onAbort, { once: true });
     const forgetPauses = this.#options.paused?.onChange(() => this.#onPausesChanged());
     this.#session.know(this.#lists.all);
+    const withdraw = this.#session.offerHand({
+      lists: this.#ownLists,
+      room: () => credit.free() - this.#ready.length,
+      take: (deliveries) => this.#receive(deliveries),
+    });
     this.#beat();
     try {
       while (!signal.aborted) {
@@ -113,6 +118,7 @@ export class Consumer {
     } finally {
       signal.removeEventListener("abort", onAbort);
       forgetPauses?.();
+      withdraw();
       await this.#stop();
     }
   }
@@ -221,6 +227,12 @@ export class Consumer {
     }
     this.#context.logger.error({ err: error, queues: this.#lists.queues }, "Redis refuses to lend messages, trying again");
     await sleep(this.#context.clock, ERROR_PAUSE_MS * (0.5 + this.#context.random() / 2), signal).catch(() => undefined);
+  }
+
+  /** Their time has come: before what was taken in the queue's order. */
+  #receive(deliveries: readonly RedisDelivery[]): void {
+    this.#ready.unshift(...deliveries);
+    this.#ring();
   }
 
   /** Nobody stores what comes through a channel: a worker that cannot keep up loses the oldest, as kombu's does. */

@@ -26,6 +26,8 @@ export class RedisDelivery implements Delivery, RosterMember {
   standing: string | undefined;
   /** That stands there too (`Checkpoints.begin`). */
   hasBegun = false;
+  /** It was lent in its turn under limits, and may start then. */
+  turn: LentTurn | undefined;
   place = -1;
   #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
 
@@ -43,6 +45,14 @@ export class RedisDelivery implements Delivery, RosterMember {
   open(): OpenedDelivery & { readonly deliveryTag: string } {
     return (this.#opened ??= decodeEnvelope(this.raw));
   }
+}
+
+/** The start of a message that was lent in its turn. */
+export interface LentTurn {
+  /** By the clock of this process, ms: `clock.monotonic()`. */
+  readonly dueAt: number;
+  /** ms since 1970 by Redis's clock, as Redis wrote it. */
+  readonly start: string;
 }
 
 /** One list of a queue. */

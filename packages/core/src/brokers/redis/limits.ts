@@ -7,21 +7,21 @@
  */
 import { sleep } from "../../shared/clock.ts";
 import { asList, asNumber, asPairs, asText, asTexts } from "../../stores/redis/answers.ts";
-import type { Argument, RedisConnection } from "../../stores/redis/connection.ts";
+import type { Answer, Argument, RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
 import {
   keptPlacesKey, keptStartsKey, limitHoldersKey, limitHoldsKey, limitLineKey, limitQueuesKey, limitRunningKey, limitSpecsKey, limitTatsKey, limitTurnsKey,
-  listKey, workersKey,
+  listKey, loansKey, workersKey,
 } from "../../stores/redis/keys.ts"; // prettier-ignore
 import { loadScript } from "../../stores/redis/scripts.ts";
 import type { Delivery } from "../broker.ts";
 import { limitText, readLimitText } from "../limit-text.ts";
 import {
-  type Admission, type AdmissionRequest, type Admissions, limitName, type Limits, type LimitSpec, type LimitState, type LimitTable,
+  type Admission, type AdmissionRequest, type Admissions, type GivenUp, limitName, type Limits, type LimitSpec, type LimitState, type LimitTable,
   type TurnOptions, type Turns,
 } from "../limits.ts"; // prettier-ignore
 import type { RedisContext } from "./context.ts";
-import { RedisDelivery } from "./delivery.ts";
+import { type LentTurn, RedisDelivery } from "./delivery.ts";
 import { tellEnds } from "./fair-ends.ts";
 import { asking, askingAgain, brokerError } from "./failures.ts";
 import type { WorkerSession } from "./session.ts";
@@ -34,6 +34,10 @@ const BATCH = 256;
 /** Turns in one call: short enough to let others in between. */
 const TURNS = 128;
 const RETRY_PAUSE_MS = 500;
+/** Bytes that one call of turns lends at most; what is larger goes by its queue. */
+const HANDED_BYTES = 4 * 1024 * 1024;
+/** What was lent in its turn and comes here later than this asks again, so that the next start under its limit is counted from then. */
+const LATE_MS = 50;
 const FIELDS_AT_ONCE = 1000;
 /** Redis's own clock. */
 const NOW = "";
@@ -48,22 +52,28 @@ interface TurnAct {
   readonly args: readonly Argument[];
 }
 
+/** Ends loans: the messages return to the front of their queues. */
+type GiveBack = (session: WorkerSession, deliveries: readonly RedisDelivery[]) => Promise<unknown>;
+
 export class RedisLimits implements Limits {
   readonly #context: RedisContext;
   readonly #sessionOf: (worker: string) => WorkerSession;
+  readonly #giveBack: GiveBack;
 
-  constructor(context: RedisContext, sessionOf: (worker: string) => WorkerSession) {
+  constructor(context: RedisContext, sessionOf: (worker: string) => WorkerSession, giveBack: GiveBack) {
     this.#context = context;
     this.#sessionOf = sessionOf;
+    this.#giveBack = giveBack;
   }
 
   async admit(worker: string, requests: readonly AdmissionRequest[], signal?: AbortSignal): Promise<Admissions> {
     const session = this.#sessionOf(worker);
     const answers = new Map<AdmissionRequest, Admission>();
+    const now = this.#context.clock.monotonic();
     const asked = requests.filter((request) => {
-      const isFanout = request.delivery instanceof RedisDelivery && request.delivery.isFanout;
-      if (isFanout) answers.set(request, ADMITTED);
-      return !isFanout;
+      const answer = knownAnswer(session, request.delivery, now);
+      if (answer !== undefined) answers.set(request, answer);
+      return answer === undefined;
     });
     let next: number | undefined;
     for (let from = 0; from < asked.length; from += BATCH)
@@ -72,7 +82,7 @@ export class RedisLimits implements Limits {
   }
 
   async advance(worker: string, options: TurnOptions): Promise<Turns> {
-    const { gone, ...turns } = await this.#turn(worker, options, { what: "", args: [] });
+    const { gone, ...turns } = await this.#turn(worker, options, { what: "", args: [] }, this.#sessionOf(worker));
     for (const holder of gone) await this.#turn(holder, options, { what: "forget", args: [] });
     return turns;
   }
@@ -87,10 +97,10 @@ export class RedisLimits implements Limits {
     return turns;
   }
 
-  async giveUp(worker: string, requests: readonly Pick<AdmissionRequest, "id" | "limits">[], options: TurnOptions): Promise<Turns> {
+  async giveUp(worker: string, requests: readonly GivenUp[], options: TurnOptions): Promise<Turns> {
     const { gone: _, ...turns } = await this.#turn(worker, options, {
       what: "giveUp",
-      args: requests.flatMap(({ id, limits }) => [id, limits.join("\f")]),
+      args: requests.flatMap(({ id, limits, delivery }) => [id, limits.join("\f"), turnOf(delivery)?.start ?? ""]),
     });
     return turns;
   }
@@ -240,7 +250,7 @@ export class RedisLimits implements Limits {
       let number = sets.get(set);
       if (number === undefined) sets.set(set, (number = sets.size + 1));
       numbers.push(number);
-      texts.push(`${expiresAt ?? ""}\f${Buffer.byteLength(id)}\f${id}${delivery.loan}`);
+      texts.push(`${expiresAt ?? ""}\f${turnOf(delivery)?.start ?? ""}\f${Buffer.byteLength(id)}\f${id}${delivery.loan}`);
     }
     const keys = [...this.#shared, session.loansKey, limitHoldsKey(shard, session.worker), limitHoldersKey(shard), limitQueuesKey(shard)];
     for (const queue of queues.keys()) keys.push(limitLineKey(shard, queue), limitTurnsKey(shard, queue));
@@ -263,19 +273,55 @@ export class RedisLimits implements Limits {
     worker: string,
     { queues, want }: TurnOptions,
     { what, args }: TurnAct,
+    session?: WorkerSession,
   ): Promise<Turns & { readonly gone: readonly string[] }> {
     const { shard, options } = this.#context;
     const keys = [...this.#shared, limitHoldsKey(shard, worker), limitHoldersKey(shard), workersKey(shard), limitQueuesKey(shard)];
+    keys.push(loansKey(shard, worker));
+    const lists: string[] = [];
     for (const queue of queues) {
-      keys.push(limitLineKey(shard, queue), limitTurnsKey(shard, queue));
-      for (const step of options.prioritySteps) keys.push(listKey(shard, queue, step));
+      const own = options.prioritySteps.map((step) => listKey(shard, queue, step));
+      keys.push(limitLineKey(shard, queue), limitTurnsKey(shard, queue), ...own);
+      lists.push(...own);
     }
-    const given = [NOW, worker, Math.min(want, TURNS), options.prioritySteps.length, queues.join("\n"), what, ...args];
+    const most = Math.min(want, TURNS);
     return await asking(this.#context, async (connection) => {
-      const [moved, next, ...gone] = asList(await connection.script(turnScript, keys, given));
+      const hand = session?.isAttachedTo(connection) ? session.handFor(lists) : undefined;
+      const room = Math.max(0, Math.min(most, hand?.room() ?? 0));
+      const first = session && room > 0 ? session.number(room) : 0;
+      const lending = [session?.epoch ?? "", session?.prefix ?? "", first, room, HANDED_BYTES];
+      const given = [NOW, worker, most, options.prioritySteps.length, queues.join("\n"), ...lending, what, ...args];
+      const [moved, next, handed, ...gone] = asList(await connection.script(turnScript, keys, given));
+      const lent = session ? await this.#lent(session, lists, first, asList(handed)) : 0;
       const nextMs = asNumber(next);
-      return { moved: asNumber(moved), nextTurnInMs: nextMs === -1 ? undefined : nextMs, gone: asTexts(gone) };
+      return { moved: asNumber(moved) + lent, nextTurnInMs: nextMs === -1 ? undefined : nextMs, gone: asTexts(gone) };
     });
+  }
+
+  /** Gives what was lent to who consumes it. Returns how many. */
+  async #lent(session: WorkerSession, lists: readonly string[], first: number, handed: readonly Answer[]): Promise<number> {
+    const now = this.#context.clock.monotonic();
+    const deliveries: RedisDelivery[] = [];
+    for (let i = 0; i + 3 < handed.length; i += 4) {
+      const delivery = session.lent(first + deliveries.length, asText(handed[i]), handed[i + 3] as Buffer);
+      delivery.turn = { start: asText(handed[i + 1]), dueAt: now + asNumber(handed[i + 2]) };
+      deliveries.push(delivery);
+    }
+    if (deliveries.length === 0) return 0;
+    const hand = session.handFor(lists);
+    if (hand) hand.take(deliveries);
+    else await this.#returnLent(session, deliveries);
+    return deliveries.length;
+  }
+
+  /** Who consumed them has stopped meanwhile. */
+  async #returnLent(session: WorkerSession, deliveries: readonly RedisDelivery[]): Promise<void> {
+    try {
+      await this.#giveBack(session, deliveries);
+    } catch (error) {
+      for (const delivery of deliveries) session.forget(delivery); // a later consumer of this worker finds them
+      throw error;
+    }
   }
 
   get #shared(): readonly string[] {
@@ -298,6 +344,19 @@ async function readHash(connection: RedisConnection, key: string, max: number): 
     found.push(...asPairs(fields));
   } while (cursor !== "0" && found.length < max);
   return found;
+}
+
+function turnOf(delivery: Delivery | undefined): LentTurn | undefined {
+  return delivery instanceof RedisDelivery ? delivery.turn : undefined;
+}
+
+/** What need not be asked. */
+function knownAnswer(session: WorkerSession, delivery: Delivery, now: number): Admission | undefined {
+  if (!(delivery instanceof RedisDelivery)) return undefined;
+  if (delivery.isFanout) return ADMITTED;
+  if (delivery.turn === undefined || now > delivery.turn.dueAt + LATE_MS || !session.isOutstanding(delivery)) return undefined;
+  const startsInMs = Math.max(0, Math.ceil(delivery.turn.dueAt - now));
+  return startsInMs === 0 ? ADMITTED : { kind: "admitted", startsInMs, isHeld: false };
 }
 
 function readAdmission(code: number): Admission {

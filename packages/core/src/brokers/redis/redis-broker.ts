@@ -102,7 +102,11 @@ export class RedisBroker implements Broker {
     this.groupEnds = new RedisGroupEnds(context, this.#router);
     this.leases = new RedisLeases(context, new KombuSweep(context, this.#router));
     this.uniques = new RedisUniques(context, this.#router);
-    this.limits = new RedisLimits(context, (worker) => this.#session(worker));
+    this.limits = new RedisLimits(
+      context,
+      (worker) => this.#session(worker),
+      async (session, deliveries) => await this.#putBack(session, deliveries),
+    );
     this.delayed = new RedisDelayed(context, this.limits);
     this.broadcast = new RedisBroadcast(context);
     this.deadLetters = new RedisDeadLetters(context);
@@ -142,13 +146,13 @@ export class RedisBroker implements Broker {
       }
     };
     const giveBack = async (deliveries: readonly RedisDelivery[], signal: AbortSignal): Promise<unknown> =>
-      await this.#settler.settle(
-        session,
-        deliveries.map((delivery) => ({ delivery, end: { kind: "putBack" } })),
-        undefined,
-        { signal },
-      );
+      await this.#putBack(session, deliveries, signal);
     yield* new Consumer(this.#context, session, lists, options, giveBack, hearFanout).run();
+  }
+
+  async #putBack(session: WorkerSession, deliveries: readonly RedisDelivery[], signal?: AbortSignal): Promise<unknown> {
+    const settlements = deliveries.map((delivery) => ({ delivery, end: { kind: "putBack" } as const }));
+    return await this.#settler.settle(session, settlements, undefined, signal ? { signal } : {});
   }
 
   async settle(settlements: readonly Settlement[], options: SettleOptions = {}): Promise<readonly SettleAnswer[]> {

@@ -54,6 +54,14 @@ export interface Reserved {
   readonly full: boolean;
 }
 
+/** A consumer, as what gives it messages that are lent already. */
+export interface Hand {
+  readonly lists: ReadonlySet<string>;
+  /** How many more it can give to the worker now. */
+  room(): number;
+  take(deliveries: readonly RedisDelivery[]): void;
+}
+
 export class WorkerSession {
   readonly worker: string;
   readonly loansKey: string;
@@ -63,6 +71,7 @@ export class WorkerSession {
   readonly #prefix: string;
   readonly #sources = new Map<string, QueueList>();
   readonly #claims = new Claims();
+  readonly #hands = new Set<Hand>();
   #adopted: RedisDelivery[] = [];
   #next = 1;
   #epoch = "";
@@ -144,6 +153,31 @@ export class WorkerSession {
       this.#isFair ||= each.fair !== undefined;
     }
     if (isNew) this.#attached = undefined; // the lists of the inboxes are registered by attaching
+  }
+
+  /** While it consumes, what is lent from its lists outside of a reserve goes there. Returns the end of that. */
+  offerHand(hand: Hand): () => void {
+    this.#hands.add(hand);
+    return () => this.#hands.delete(hand);
+  }
+
+  /** Who takes what is lent from all of these lists; undefined when nobody does, or when loans are counted by more than their number. */
+  handFor(lists: readonly string[]): Hand | undefined {
+    if (this.#isFair) return undefined;
+    for (const hand of this.#hands) if (lists.every((list) => hand.lists.has(list))) return hand;
+    return undefined;
+  }
+
+  isAttachedTo(connection: RedisConnection): boolean {
+    return this.#attached === connection;
+  }
+
+  /** A script has made a loan of it. */
+  lent(number: number, list: string, raw: Buffer): RedisDelivery {
+    const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
+    const delivery = new RedisDelivery(`${this.#prefix}${number}\n${list}`, number, source, raw);
+    this.#outstanding.add(delivery);
+    return delivery;
   }
 
   /** Takes in what came through a channel. Its end is told like that of a loan. */

@@ -8,7 +8,7 @@
  */
 import { LOOKAHEAD_MS } from "../../brokers/gcra.ts";
 import type { Delivery } from "../../brokers/broker.ts";
-import type { AdmissionRequest, Limits, Turns } from "../../brokers/limits.ts";
+import type { GivenUp, Limits, Turns } from "../../brokers/limits.ts";
 import type { PausedQueues } from "../../brokers/queue-pauses.ts";
 import { type Clock, type Random, sleep, type Timer } from "../../shared/clock.ts";
 import { errorText } from "../../shared/errors.ts";
@@ -54,12 +54,12 @@ export class LimitGate {
   readonly #ending = new AbortController();
   #asked: Request[] = [];
   #released: Delivery[] = [];
-  #givenUp: Pick<AdmissionRequest, "id" | "limits">[] = [];
+  #givenUp: GivenUp[] = [];
   /** Until nothing is left to give back. */
   #returning: Promise<void> | undefined;
   #turns: Timer | undefined;
   #turnsAt = Number.POSITIVE_INFINITY;
-  #isAdvancing = false;
+  #advancing: Promise<void> | undefined;
   #stops = 0;
 
   constructor(deps: GateDeps) {
@@ -111,7 +111,7 @@ export class LimitGate {
     if (!this.#deps.known.any) return;
     const limits = this.#deps.known.idsOf(request);
     if (limits === undefined) return;
-    this.#givenUp.push({ id: request.received.id, limits });
+    this.#givenUp.push({ id: request.received.id, limits, delivery: request.delivery });
     this.#planReturns();
   }
 
@@ -144,6 +144,8 @@ export class LimitGate {
   async stop(): Promise<void> {
     this.#turns?.cancel();
     this.#deps.known.stop();
+    await this.#advancing;
+    this.#turns?.cancel();
     await this.#returning;
   }
 
@@ -220,23 +222,24 @@ export class LimitGate {
     if (this.#turns !== undefined && this.#turnsAt <= at) return;
     this.#turns?.cancel();
     this.#turnsAt = at;
-    this.#turns = clock.timer(at - clock.monotonic(), () => void this.#advance(), { background: true });
+    this.#turns = clock.timer(at - clock.monotonic(), () => this.#look(), { background: true });
   }
 
-  async #advance(): Promise<void> {
+  #look(): void {
     this.#turns = undefined;
-    const { limits, owner, credit, known, logger } = this.#deps;
-    if (this.#isAdvancing) return this.#planTurns(BUSY_MS + LOOKAHEAD_MS);
-    const want = credit.free();
-    if (want <= 0) return this.#planTurns(BUSY_MS + LOOKAHEAD_MS);
-    this.#isAdvancing = true;
+    const want = this.#deps.credit.free();
+    if (this.#advancing || want <= 0) return this.#planTurns(BUSY_MS + LOOKAHEAD_MS);
+    this.#advancing = this.#advance(want).finally(() => (this.#advancing = undefined));
+  }
+
+  async #advance(want: number): Promise<void> {
+    const { limits, owner, known, logger } = this.#deps;
     let nextMs: number | undefined = LOOK_MS;
     try {
       nextMs = (await limits.advance(owner, { queues: this.#openQueues, want })).nextTurnInMs;
     } catch (error) {
       logger.debug({ err: error }, `nobody could be given a turn: ${errorText(error)}`);
     }
-    this.#isAdvancing = false;
     // Without a limit somebody may still wait: it was taken away, and whoever was to give turns is gone. The next reading looks again.
     if (nextMs !== undefined || known.any) this.#planTurns(nextMs ?? LOOK_MS + LOOKAHEAD_MS);
   }

@@ -29,6 +29,8 @@ const SETS: readonly (readonly string[])[] = [
   ["dense"], ["burst"], ["places"], ["both"], ["held\ta"], ["burst\ta", "places"], ["burst\tb", "places"], ["both", "dense"], ["unlimited"],
 ]; // prettier-ignore
 
+const MANY = Array.from({ length: 60 }, (_, i) => `other${i}`);
+
 type Step =
   | { readonly kind: "ask"; readonly sets: readonly number[]; readonly expiresInMs: number | undefined }
   | { readonly kind: "again" }
@@ -74,14 +76,15 @@ interface Asked {
   readonly expiresAt: number | undefined;
 }
 
-async function play(stage: Stage, steps: readonly Step[]): Promise<unknown[]> {
+/** @param others limits that nothing is under: where there are many, they are read otherwise */
+async function play(stage: Stage, steps: readonly Step[], others: readonly string[]): Promise<unknown[]> {
   const { limits } = stage;
   const seen: unknown[] = [];
   const asked = new Map<string, Asked>();
   let running: Delivery[] = [];
   let number = 0;
   const turn = { queues: ["q"], want: 4 };
-  await limits.declare(new Map(Object.entries(SPECS)));
+  await limits.declare(new Map([...Object.entries(SPECS), ...others.map((name): [string, LimitSpec] => [name, { burst: 1 }])]));
   const note = ({ moved, nextTurnInMs }: Turns): unknown => ({ moved, nextTurnInMs });
   const ask = async (requests: readonly Asked[]): Promise<void> => {
     stage.now += 1; // no two scripts of one server run in the same microsecond
@@ -187,6 +190,7 @@ function redisStage(redis: Redis): Stage {
   };
   const context = {
     location: "redis://test",
+    clock: { monotonic: () => stage.now },
     shard: { prefix: "", separator: "\u0006\u0016" },
     options: { prioritySteps: [0, 3, 6, 9] },
     commands: { current: connection, connection: async () => connection },
@@ -195,11 +199,16 @@ function redisStage(redis: Redis): Stage {
     worker: "w",
     loansKey: "loans",
     isOutstanding: () => true,
+    isAttachedTo: () => false,
     forget: () => undefined,
     connection: async () => connection,
   };
   // Only what limits use of them.
-  const limits = new RedisLimits(context as unknown as RedisContext, () => session as unknown as WorkerSession);
+  const limits = new RedisLimits(
+    context as unknown as RedisContext,
+    () => session as unknown as WorkerSession,
+    async () => undefined,
+  );
   const stage: Stage = {
     now: START,
     limits,
@@ -231,9 +240,9 @@ afterAll(async () => {
 
 test("Redis counts as memory and SQLite do", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), fc.constantFrom([], MANY), async (steps, others) => {
       await redis.flushall();
-      expect(await play(redisStage(redis), steps)).toEqual(await play(memoryStage(), steps));
+      expect(await play(redisStage(redis), steps, others)).toEqual(await play(memoryStage(), steps, others));
     }),
     { numRuns: process.env.LOVAGE_SOAK === "1" ? 2000 : 60 },
   );

@@ -5,7 +5,7 @@
 -- ARGV[2] worker   ARGV[3] '1' when this may be a repetition   ARGV[4] the queues' names, newlines between
 -- ARGV[5] sets of limits, then as many: number of the queue's pair, form feed, ids with form feeds between
 -- then the numbers of the messages' sets with commas between, '' when there is one set
--- then each message: expires or '', form feed, length of its id, form feed, id, loan
+-- then each message: expires or '', form feed, start that it came with or '', form feed, length of its id, form feed, id, loan
 -- Returns in how many ms the next turn may be, -1 for never; then for each message -2 when it waits, -1 when its loan is gone, else 2 x ms until it may start, + 1 when it holds places.
 -- Invariant: an envelope is in the loans or in the line, never in neither. Of messages of one limit none overtakes another that waits.
 -- @include limit-rules
@@ -19,7 +19,7 @@ for i = 10, #KEYS, 2 do
   redis.call('ZCARD', KEYS[i])
   -- turn_of: limit -> when the first that waits there may have its turn, false when none waits
   lines[#lines + 1] = {
-    key = KEYS[i], turns = KEYS[i + 1], queue = names(), was_empty = redis.call('ZCARD', KEYS[i + 1]) == 0, turn_of = {}, entries = {}, new_turns = {},
+    key = KEYS[i], turns = KEYS[i + 1], queue = names(), was_empty = redis.call('ZCARD', KEYS[i + 1]) == 0, turn_of = {}, entries = {}, waits = {}, new_turns = {},
   }
 end
 
@@ -35,23 +35,32 @@ for i = 6, 5 + tonumber(ARGV[5]) do
     end
   end
 end
-prefetch(ids)
+local has_turn = {}
 for _, line in ipairs(lines) do
   if not line.was_empty then
     by_portions(#ids, function(from, to)
-      for i, turn in ipairs(redis.call('ZMSCORE', line.turns, unpack(ids, from, to))) do line.turn_of[ids[from + i - 1]] = tonumber(turn or '') end
+      for i, turn in ipairs(redis.call('ZMSCORE', line.turns, unpack(ids, from, to))) do
+        local id = ids[from + i - 1]
+        line.turn_of[id] = tonumber(turn or '')
+        if turn then has_turn[id] = true end
+      end
     end)
   end
 end
+local free = {} -- whoever comes to a limit that others wait under is judged by that alone, as a rule
+for _, id in ipairs(ids) do
+  if not has_turn[id] then free[#free + 1] = id end
+end
+prefetch(ids, free)
 
 local first = 7 + #sets
 local count = #ARGV - first + 1
 local number_of = #sets > 1 and string.gmatch(ARGV[first - 1], '%d+')
 
 local function read(request)
-  local expires, length, at = string.match(request, '^([%d.]*)\f(%d+)\f()')
+  local expires, start, length, at = string.match(request, '^([%d.]*)\f([%d.]*)\f(%d+)\f()')
   local ends = at + tonumber(length)
-  return string.sub(request, at, ends - 1), string.sub(request, ends), expires
+  return string.sub(request, at, ends - 1), string.sub(request, ends), expires, start
 end
 
 -- Starts that were kept for these messages: taken out, whether or not they are still good.
@@ -76,6 +85,14 @@ if redis.call('ZCARD', KEYS[4]) > 0 then
 end
 local any_kept = next(kept) ~= nil
 
+local held_before = {} -- by the first sending of this call
+if ARGV[3] == '1' then
+  for i = 1, count do
+    local _, loan = read(ARGV[first + i - 1])
+    held_before[i] = redis.call('HEXISTS', holds, loan) == 1
+  end
+end
+
 local answer, held, waiting, next_turn = { -1 }, {}, {}, nil
 for i = 1, count do
   local set = number_of and sets[tonumber(number_of())] or sets[1]
@@ -85,14 +102,17 @@ for i = 1, count do
     local message = messages[i]
     start, places = kept[message], kept_places[message]
     kept[message], kept_places[message] = nil, nil
-    if start and start < now - KEPT then
+  end
+  if not start then start = tonumber(string.match(request, '^[%d.]*\f([%d.]+)')) end
+  if start then
+    if start < now - KEPT then
       if places then leave(places) end
       start, places = nil, nil
-    elseif start and start < now then
+    elseif start < now then
       use_late(set.limits)
     end
   end
-  if not start then
+  if not start and not held_before[i] then
     local turn_of = set.line.turn_of
     for _, id in ipairs(set.limits) do
       if turn_of[id] then
@@ -105,14 +125,17 @@ for i = 1, count do
       if start then charge(set.limits, start) end
     end
   end
-  if start then
+  if held_before[i] then
+    answer[i + 1] = 1
+  elseif start then
     if places then
       local _, loan = read(request)
       held[#held + 1], held[#held + 2] = loan, places
     end
     answer[i + 1] = 2 * math.max(0, math.ceil(start - now)) + (places and 1 or 0)
   else
-    set.line.turn_of[places] = turn
+    local line = set.line
+    if line.turn_of[places] ~= turn then line.turn_of[places], line.new_turns[places] = turn, turn end
     waiting[#waiting + 1] = { at = i, set = set, limit = places, turn = turn }
   end
 end
@@ -131,11 +154,11 @@ for i, each in ipairs(waiting) do
   local envelope, line = envelopes[i], each.set.line
   if envelope then
     local list = string.sub(each.loan, (string.find(each.loan, '\n', 1, true)) + 1)
-    local entries, new_turns = line.entries, line.new_turns
+    local entries = line.entries
     entries[#entries + 1] = '0'
     entries[#entries + 1] = each.limit .. '\n' .. since .. string.format('%03d', i % 1000) .. '\n' .. each.expires .. '\n' .. each.set.text .. '\n' .. list
       .. '\n' .. #each.message .. '\n' .. each.message .. envelope
-    if not new_turns[each.limit] or each.turn < new_turns[each.limit] then new_turns[each.limit] = each.turn end
+    line.waits[each.limit] = true
     if not next_turn or each.turn < next_turn then next_turn = each.turn end
     gone[#gone + 1] = each.loan
     answer[each.at + 1] = -2
@@ -146,7 +169,9 @@ end
 
 for _, line in ipairs(lines) do
   local turns = {}
-  for id, turn in pairs(line.new_turns) do turns[#turns + 1], turns[#turns + 2] = string.format('%.3f', turn), id end
+  for id, turn in pairs(line.new_turns) do
+    if line.waits[id] then turns[#turns + 1], turns[#turns + 2] = string.format('%.3f', turn), id end
+  end
   add_pairs(line.key, false, line.entries)
   add_pairs(line.turns, 'LT', turns)
   if line.was_empty and #turns > 0 then redis.call('SADD', KEYS[9], line.queue) end

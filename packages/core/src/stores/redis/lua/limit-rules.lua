@@ -7,6 +7,7 @@
 -- A queue's turns are a sorted set: limit -> when the first that waits under it may have its turn, ms.
 -- Nothing is written before the end of the rules: what is read is read once, and `write_back` writes it.
 local LOOKAHEAD, CATCH_UP, DENSE, KEPT, KEPT_MOST, PLACE_LOOK = 200, 500, 100, 5000, 1000, 5000
+local FEW = 32 -- so many specs are read together, rather than one for each key
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -19,6 +20,7 @@ redis.call('HLEN', KEYS[5])
 redis.call('HDEL', KEYS[3], '') -- before Redis 7 a script that has written is not stopped by a full memory
 
 local specs, tats, runnings, new_tats, changes = {}, {}, {}, {}, {}
+local few -- field -> spec, of all, when there are few of them
 
 -- Calls with at most 500 values at once: there is an end to Lua's stack. `each(from, to)` has its turn for each portion.
 local function by_portions(count, each)
@@ -31,33 +33,46 @@ local function read_spec(own, of_name, declared)
   return { interval = tonumber(interval) or 0, burst = tonumber(burst), most = tonumber(most) }
 end
 
--- Reads of many limits at once what will be asked for.
-local function prefetch(ids)
-  local fields, names = {}, {}
+-- field -> text, of those fields that are there.
+local function read_texts(ids)
+  local texts, fields = {}, {}
+  if redis.call('HLEN', KEYS[1]) <= FEW then
+    local all = redis.call('HGETALL', KEYS[1])
+    for i = 1, #all, 2 do texts[all[i]] = all[i + 1] end
+    return texts, true
+  end
   for _, id in ipairs(ids) do
     local name = string.match(id, '^[^\t]*')
-    if not names[name] then
-      names[name] = #fields + 1
+    if texts[name] == nil then -- a mark; no field is called so
+      texts[name] = true
       fields[#fields + 1], fields[#fields + 2] = 's:' .. name, 'd:' .. name
     end
-    if name ~= id then
-      fields[#fields + 1] = 's:' .. id
-      names[id] = #fields
-    end
+    if name ~= id then fields[#fields + 1] = 's:' .. id end
   end
-  local texts = {}
   by_portions(#fields, function(from, to)
-    for i, text in ipairs(redis.call('HMGET', KEYS[1], unpack(fields, from, to))) do texts[from + i - 1] = text end
+    for i, text in ipairs(redis.call('HMGET', KEYS[1], unpack(fields, from, to))) do texts[fields[from + i - 1]] = text or nil end
   end)
-  by_portions(#ids, function(from, to)
-    for i, tat in ipairs(redis.call('ZMSCORE', KEYS[2], unpack(ids, from, to))) do tats[ids[from + i - 1]] = tonumber(tat or 0) or 0 end
+  return texts, false
+end
+
+-- Reads of many limits at once what will be asked for; of the times only those of `with_tats`, the others when they are.
+local function prefetch(ids, with_tats)
+  with_tats = with_tats or ids
+  by_portions(#with_tats, function(from, to)
+    for i, tat in ipairs(redis.call('ZMSCORE', KEYS[2], unpack(with_tats, from, to))) do
+      local id = with_tats[from + i - 1]
+      tats[id] = tats[id] or tonumber(tat or 0) -- one that was changed here is not written yet
+    end
   end)
+  local texts, are_all = few, true
+  if not texts then texts, are_all = read_texts(ids) end
+  if are_all then few = texts end
   local plain = {} -- most keys have no spec of their own: that of the name is read once
   for _, id in ipairs(ids) do
     local name = string.match(id, '^[^\t]*')
-    local at = names[name]
-    if plain[name] == nil then plain[name] = read_spec(false, texts[at], texts[at + 1]) end
-    specs[id] = (name ~= id and texts[names[id]]) and read_spec(texts[names[id]]) or (name == id or not texts[names[id]]) and plain[name] or false
+    if plain[name] == nil then plain[name] = read_spec(texts['s:' .. name], texts['d:' .. name]) end
+    local own = name ~= id and texts['s:' .. id]
+    if own then specs[id] = read_spec(own) else specs[id] = plain[name] end
   end
 end
 
@@ -67,7 +82,7 @@ local function spec_of(id)
 end
 
 local function tat_of(id)
-  if not tats[id] then prefetch({ id }) end
+  if not tats[id] then tats[id] = tonumber(redis.call('ZSCORE', KEYS[2], id) or 0) end
   return tats[id]
 end
 
