@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { reporting, send, shopOnSentinels } from "../connections.ts";
+
+/** Longer than a call waits without a buffer. */
+const OUTAGE_MS = 2500;
 
 const servers: ChildProcess[] = [];
 afterEach(async () => {
@@ -50,7 +54,7 @@ test("with a buffer the call waits for the broker", async () => {
   const app = reporting(`redis://127.0.0.1:${port}/0`);
   try {
     const sent = send(app, "A-1");
-    expect(await Promise.race([sent, new Promise((resolve) => setTimeout(resolve, 2500, "pending"))])).toBe("pending");
+    expect(await Promise.race([sent, wait(OUTAGE_MS, "pending")])).toBe("pending");
     redis(port);
     expect(await sent).toBe("sent");
   } finally {

@@ -1,0 +1,65 @@
+/** What nobody comes back for goes by itself: every key of a workflow or a batch that stands still has a time to live. */
+import { Redis } from "ioredis";
+import { expect, test } from "vitest";
+import type { GroupPart } from "../../../src/results/groups.ts";
+import { openBackend } from "../../support/redis-brokers.ts";
+import { RedisServer } from "../../support/redis-server.ts";
+
+const EXPIRES_MS = 60_000;
+const BODY = '{"task": "sum"}';
+
+const part = (groupId: string, index: number): GroupPart => ({
+  groupId,
+  taskId: `${groupId}-${index}`,
+  index,
+  part: `[1, "${groupId}-${index}", "SUCCESS", 1]`,
+  result: undefined,
+  expiresMs: EXPIRES_MS,
+  rootId: "root",
+  priority: 0,
+  body: BODY,
+});
+
+test.each([
+  ["a group that waits for a member", 1],
+  ["a group that is due and that nobody ends", 2],
+])("%s", async (_, parts) => {
+  await using redis = await RedisServer.start();
+  await using backend = await openBackend(redis.url);
+  await backend.groups.begin([{ groupId: "g", size: 2, expiresMs: EXPIRES_MS }]);
+  for (let index = 0; index < parts; index++) await backend.groups.addParts([part("g", index)]);
+  await expectLifetimes(redis, parts === 2 ? ["lovage:due-groups"] : []);
+});
+
+test("parts that come before anybody has said how many there are", async () => {
+  await using redis = await RedisServer.start();
+  await using backend = await openBackend(redis.url);
+  await backend.groups.addParts([part("g", 0)]);
+  await expectLifetimes(redis, []);
+});
+
+test("a batch that waits, with something due that nobody tells", async () => {
+  await using redis = await RedisServer.start();
+  await using backend = await openBackend(redis.url);
+  const batch = { id: "b", document: "{}", callbacks: ["death"] as const, parentId: undefined, expiresMs: EXPIRES_MS };
+  await backend.batches?.begin(batch);
+  await backend.batches?.reserve("b", { adder: "-x", sequence: 0, count: 2 });
+  await backend.batches?.confirm("b", "-x", 0);
+  await backend.batches?.seal("b");
+  await backend.batches?.report("b", [{ place: 0, state: "failed" }]);
+  await expectLifetimes(redis, ["lovage:batches-due"]);
+});
+
+async function expectLifetimes(redis: RedisServer, among: readonly string[]): Promise<void> {
+  const hand = new Redis(redis.url);
+  try {
+    const keys = await hand.keys("*");
+    expect(keys).toEqual(expect.arrayContaining([...among]));
+    const eternal: string[] = [];
+    for (const key of keys) if ((await hand.pttl(key)) < 0) eternal.push(key);
+    expect(keys.length).toBeGreaterThan(1);
+    expect(eternal).toEqual([]);
+  } finally {
+    hand.disconnect();
+  }
+}
