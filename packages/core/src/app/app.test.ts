@@ -1,28 +1,18 @@
+/** What an app sends, and what it is. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runInNewContext } from "node:vm";
 import { afterEach, expect, test } from "vitest";
-import { encodeResult, type ResultDocument } from "../protocol/result.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import { RemoteTaskError } from "../protocol/exception.ts";
 import { silentLogger, type LogFields, type Logger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import { isLovage, Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
-import {
-  AppClosedError,
-  CallError,
-  ConfigurationError,
-  PayloadTooLargeError,
-  ResultsDisabledError,
-  ResultTimeoutError,
-  TaskDefinitionError,
-  WaitInsideTaskError,
-} from "./errors.ts";
+import { AppClosedError, CallError, ConfigurationError, PayloadTooLargeError, TaskDefinitionError } from "./errors.ts";
 import { currentApp, currentTask, processWide, runAsTask } from "./process-wide.ts";
 import { RunningTask } from "./running-task.ts";
 import { sharedTask } from "./shared-task.ts";
@@ -51,14 +41,6 @@ async function taken(app: Lovage, ...queues: string[]): Promise<(ReceivedTask & 
     if (tasks.length === total) stop.abort();
   }
   return tasks;
-}
-
-async function store(app: Lovage, document: Partial<ResultDocument> & { readonly taskId: string; readonly state: string }): Promise<void> {
-  const whole: ResultDocument = { result: null, error: undefined, traceback: null, children: [], dateDoneAt: null, ...document };
-  const backend = await app.backend();
-  await backend?.store([
-    { taskId: whole.taskId, state: whole.state, document: encodeResult(whole, { serializer: "json" }), expiresMs: undefined },
-  ]);
 }
 
 function running(app: Lovage, task: AnyTask, facts: Partial<TaskRequest> = {}): RunningTask {
@@ -262,193 +244,6 @@ test("the log below a task carries its name and id, wherever it is used", async 
   expect(lines).toEqual(['inside {"task":"t","taskId":"id-1","n":1}', "outside {}"]);
 });
 
-test("progress is stored, merged when it comes faster than the store takes it", async () => {
-  await using app = memoryApp();
-  const task = app.task("t", () => {}) as unknown as AnyTask;
-  const stored: unknown[] = [];
-  let release = (): void => {};
-  const ctx = new RunningTask({ id: "id-1", task: "t" } as TaskRequest, {
-    app,
-    options: task.options,
-    clock: app.clock,
-    random: () => 0,
-    signal: () => new AbortController().signal,
-    storeState: (state, meta) => {
-      stored.push([state, meta]);
-      return new Promise((resolve) => void (release = resolve));
-    },
-  });
-  const all = [ctx.progress(1, 10), ctx.progress(2, 10), ctx.progress(3, 10, { note: "x" })];
-  release();
-  await new Promise((resolve) => setImmediate(resolve));
-  release();
-  await Promise.all(all);
-  expect(stored).toEqual([["PROGRESS", { current: 1, total: 10 }], ["PROGRESS", { current: 3, total: 10, note: "x" }]]); // prettier-ignore
-});
-
-test("get() waits for the document that is ready, and tells of those before", async () => {
-  await using app = memoryApp();
-  const states: string[] = [];
-  const value = app.result<number>("id-1").get({ onMessage: (document) => states.push(document.state) });
-  await store(app, { taskId: "id-1", state: "STARTED" });
-  await store(app, { taskId: "id-1", state: "PROGRESS", result: { current: 1 } });
-  await store(app, { taskId: "id-1", state: "SUCCESS", result: 5 });
-  expect(await value).toBe(5);
-  expect(states.at(-1)).toBe("SUCCESS");
-  expect(await app.result("id-1").get()).toBe(5);
-});
-
-test("get() throws the task's error, or returns it when asked", async () => {
-  await using app = memoryApp();
-  await store(app, {
-    taskId: "id-1",
-    state: "FAILURE",
-    error: { type: "KeyError", module: "builtins", args: ["k"] },
-    traceback: "Traceback",
-  });
-  await expect(app.result("id-1").get()).rejects.toBeInstanceOf(RemoteTaskError);
-  expect(await app.result("id-1").get({ propagate: false })).toMatchObject({ wire: { type: "KeyError", args: ["k"] } });
-  expect(await app.result("id-1").traceback()).toBe("Traceback");
-});
-
-test("get() never outlives its timeout, and says what it knows", async () => {
-  const clock = new FakeClock();
-  await using app = memoryApp({ clock });
-  const never = app.result("never").get({ timeout: "2s" });
-  const started = app.result("started").get();
-  await store(app, { taskId: "started", state: "STARTED" });
-  await clock.advance(2000);
-  await expect(never).rejects.toBeInstanceOf(ResultTimeoutError);
-  await expect(never).rejects.toThrow("no result of task never after 2000 ms; its state is PENDING");
-  await clock.advance(298_000);
-  await expect(started).rejects.toMatchObject({ code: "RESULT_TIMEOUT", state: "STARTED", timeoutMs: 300_000 });
-  expect(clock.pendingTimers).toBe(0);
-});
-
-test("get() ends with its signal's reason, also when that was aborted before", async () => {
-  const clock = new FakeClock();
-  await using app = memoryApp({ clock });
-  const stop = new AbortController();
-  const value = app.result("never").get({ signal: stop.signal });
-  stop.abort(new Error("enough"));
-  await expect(value).rejects.toThrow("enough");
-  await expect(app.result("never").get({ signal: stop.signal })).rejects.toThrow("enough");
-  expect(clock.pendingTimers).toBe(0);
-});
-
-test("a rejected get() that nobody awaits does no harm", async () => {
-  const seen: unknown[] = [];
-  const listen = (reason: unknown): void => void seen.push(reason);
-  process.on("unhandledRejection", listen);
-  await using app = memoryApp();
-  await store(app, { taskId: "id-1", state: "FAILURE" });
-  void app.result("id-1").get();
-  await expect(app.result("id-1").get()).rejects.toThrow();
-  await new Promise((resolve) => setImmediate(resolve)); // Node tells of rejections when the turn is over
-  process.off("unhandledRejection", listen);
-  expect(seen).toEqual([]);
-});
-
-test("ten thousand waits share what they can", async () => {
-  await using app = memoryApp();
-  const ids = Array.from({ length: 10_000 }, (_, index) => `id-${index}`);
-  const values = ids.map((id) => app.result<string>(id).get({ timeout: "30s" }));
-  const backend = await app.backend();
-  await backend?.store(
-    ids.map((id) => ({
-      taskId: id,
-      state: "SUCCESS",
-      document: encodeResult(
-        { taskId: id, state: "SUCCESS", result: id, error: undefined, traceback: null, children: [], dateDoneAt: 1 },
-        { serializer: "json" },
-      ),
-      expiresMs: undefined,
-    })),
-  );
-  expect(await Promise.all(values)).toEqual(ids);
-});
-
-test("the questions about a result", async () => {
-  await using app = memoryApp();
-  const result = app.result("id-1");
-  expect([await result.state(), await result.ready(), await result.info(), await result.result()]).toEqual([
-    "PENDING",
-    false,
-    undefined,
-    undefined,
-  ]);
-  await store(app, { taskId: "id-1", state: "PROGRESS", result: { current: 1 } });
-  expect([await result.state(), await result.ready(), await result.result()]).toEqual(["PROGRESS", false, { current: 1 }]);
-  await store(app, {
-    taskId: "id-1",
-    state: "SUCCESS",
-    result: [1],
-    dateDoneAt: 5,
-    children: [
-      [["c-1", "id-1"], null],
-      [["g", null], []],
-    ],
-  });
-  expect([await result.ready(), await result.successful(), await result.failed(), await result.result(), await result.dateDone()]).toEqual([
-    true,
-    true,
-    false,
-    [1],
-    new Date(5),
-  ]);
-  expect((await result.children()).map((child) => child.id)).toEqual(["c-1", "g"]);
-  await result.forget();
-  expect(await result.state()).toBe("PENDING");
-  expect(String(result)).toBe("id-1");
-  expect(JSON.stringify({ result })).toBe('{"result":"id-1"}');
-});
-
-test("reads of one turn are one round trip", async () => {
-  await using app = memoryApp();
-  const backend = await app.backend();
-  let fetches = 0;
-  const fetch = backend?.fetch.bind(backend);
-  if (backend && fetch) backend.fetch = (ids) => (fetches++, fetch(ids));
-  await Promise.all(Array.from({ length: 50 }, (_, index) => app.result(String(index)).state()));
-  expect(fetches).toBe(1);
-});
-
-test("without a result backend there is nothing to wait for, and the error says what to set", async () => {
-  await using app = memoryApp({ resultBackend: null });
-  const result = await app.sendTask("t");
-  await expect(result.get()).rejects.toBeInstanceOf(ResultsDisabledError);
-  await expect(result.state()).rejects.toThrow("CELERY_RESULT_BACKEND");
-});
-
-test("waiting inside of a task is refused unless it is asked for", async () => {
-  await using app = memoryApp();
-  const task = app.task("t", () => {}) as unknown as AnyTask;
-  await store(app, { taskId: "other", state: "SUCCESS", result: 1 });
-  await runAsTask(running(app, task), async () => {
-    await expect(app.result("other").get()).rejects.toBeInstanceOf(WaitInsideTaskError);
-    expect(await app.result("other").get({ disableSyncSubtasks: false })).toBe(1);
-  });
-});
-
-test("revoke() asks all workers by Celery's remote control", async () => {
-  await using app = memoryApp();
-  const broker = await app.broker();
-  const stop = new AbortController();
-  const heard = (async () => {
-    for await (const message of broker.broadcast?.subscribe("celery.pidbox", "#", stop.signal) ?? [])
-      return JSON.parse(Buffer.from(message.body).toString()) as unknown;
-    return undefined;
-  })();
-  await new Promise((resolve) => setImmediate(resolve));
-  await app.result("id-1").revoke({ terminate: true });
-  expect(await heard).toMatchObject({
-    method: "revoke",
-    arguments: { task_id: "id-1", terminate: true, signal: "SIGTERM" },
-    destination: null,
-  });
-  stop.abort();
-});
-
 test("the health check is there without any definition", async () => {
   await using app = memoryApp();
   expect(app.tasks.names()).toContain("lovage.healthcheck");
@@ -483,75 +278,6 @@ test("without an app a shared task says what is missing", async () => {
   await memoryApp().close();
   expect(currentApp()).toBeUndefined();
   await expect(async () => lonely.delay()).rejects.toBeInstanceOf(ConfigurationError);
-});
-
-test("eager: arguments pass through the wire's format, results are at hand", async () => {
-  await using app = memoryApp();
-  const echo = app.task("echo", (value: unknown) => value);
-  const value = { list: [1] };
-  const result = await echo.apply([value]);
-  expect(await result.get()).toEqual(value);
-  expect(await result.get()).not.toBe(value);
-  expect([await result.state(), await result.ready(), await result.successful()]).toEqual(["SUCCESS", true, true]);
-  await expect(echo.apply([() => 1])).rejects.toBeInstanceOf(ProtocolError);
-});
-
-test("eager: retries run at once, hooks are called, the very error is thrown", async () => {
-  await using app = memoryApp();
-  const calls: string[] = [];
-  const flaky = app.task({
-    name: "flaky",
-    retry: { maxRetries: 2 },
-    beforeStart: (ctx) => calls.push(`before ${ctx.retries}`),
-    onRetry: (error) => calls.push(`retry ${(error as Error).message}`),
-    onSuccess: (value) => calls.push(`success ${String(value)}`),
-    onFailure: (error) => calls.push(`failure ${(error as Error).message}`),
-    afterReturn: (state) => calls.push(`after ${state}`),
-    run(ctx, succeedAt: number) {
-      if (ctx.retries < succeedAt) throw new RangeError(`try ${ctx.retries}`);
-      return ctx.retries;
-    },
-  });
-  expect(await (await flaky.apply([1])).get()).toBe(1);
-  expect(calls.splice(0)).toEqual(["before 0", "retry try 0", "before 1", "success 1", "after SUCCESS"]);
-  const failed = await flaky.apply([9]);
-  await expect(failed.get()).rejects.toBeInstanceOf(RangeError);
-  expect(await failed.get({ propagate: false })).toBeInstanceOf(RangeError);
-  expect(await failed.state()).toBe("FAILURE");
-  expect(await failed.traceback()).toContain("try 2");
-});
-
-test("eager: ctx.retry() by hand ends with the error that was given", async () => {
-  await using app = memoryApp();
-  let runs = 0;
-  const task = app.task({
-    name: "t",
-    run(ctx, note: string): string {
-      runs++;
-      if (note !== "changed") ctx.retry({ args: ["changed"], maxRetries: 5, countdown: "1h" });
-      return ctx.retry({ error: new Error("given"), maxRetries: 2 });
-    },
-  });
-  await expect((await task.apply(["first"])).get()).rejects.toThrow("given");
-  expect(runs).toBe(3);
-});
-
-test("taskAlwaysEager runs what is known here and propagates on request", async () => {
-  await using app = memoryApp({ taskAlwaysEager: true, taskEagerPropagates: true });
-  const ok = app.task("ok", (x: number) => x + 1);
-  const bad = app.task("bad", () => {
-    throw new TypeError("at once");
-  });
-  expect(await (await ok.delay(1)).get()).toBe(2);
-  expect(await Promise.all((await ok.map([[1], [2]])).map((result) => result.get()))).toEqual([2, 3]);
-  await expect(bad.delay()).rejects.toThrow(TypeError);
-});
-
-test("eager results are stored when asked", async () => {
-  await using app = memoryApp({ taskStoreEagerResult: true });
-  const task = app.task("t", () => 7);
-  const { id } = await task.apply([]);
-  expect(await app.result(id).get()).toBe(7);
 });
 
 test("no broker is named: the embedded one in development, with one line; an error in production", async () => {
@@ -605,11 +331,6 @@ test("settings: environment over file over code; settled once used", async () =>
   });
   expect(() => app.configure({ timezone: "UTC" })).toThrow(ConfigurationError);
   rmSync(root, { recursive: true });
-});
-
-test("eager mode is refused in the production preset", async () => {
-  await using app = memoryApp({ preset: "production", taskAlwaysEager: true });
-  expect(() => app.settings).toThrow("taskAlwaysEager");
 });
 
 test("closing is final, and twice is once", async () => {
