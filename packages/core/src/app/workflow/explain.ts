@@ -2,14 +2,12 @@
  * Puts a workflow together from what there is of it: results and the tasks that they say were sent, groups with the parts
  * that have come, messages that wait or are worked on with what they carry along, dead letters. What has expired is not known any more.
  */
-import { decodePart, type ChordPart } from "../../canvas/chord-part.ts";
+import type { ChordPart } from "../../canvas/chord-part.ts";
 import { memberId, decodeBatchDocument } from "../../canvas/batch-member.ts";
 import { leafIds, type ResultTuple } from "../../canvas/result-tuple.ts";
 import { shapeOf, textIn } from "../../canvas/signature-data.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import type { ResultDocument } from "../../protocol/result.ts";
 import type { SignatureData } from "../../protocol/signature.ts";
-import { contentTypesFor } from "../../protocol/serializers.ts";
 import { isReady } from "../../protocol/states.ts";
 import { BATCH_EVENTS, type BatchRecord } from "../../results/batches.ts";
 import type { GroupLook } from "../../results/groups.ts";
@@ -17,8 +15,9 @@ import type { Lovage } from "../app.ts";
 import { infoOf } from "../batch.ts";
 import { ResultsDisabledError, WorkflowUnknownError } from "../errors.ts";
 import { bodyOf, errorLine, groupMembersOf, problemOf, tupleOf } from "./facts.ts";
-import { findMessages, type Found, type KnownMessage, type Whereabouts } from "./find-messages.ts";
-import { eachNode, type NodeRole, type WorkflowNode, type WorkflowView } from "./node.ts";
+import type { Found, KnownMessage, Whereabouts } from "./find-messages.ts";
+import { type Draft, Findings } from "./findings.ts";
+import { eachNode, type NodeRole, type WorkflowView } from "./node.ts";
 
 export interface ExplainOptions {
   /** Members of a group or batch that are shown: at most so many. Default 50. */
@@ -34,28 +33,24 @@ export interface ExplainOptions {
 }
 
 const LIMIT = 50;
-const MESSAGES = 100_000;
 /** Ancestors, and nodes of a tree. */
 const CLIMB = 100;
 const NODES = 2000;
 const STATES = 10_000;
-
-type Draft = { -readonly [Key in keyof WorkflowNode]: WorkflowNode[Key] } & { parts: Draft[] };
 
 export class Explainer {
   readonly #app: Lovage;
   readonly #limit: number;
   readonly #first: number;
   readonly #options: ExplainOptions;
-  readonly #documents = new Map<string, ResultDocument | undefined>();
-  readonly #messages = new Map<string, KnownMessage>();
+  readonly #found: Findings;
   readonly #seen = new Set<string>();
-  #isPartial = false;
   #nodes = 0;
 
   constructor(app: Lovage, options: ExplainOptions = {}) {
     this.#app = app;
     this.#options = options;
+    this.#found = new Findings(app, options);
     this.#limit = options.limit ?? LIMIT;
     this.#first = options.first ?? 0;
   }
@@ -71,8 +66,8 @@ export class Explainer {
     return {
       id,
       root,
-      problems: this.#isPartial ? problems.filter(({ problem }) => !problem.includes("gone")) : problems,
-      isPartial: this.#isPartial,
+      problems: this.#found.isPartial ? problems.filter(({ problem }) => !problem.includes("gone")) : problems,
+      isPartial: this.#found.isPartial,
     };
   }
 
@@ -122,14 +117,14 @@ export class Explainer {
     const [lowest = 0] = places;
     const children = new Map((await batches.children(record.id, lowest, STATES)).map(({ place, id }) => [place, id]));
     const ids = places.map((place) => children.get(place) ?? memberId({ batchId: record.id, place }));
-    await this.#read(ids);
+    await this.#found.read(ids);
     const kin = await batches.read(ids.filter((_, i) => children.has(places[i] as number)));
     const records = new Map(kin.flatMap((each) => (each === undefined ? [] : [[each.id, each] as const])));
     return await Promise.all(
       places.map(async (place, i) => {
         const id = ids[i] as string;
         const child = records.get(id);
-        return child === undefined ? this.#task(id, "member", place) : await this.#batch(child, "member");
+        return child === undefined ? this.#found.task(id, "member", place) : await this.#batch(child, "member");
       }),
     );
   }
@@ -141,7 +136,7 @@ export class Explainer {
     const groups = (await this.#app.backend())?.groups;
     const [look, saved] = await Promise.all([groups?.look(id, this.#first, this.#limit), this.#app.results.restoreGroup(id)]);
     if (look === undefined && saved === undefined) return undefined;
-    const found = await this.#search({ ids: new Set(), groups: new Set([id]) });
+    const found = await this.#found.search({ ids: new Set(), groups: new Set([id]) });
     const members = await this.#groupMembers(id, look, saved, found);
     const node: Draft = { kind: "group", id, role, state: "PENDING", parts: members };
     const expected = look?.expected ?? (saved === undefined ? undefined : leafIds(saved).length);
@@ -151,8 +146,8 @@ export class Explainer {
       node.counts = { total, pending: Math.max(0, total - look.counted), succeeded: look.counted - failed, failed, dead: 0 };
       node.state = look.counted >= total ? "due" : "waits";
     } else {
-      await this.#read(saved === undefined ? [] : leafIds(saved));
-      const states = saved === undefined ? [] : leafIds(saved).map((leaf) => this.#documents.get(leaf)?.state ?? "PENDING");
+      await this.#found.read(saved === undefined ? [] : leafIds(saved));
+      const states = saved === undefined ? [] : leafIds(saved).map((leaf) => this.#found.document(leaf)?.state ?? "PENDING");
       const count = (...those: readonly string[]): number => states.filter((state) => those.includes(state)).length;
       const [succeeded, failed] = [count("SUCCESS"), count("FAILURE", "REVOKED")];
       node.counts = { total, pending: total - succeeded - failed, succeeded, failed, dead: 0 };
@@ -169,7 +164,7 @@ export class Explainer {
     if (saved !== undefined) for (const [place, id] of leafIds(saved).entries()) ids.set(id, place);
     const parts = new Map<string, ChordPart>();
     for (const { place, part } of look?.parts ?? []) {
-      const read = this.#part(part);
+      const read = this.#found.part(part);
       if (read === undefined) continue;
       parts.set(read.taskId, read);
       ids.set(read.taskId, place ?? ids.get(read.taskId));
@@ -179,14 +174,14 @@ export class Explainer {
     const shown = [...ids].filter(([, place]) => saved === undefined || place === undefined || place >= this.#first);
     shown.sort(([, a = Infinity], [, b = Infinity]) => a - b);
     const wanted = shown.slice(0, this.#limit);
-    await this.#read(wanted.map(([id]) => id));
+    await this.#found.read(wanted.map(([id]) => id));
     const members = wanted.map(([id, place]) => this.#member(id, place, parts.get(id)));
     return look === undefined ? members : this.#withMissing(groupId, members, look, ids);
   }
 
   /** What has come in counts, whatever has become of its result since. */
   #member(id: string, place: number | undefined, part: ChordPart | undefined): Draft {
-    const node = this.#task(id, "member", place);
+    const node = this.#found.task(id, "member", place);
     if (part === undefined) return node;
     node.state = part.state;
     if (node.where?.kind !== "dead") delete node.where;
@@ -205,33 +200,20 @@ export class Explainer {
     const places = new Set(known.values());
     for (let place = 0; place < expected && members.length < Math.min(expected, this.#limit); place++) {
       if (places.has(place)) continue;
-      const where: Whereabouts = { kind: this.#isPartial ? "unknown" : "gone" };
+      const where: Whereabouts = { kind: this.#found.isPartial ? "unknown" : "gone" };
       members.push({ kind: "task", id: `${groupId} --place ${place}`, role: "member", place, state: "PENDING", where, parts: [] });
     }
     return members.toSorted((a, b) => (a.place ?? Infinity) - (b.place ?? Infinity));
   }
 
-  #part(text: string | Uint8Array): ChordPart | undefined {
-    const { settings } = this.#app;
-    try {
-      return decodePart(text, {
-        accept: contentTypesFor(settings.resultAcceptContent ?? settings.acceptContent),
-        serializer: settings.resultSerializer,
-      });
-    } catch (error) {
-      if (error instanceof ProtocolError) return undefined;
-      throw error;
-    }
-  }
-
   // --- tasks -------------------------------------------------------------------------------------------------------
 
   async #taskTree(id: string): Promise<Draft> {
-    await this.#read([id]);
-    if (this.#documents.get(id) === undefined) {
-      const found = await this.#search({ ids: new Set([id]), groups: new Set() });
+    await this.#found.read([id]);
+    if (this.#found.document(id) === undefined) {
+      const found = await this.#found.search({ ids: new Set([id]), groups: new Set() });
       if (found.messages.length === 0) {
-        const before = await this.#search({ ids: new Set(), groups: new Set(), follower: id });
+        const before = await this.#found.search({ ids: new Set(), groups: new Set(), follower: id });
         const first = before.messages[0]?.received;
         if (first === undefined) throw new WorkflowUnknownError(id);
         return await this.#taskTree(first.id);
@@ -244,22 +226,22 @@ export class Explainer {
   async #top(id: string): Promise<string> {
     let top = id;
     for (let climbed = 0; climbed < CLIMB; climbed++) {
-      const parent = this.#documents.get(top)?.parentId ?? this.#messages.get(top)?.received.parentId;
+      const parent = this.#found.document(top)?.parentId ?? this.#found.message(top)?.received.parentId;
       if (parent === undefined || parent === top) return top;
-      await this.#read([parent]);
-      if (this.#documents.get(parent) === undefined) return top;
+      await this.#found.read([parent]);
+      if (this.#found.document(parent) === undefined) return top;
       top = parent;
     }
     return top;
   }
 
   async #down(id: string, role: NodeRole, place?: number): Promise<Draft> {
-    if (!this.#documents.has(id)) await this.#read([id]);
-    const node = this.#task(id, role, place);
+    await this.#found.read([id]);
+    const node = this.#found.task(id, role, place);
     if (this.#seen.has(id) || ++this.#nodes > NODES) return node;
     this.#seen.add(id);
-    const tuples = this.#documents.get(id)?.children.flatMap(tupleOf) ?? [];
-    await this.#read(tuples.flatMap(leafIds).slice(0, NODES));
+    const tuples = this.#found.document(id)?.children.flatMap(tupleOf) ?? [];
+    await this.#found.read(tuples.flatMap(leafIds).slice(0, NODES));
     for (const tuple of tuples) node.parts.push(await this.#tuple(tuple, "child"));
     return node;
   }
@@ -273,21 +255,6 @@ export class Explainer {
     const states = parts.map(({ state }) => state);
     const state = states.every((each) => each === "SUCCESS") ? "SUCCESS" : states.some((each) => !isReady(each)) ? "PENDING" : "FAILURE";
     return { kind: "group", id, role, state, parts, ...(children.length > parts.length && { hidden: children.length - parts.length }) };
-  }
-
-  /** Without what follows from it. */
-  #task(id: string, role: NodeRole, place?: number): Draft {
-    const document = this.#documents.get(id);
-    const state = document?.state ?? "PENDING";
-    const node: Draft = { kind: "task", id, role, ...(place !== undefined && { place }), state, parts: [] };
-    if (document?.extended !== undefined) node.task = document.extended.name;
-    if (document?.dateDoneAt) node.doneAt = new Date(document.dateDoneAt);
-    if (document?.error !== undefined) node.error = errorLine(document.error);
-    if (document?.deadLetter !== undefined) {
-      const { queue, reason } = document.deadLetter;
-      node.where = { kind: "dead", queue, reason, error: node.error ?? "" };
-    } else if (!isReady(state)) node.where = { kind: "unknown" };
-    return node;
   }
 
   /** What is called when something has come before it. */
@@ -307,8 +274,8 @@ export class Explainer {
     }
     if (shape.kind === "task") {
       const id = textIn(signature.options, "task_id") ?? "";
-      await this.#read([id]);
-      const node = this.#task(id, role);
+      await this.#found.read([id]);
+      const node = this.#found.task(id, role);
       node.task ??= signature.task;
       if (waits && node.state === "PENDING") {
         node.state = "WAITING";
@@ -329,17 +296,20 @@ export class Explainer {
   async #locate(root: Draft): Promise<void> {
     const open = [...eachDraft(root)].filter(({ kind, where }) => kind === "task" && (where?.kind === "unknown" || where?.kind === "dead"));
     if (open.length > 0)
-      await this.#search({ ids: new Set(open.map(({ id }) => id).filter((id) => !this.#messages.has(id))), groups: new Set() });
+      await this.#found.search({
+        ids: new Set(open.map(({ id }) => id).filter((id) => this.#found.message(id) === undefined)),
+        groups: new Set(),
+      });
     for (const node of open) {
-      const message = this.#messages.get(node.id);
+      const message = this.#found.message(node.id);
       if (message !== undefined) node.where = message.where;
-      else if (node.where?.kind === "unknown") node.where = { kind: this.#isPartial ? "unknown" : "gone" };
-      else if (!this.#isPartial) delete node.where; // somebody has discarded the letter
+      else if (node.where?.kind === "unknown") node.where = { kind: this.#found.isPartial ? "unknown" : "gone" };
+      else if (!this.#found.isPartial) delete node.where; // somebody has discarded the letter
       if (message === undefined) continue;
       node.task = message.received.task;
       if (node.parts.length === 0 && node.where?.kind !== "dead") await this.#addFollowers(node, message);
     }
-    for (const node of eachDraft(root)) node.task ??= this.#messages.get(node.id)?.received.task;
+    for (const node of eachDraft(root)) node.task ??= this.#found.message(node.id)?.received.task;
   }
 
   async #addFollowers(node: Draft, { received }: KnownMessage): Promise<void> {
@@ -356,22 +326,6 @@ export class Explainer {
       last.parts.push(next);
       last = next;
     }
-  }
-
-  async #search(wanted: Parameters<typeof findMessages>[2]): Promise<Found> {
-    const broker = await this.#app.broker();
-    if (wanted.ids.size === 0 && wanted.groups.size === 0 && wanted.follower === undefined) return { messages: [], isPartial: false };
-    const queues = this.#options.queues ?? this.#app.calls.routing.declared.map(({ name }) => name);
-    const found = await findMessages(broker, queues, wanted, this.#options.messages ?? MESSAGES);
-    for (const message of found.messages) this.#messages.set(message.received.id, message);
-    if (found.isPartial) this.#isPartial = true;
-    return found;
-  }
-
-  async #read(ids: readonly string[]): Promise<void> {
-    const fresh = [...new Set(ids)].filter((id) => !this.#documents.has(id));
-    const documents = await Promise.all(fresh.map((id) => this.#app.results.read(id)));
-    for (const [i, id] of fresh.entries()) this.#documents.set(id, documents[i]);
   }
 }
 
