@@ -1,7 +1,7 @@
 /**
- * `node bench/limits-waiting.mjs [keys] [tasks of each] [workers] [more: "commands"]`: what a limit costs Redis under which most tasks have to wait
+ * `node bench/limits-waiting.mjs [keys] [tasks of each] [workers] ["commands"]`: what a limit costs Redis under which most tasks have to wait
  * their turn: each key may start one task a second, and all that there are wait in the queue before the workers start. Measures packages/core/dist as it stands.
- * Says microseconds of Redis's processor a task, without publishing; with `commands` also how often Redis ran which command, inside scripts too, for a task.
+ * Says microseconds of Redis's processor a task, without publishing, and how often a task had to wait: the slower the machine, the more keys have room again; with `commands` also how often Redis ran which command, inside scripts too, for a task.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -24,14 +24,13 @@ const silent = {
 };
 const REPORT_MS = 100;
 
-function appOn(url, key) {
-  const limit = { rate: 1, ...(key && { key: true }) };
+function appOn(url) {
   const settings = { brokerUrl: url, resultBackend: "disabled://", env: false, configFile: false, logger: silent };
-  return new Lovage("bench", { ...settings, queueLimits: { celery: limit } });
+  return new Lovage("bench", { ...settings, queueLimits: { celery: { rate: 1, key: true } } });
 }
 
 async function work(url) {
-  const app = appOn(url, true);
+  const app = appOn(url);
   let done = 0;
   app.task("bench.nothing", () => {
     done += 1;
@@ -57,7 +56,7 @@ async function commands(redis) {
 async function measure(keys, each, workers, wantsCommands) {
   const server = await startRedis();
   const redis = new Redis(server.url);
-  const app = appOn(server.url, true);
+  const app = appOn(server.url);
   const task = app.task("bench.nothing", () => {});
   const count = keys * each;
   for (let from = 0; from < count; from += 1000)
