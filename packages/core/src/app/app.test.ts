@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runInNewContext } from "node:vm";
 import { afterEach, expect, test } from "vitest";
+import { runningTask } from "../../test/support/running-task.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
 import { ProtocolError } from "../protocol/errors.ts";
@@ -14,10 +15,8 @@ import { isLovage, Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
 import { AppClosedError, CallError, ConfigurationError, PayloadTooLargeError, TaskDefinitionError } from "./errors.ts";
 import { currentApp, currentTask, processWide, runAsTask } from "./process-wide.ts";
-import { RunningTask } from "./running-task.ts";
 import { sharedTask } from "./shared-task.ts";
 import { taskLogger } from "./task-logger.ts";
-import type { TaskRequest } from "./task-context.ts";
 import type { AnyTask } from "./task.ts";
 
 afterEach(() => processWide.sharedTasks.clear());
@@ -41,26 +40,6 @@ async function taken(app: Lovage, ...queues: string[]): Promise<(ReceivedTask & 
     if (tasks.length === total) stop.abort();
   }
   return tasks;
-}
-
-function running(app: Lovage, task: AnyTask, facts: Partial<TaskRequest> = {}): RunningTask {
-  const request = {
-    id: "parent-1",
-    task: task.name,
-    rootId: "root-1",
-    retries: 0,
-    isEager: false,
-    delivery: { priority: 7 },
-    ...facts,
-  } as TaskRequest;
-  return new RunningTask(request, {
-    app,
-    options: task.options,
-    clock: app.clock,
-    random: () => 0,
-    signal: () => new AbortController().signal,
-    storeState: async () => {},
-  });
 }
 
 test("delay() puts a message on the queue, as Celery's own would be", async () => {
@@ -220,7 +199,7 @@ test("a remote handle has its own defaults", async () => {
 test("a call inside of a task carries on its workflow and is recorded as its child", async () => {
   await using app = memoryApp({ taskInheritParentPriority: true });
   const child = app.task("child", () => {});
-  const ctx = running(app, child);
+  const ctx = runningTask(app, child);
   await runAsTask(ctx, async () => {
     expect(currentTask()).toBe(ctx);
     const one = await child.delay();
@@ -267,7 +246,7 @@ test("a shared task runs under every app, whichever was first", async () => {
   expect((await taken(second, "celery")).length).toBe(1);
   await double.in(first).delay(4);
   expect((await taken(first, "celery")).length).toBe(1);
-  await runAsTask(running(first, first.tasks.get("lib.double") as AnyTask), () => double.delay(5));
+  await runAsTask(runningTask(first, first.tasks.get("lib.double") as AnyTask), () => double.delay(5));
   expect((await taken(first, "celery")).length).toBe(1);
   expect(() => sharedTask("lib.double", (x: number) => x * 3)).toThrow(TaskDefinitionError);
   expect(sharedTask("lib.double", (x: number) => x * 2).name).toBe("lib.double");

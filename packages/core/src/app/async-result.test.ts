@@ -1,5 +1,6 @@
 /** What callers see of results, on a store in memory. */
 import { expect, test } from "vitest";
+import { runningTask } from "../../test/support/running-task.ts";
 import { encodeResult, type ResultDocument } from "../protocol/result.ts";
 import { RemoteTaskError } from "../protocol/exception.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
@@ -17,26 +18,6 @@ async function store(app: Lovage, document: Partial<ResultDocument> & { readonly
   await backend?.store([
     { taskId: whole.taskId, state: whole.state, document: encodeResult(whole, { serializer: "json" }), expiresMs: undefined },
   ]);
-}
-
-function running(app: Lovage, task: AnyTask, facts: Partial<TaskRequest> = {}): RunningTask {
-  const request = {
-    id: "parent-1",
-    task: task.name,
-    rootId: "root-1",
-    retries: 0,
-    isEager: false,
-    delivery: { priority: 7 },
-    ...facts,
-  } as TaskRequest;
-  return new RunningTask(request, {
-    app,
-    options: task.options,
-    clock: app.clock,
-    random: () => 0,
-    signal: () => new AbortController().signal,
-    storeState: async () => {},
-  });
 }
 
 test("progress is stored, merged when it comes faster than the store takes it", async () => {
@@ -201,7 +182,7 @@ test("waiting inside of a task is refused unless it is asked for", async () => {
   await using app = memoryApp();
   const task = app.task("t", () => {}) as unknown as AnyTask;
   await store(app, { taskId: "other", state: "SUCCESS", result: 1 });
-  await runAsTask(running(app, task), async () => {
+  await runAsTask(runningTask(app, task), async () => {
     await expect(app.result("other").get()).rejects.toBeInstanceOf(WaitInsideTaskError);
     expect(await app.result("other").get({ disableSyncSubtasks: false })).toBe(1);
   });
