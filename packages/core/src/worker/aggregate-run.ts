@@ -41,22 +41,32 @@ export class CallRuns {
   }
 
   /** The run of those calls that may run; the others end here. An outcome instead: the message ends with it, unrun. */
-  crewOf(carrier: Request): Crew | Outcome {
+  crewOf(carrier: Request): Crew | Promise<Outcome> {
     let calls: readonly Request[];
     try {
       calls = carrier.received.body().args.map((text) => this.#requestOf(readCall(text, this.#deps.accept()), carrier));
     } catch (error) {
-      const known = callsIn(carrier.received, this.#deps.accept());
-      for (const call of known) void this.#end(this.#requestOf(call, carrier), { kind: "failed", error, isWeighed: true });
-      return { kind: "failed", error, isWeighed: true };
+      const failed: Outcome = { kind: "failed", error, isWeighed: true };
+      return this.endAll(carrier, failed).then(() => failed);
     }
-    const items = calls.filter((call) => this.#mayRun(call));
-    if (items.length === 0) return { kind: "ignored" };
+    const unrun: Promise<void>[] = [];
+    const items = calls.filter((call) => {
+      const outcome = this.#outcomeUnrun(call);
+      if (outcome !== undefined) unrun.push(this.#end(call, outcome));
+      return outcome === undefined;
+    });
+    if (items.length === 0) return Promise.all(unrun).then(() => ({ kind: "ignored" }));
     const end = async (outcomes: readonly Outcome[]): Promise<void> => {
-      await Promise.all(items.map(async (item, i) => await this.#end(item, outcomes[i] as Outcome))); // one for each
+      await Promise.all([...unrun, ...items.map(async (item, i) => await this.#end(item, outcomes[i] as Outcome))]); // one for each
     };
     const isLastLoss = (): boolean => !carrier.options.rejectOnWorkerLost || isPoison(carrier, this.#deps.rules);
     return new Crew([carrier], this.#deps.home, { items, end, isLastLoss });
+  }
+
+  /** Its calls end as it does, unrun. */
+  async endAll(carrier: Request, outcome: Outcome): Promise<void> {
+    const calls = callsIn(carrier.received, this.#deps.accept());
+    await Promise.all(calls.map(async (call) => await this.#end(this.#requestOf(call, carrier), outcome)));
   }
 
   /** Without a loan: when it was folded, that ended. */
@@ -66,12 +76,11 @@ export class CallRuns {
     return call;
   }
 
-  #mayRun(call: Request): boolean {
+  /** Undefined: it may run. */
+  #outcomeUnrun(call: Request): Outcome | undefined {
     const { expires } = call.received;
-    if (expires !== undefined && expires.at < this.#deps.brokerNow()) void this.#end(call, { kind: "revoked", how: "expired" });
-    else if (this.#deps.isRevoked(call)) void this.#end(call, { kind: "revoked", how: "revoked" });
-    else return true;
-    return false;
+    if (expires !== undefined && expires.at < this.#deps.brokerNow()) return { kind: "revoked", how: "expired" };
+    return this.#deps.isRevoked(call) ? { kind: "revoked", how: "revoked" } : undefined;
   }
 
   async #end(call: Request, reported: Outcome): Promise<void> {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { idOf, take } from "../../test/support/broker-hands.ts";
+import { idOf, settleAll, take } from "../../test/support/broker-hands.ts";
 import { document, room, type Room } from "../../test/support/worker-room.ts";
 import type { BatchItem, Lovage } from "../index.ts";
 import { encodeTaskMessage } from "../protocol/task-message.ts";
@@ -216,6 +216,24 @@ test("calls beside something that is none fail with their message", async () => 
   expect(await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]))).toEqual(["FAILURE", "FAILURE"]);
   expect(runs).toEqual([]);
   expect(await (await app.broker()).depth(["celery"])).toMatchObject(EMPTY);
+});
+
+test("a message of calls that is revoked before it runs takes them with it", async () => {
+  const here = room();
+  const { app, broker, clock, start } = here;
+  const runs: { user: string; texts: string[] }[] = [];
+  const results = await foldedTogether(digest(app, runs), here, []);
+  const memory = await broker();
+  const taken = await take(memory, ["celery"], 1, { worker: "hand" });
+  expect(taken).toHaveLength(1);
+  await settleAll(memory, taken, { kind: "putBack" });
+  await app.revoke(taken.map(idOf));
+  const worker = await start({ name: "two@test" });
+  await clock.advance(100);
+  expect(await Promise.all(results.map(async ({ id }) => (await document(app, id))?.["status"]))).toEqual(["REVOKED", "REVOKED"]);
+  expect(runs).toEqual([]);
+  expect(worker.status()).toMatchObject({ running: 0, onLoan: 0 });
+  expect(await memory.depth(["celery"])).toMatchObject(EMPTY);
 });
 
 test("options are checked, and an eager call is a batch of one", async () => {

