@@ -48,7 +48,7 @@ export interface Broker extends AsyncDisposable {
    * Ends loans, and stores and publishes what follows from them, each settlement in one step.
    * Answers for each, in order: "lost" when the lease ran out and the message is or will be another worker's, "refused" when the
    * broker will not take it as things are; then nothing of that settlement was done. One that is refused harms no other. Waits out
-   * a broker's absence; rejects only when `signal` aborts.
+   * a broker's absence; rejects when `signal` aborts, or when the broker refuses to tell where what follows goes.
    */
   settle(settlements: readonly Settlement[], options?: SettleOptions): Promise<readonly SettleAnswer[]>;
 

@@ -12,7 +12,7 @@ const { LOVAGE_SEED, LOVAGE_SEEDS, LOVAGE_FIRST_SEED, LOVAGE_SOAK } = process.en
 const SHORT_SEEDS = 120;
 const SOAK_MS = 10 * 60_000;
 const FAILURES_TOLD = 20;
-const say = (text: string): unknown => process.stdout.write(`${text}\n`);
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 test.skipIf(LOVAGE_SEED === undefined)("the seed LOVAGE_SEED", { timeout: 600_000 }, async () => {
   say(JSON.stringify(await simulate(Number(LOVAGE_SEED))));
@@ -30,6 +30,7 @@ test.skipIf(LOVAGE_SEED !== undefined)("whatever the seed, every promise is kept
       reports.push(await simulate(seed));
     } catch (error) {
       failures.push(error as Error);
+      say((error as Error).message.split("\n", 1)[0] as string); // now: a long run tells the rest at its end
     }
   }
   const sum = (of: (report: Report) => number): number => reports.reduce((total, report) => total + of(report), 0);
@@ -37,7 +38,6 @@ test.skipIf(LOVAGE_SEED !== undefined)("whatever the seed, every promise is kept
     `seeds from ${first}: ${reports.length} kept, ${failures.length} broken; ${sum(({ steps }) => steps)} steps, ${sum(({ tasks }) => tasks)} tasks, ` +
       `${sum(({ runs }) => runs)} runs, ${sum(({ deaths }) => deaths)} deaths, ${sum(({ leasesLost }) => leasesLost)} leases lost`,
   );
-  if (failures.length > 1) say(failures.map(({ message }) => message.split("\n", 1)[0]).join("\n"));
   if (failures[0]) throw failures[0];
 });
 

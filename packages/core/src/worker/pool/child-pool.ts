@@ -8,10 +8,9 @@
  */
 import type { PoolName } from "../../app/task-options.ts";
 import { SoftTimeLimitExceeded } from "../../protocol/celery-errors.ts";
-import type { Clock, Random, Timer } from "../../shared/clock.ts";
+import type { Clock, Random } from "../../shared/clock.ts";
 import { errorText } from "../../shared/errors.ts";
 import type { Logger } from "../../shared/log.ts";
-import { backoffMs } from "../backoff.ts";
 import type { Outcome } from "../outcome.ts";
 import type { SpawnChild } from "./child.ts";
 import { ChildLostError, ChildStartError } from "./child-errors.ts";
@@ -20,6 +19,7 @@ import { factsOf } from "./job-facts.ts";
 import { type Member, rank, type Running } from "./member.ts";
 import type { ChildSetup, FromChild } from "./messages.ts";
 import type { AbortForce, Pool, PoolEvents, PoolJob } from "./pool.ts";
+import { RestartPause } from "./restart-pause.ts";
 
 export interface ChildPoolOptions {
   readonly kind: Exclude<PoolName, "async">;
@@ -47,7 +47,6 @@ const KILL_GRACE_MS = 1500;
 const STOP_GRACE_MS = 2000;
 /** A killed thread may be inside a native call that cannot be ended; nobody waits for that for ever. */
 const GONE_DEADLINE_MS = 5000;
-const RESTART = { baseMs: 500, maxMs: 30_000 };
 const MAX_FAILED_STARTS = 5;
 
 export class ChildPool implements Pool {
@@ -62,9 +61,7 @@ export class ChildPool implements Pool {
   #wanted: number;
   #slots = 0;
   #jobs = 0;
-  #failedStarts = 0;
-  #lastFailure: unknown;
-  #restart: Timer | undefined;
+  readonly #pause: RestartPause;
   #isStopping = false;
   #stopped: Promise<void> | undefined;
   #whenAllGone: (() => void) | undefined;
@@ -74,6 +71,7 @@ export class ChildPool implements Pool {
     this.#options = options;
     this.kind = options.kind;
     this.#wanted = options.slots;
+    this.#pause = new RestartPause(options, () => this.#balance());
   }
 
   get slots(): number {
@@ -154,7 +152,7 @@ export class ChildPool implements Pool {
 
   async #stop(): Promise<void> {
     this.#isStopping = true;
-    this.#restart?.cancel();
+    this.#pause.cancel();
     const { clock } = this.#options;
     for (const member of this.#members) {
       if (member.state === "idle") this.#tellToStop(member);
@@ -180,7 +178,7 @@ export class ChildPool implements Pool {
   #balance(): void {
     if (this.#isStopping) return this.#count();
     const staying = [...this.#members].filter((member) => member.state !== "leaving" && !member.leavesNext);
-    if (this.#restart === undefined) for (let i = staying.length; i < this.#wanted; i++) this.#spawn();
+    if (!this.#pause.isOn) for (let i = staying.length; i < this.#wanted; i++) this.#spawn();
     const surplus = staying.toSorted((a, b) => rank(a) - rank(b)).slice(0, Math.max(0, staying.length - this.#wanted));
     for (const member of surplus) {
       if (member.running) member.leavesNext = true;
@@ -250,7 +248,7 @@ export class ChildPool implements Pool {
     if (member.state !== "starting") return;
     member.deadline?.cancel();
     member.deadline = undefined;
-    this.#failedStarts = 0;
+    this.#pause.succeeded();
     this.#becomeIdle(member);
     this.#tellStarted();
   }
@@ -291,20 +289,9 @@ export class ChildPool implements Pool {
       this.#started = undefined;
       return;
     }
-    this.#lastFailure = error;
-    this.#failedStarts += 1;
-    const { clock, random, logger } = this.#options;
-    if (this.#failedStarts >= MAX_FAILED_STARTS && this.#slots === 0) return this.#events?.failed(this.#lastFailure);
-    if (this.#restart) return;
-    const delayMs = backoffMs(this.#failedStarts - 1, RESTART, random);
-    logger.error(
-      { err: error, delayMs },
-      `a child of the pool did not start; it is tried again in ${Math.round(delayMs)} ms: ${errorText(error)}`,
-    );
-    this.#restart = clock.timer(delayMs, () => {
-      this.#restart = undefined;
-      this.#balance();
-    });
+    this.#pause.failed();
+    if (this.#pause.failures >= MAX_FAILED_STARTS && this.#slots === 0) this.#events?.failed(error);
+    else this.#pause.begin(error);
   }
 
   #becomeIdle(member: Member): void {
