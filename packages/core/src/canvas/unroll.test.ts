@@ -81,3 +81,10 @@ describe.each(Object.entries(SHAPES))("%s", (name, signature) => {
     expect(numbered(unroll(signature, { replyTo: "client" }).calls.map(sent))).toEqual(numbered(recorded(name)));
   });
 });
+
+test("members of a group that something follows keep the group's error callbacks, also where it is the body of a chord", () => {
+  const group = groupSignature([add(1, 1), add(2, 2)], { link_error: [onError] });
+  const errbacksOf = ({ calls }: ReturnType<typeof unroll>): unknown[] => calls.map(({ options }) => options["link_error"]);
+  expect(errbacksOf(unroll(chainSignature([group, xsum]), {}))).toEqual([[onError], [onError]]);
+  expect(errbacksOf(unroll(group, { options: { chain: [xsum] } }))).toEqual([[onError], [onError]]); // as a worker calls a body
+});

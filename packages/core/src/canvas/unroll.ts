@@ -129,7 +129,8 @@ function applyGroup(signature: SignatureData, written: readonly SignatureData[],
   if (next !== undefined) {
     // A chord whose body is a group, or a foreign chain: what follows the group is its chord's body. Members that are frozen know its id.
     const id = textIn(options, "task_id");
-    const header = groupSignature(written, { ...without(options, ...OF_THE_WHOLE), ...(id !== undefined && { task_id: id }) });
+    const own = { ...(id !== undefined && { task_id: id }), ...(options.link_error !== undefined && { link_error: options.link_error }) };
+    const header = groupSignature(written, { ...without(options, ...OF_THE_WHOLE), ...own });
     const body = withOptions(next, { ...placeOf(options), chain: outer.slice(0, -1) });
     return applyChordOf(header, body, options, args, draft, replyTo);
   }

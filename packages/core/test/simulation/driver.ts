@@ -37,6 +37,9 @@ export class Driver implements Broker {
   readonly #isOneStore: boolean;
   readonly #at: MemoryBroker;
   #epoch = 0;
+  #left: Delivery[] = [];
+  /** The last that was sent. */
+  #settling: Promise<unknown> | undefined;
   #lossesHeard = 0;
 
   constructor(process: Process, server: Server, isOneStore: boolean) {
@@ -129,13 +132,15 @@ export class Driver implements Broker {
         await credit.whenFree(signal);
         const want = credit.free();
         if (want === 0) continue;
-        let ready: readonly Delivery[];
+        let ready = await this.#findLeft(signal);
         try {
-          const question = { owner: worker, epoch, queues, want, heard };
-          const asking = this.#process.ask("reserve", () => this.#server.reserve(this.#at, question));
-          const batch = await abortable(asking, signal);
-          heard = batch.number;
-          ready = batch.deliveries;
+          if (ready.length === 0) {
+            const question = { owner: worker, epoch, queues, want, heard };
+            const asking = this.#process.ask("reserve", () => this.#server.reserve(this.#at, question));
+            const batch = await abortable(asking, signal);
+            heard = batch.number;
+            ready = batch.deliveries;
+          }
           events?.alive?.();
         } catch (error) {
           if (signal.aborted) return;
@@ -189,6 +194,7 @@ export class Driver implements Broker {
       signal?.throwIfAborted();
       try {
         const settling = this.#process.ask(what, () => this.#server.settle(this.#at, number, settlements, withResults));
+        this.#settling = settling;
         const { answers, completed: those } = await abortable(settling, signal);
         for (const each of those) completed?.(each);
         return answers;
@@ -225,14 +231,34 @@ export class Driver implements Broker {
     }
   }
 
+  /** What cannot be given back in time is found by a later consumer. */
   async #giveBack(deliveries: readonly Delivery[]): Promise<void> {
+    this.#left.push(...deliveries);
     const late = new AbortController();
-    await this.#within(
-      GIVE_BACK_MS,
-      () =>
-      this.settle(deliveries.map((delivery) => ({ delivery, end: { kind: "putBack" } })), { signal: late.signal }), // prettier-ignore
-    );
+    await this.#within(GIVE_BACK_MS, async () => {
+      await this.settle(deliveries.map((delivery) => ({ delivery, end: { kind: "putBack" } })), { signal: late.signal }); // prettier-ignore
+      this.#left = this.#left.filter((delivery) => !deliveries.includes(delivery));
+    });
     late.abort(new Error("too late"));
+  }
+
+  /** What an earlier consumer could not give back and is still on loan. As with a real driver, nothing that was sent before comes after this. */
+  async #findLeft(signal: AbortSignal): Promise<readonly Delivery[]> {
+    while (this.#left.length > 0) {
+      await abortable(Promise.allSettled([this.#settling]), signal);
+      try {
+        const still = await abortable(
+          this.#process.ask("find loans", () => this.#server.stillLent(this.#left)),
+          signal,
+        );
+        this.#left = [];
+        return still;
+      } catch (error) {
+        if (!(error instanceof LinkLost)) throw error;
+        await this.#pause(signal);
+      }
+    }
+    return [];
   }
 
   async #within(ms: number, work: () => Promise<unknown>): Promise<void> {

@@ -142,6 +142,10 @@ export class Server {
     await at.settle(unheard.map((delivery) => ({ delivery, end: { kind: "putBack" } })));
   }
 
+  async stillLent(deliveries: readonly Delivery[]): Promise<readonly Delivery[]> {
+    return deliveries.filter(({ loan }) => this.store.tracked(loan));
+  }
+
   async renew(at: Broker, owner: string, durationMs: number, lossesHeard: number): Promise<{ losses: number; held: boolean; now: number }> {
     const { held } = await (at.leases as NonNullable<Broker["leases"]>).renew(owner, durationMs);
     const session = this.#session(owner);
