@@ -14,6 +14,7 @@ import type { BatchKeeper } from "./batch-keeper.ts";
 import type { Chords } from "./chords.ts";
 import { Capsule, type CapsuleHome, type CapsuleSetup } from "./capsule.ts";
 import type { Consumer } from "./consumer.ts";
+import { everyStep } from "./every-step.ts";
 import { type Guard, makeGuard } from "./guard.ts";
 import { makeGroupKeepers } from "./group-keepers.ts";
 import type { Health } from "./health/health.ts";
@@ -260,33 +261,50 @@ export class Engine {
     return this.#capsules.reduce((count, capsule) => count + capsule.interruptRunning(), 0);
   }
 
-  /** Waits at most `deadlineMs` until all is settled, then ends the lease. */
-  async end(deadlineMs: number): Promise<void> {
-    const { broker, owner, app } = this.#setup;
-    const { clock } = app;
-    const folded = this.#consuming.then(() => this.#all((capsule) => capsule.endFolding()));
-    const settled = folded.then(() => this.#settler.whenIdle()).then(() => this.#batchKeeper?.whenIdle());
-    await within(clock, deadlineMs, settled);
-    this.#batchKeeper?.stop();
-    await within(
-      clock,
-      RELEASE_DEADLINE_MS,
-      this.#all((capsule) => capsule.stopLimits()),
-    );
+  /** Waits at most `deadlineMs` until all is settled, then ends the lease. Never rejects: a step that fails ends none of those after it. */
+  async end(deadlineMs: number, failed: (error: unknown) => void): Promise<void> {
+    const { clock } = this.#setup.app;
+    const steps = [
+      () => within(clock, deadlineMs, this.#settleAll()),
+      () => this.#batchKeeper?.stop(),
+      () =>
+        within(
+          clock,
+          RELEASE_DEADLINE_MS,
+          this.#all((capsule) => capsule.stopLimits()),
+        ),
+      () => this.#abandon(),
+      () => this.#guard.stop(),
+      () => this.#release(),
+    ];
+    await everyStep(steps, failed);
+  }
+
+  async #settleAll(): Promise<void> {
+    await this.#consuming;
+    await this.#all((capsule) => capsule.endFolding());
+    await this.#settler.whenIdle();
+    await this.#batchKeeper?.whenIdle();
+  }
+
+  /** What is not done by now is left to others. */
+  #abandon(): void {
     for (const capsule of this.#capsules) capsule.abandonLimits();
     for (const capsule of this.#capsules) capsule.abandonFolding();
     this.revocations.stop();
     this.pauses.stop();
     this.#settler.abandon();
     this.#statesEnd.abort(new Error("the worker has stopped"));
-    await this.#guard.stop();
+  }
+
+  async #release(): Promise<void> {
     const late = new AbortController();
-    await within(clock, RELEASE_DEADLINE_MS, this.#release(broker, owner, late.signal));
+    await within(this.#setup.app.clock, RELEASE_DEADLINE_MS, this.#giveLeaseBack(late.signal));
     late.abort();
   }
 
-  async #release(broker: Broker, owner: string, late: AbortSignal): Promise<void> {
-    const { logger } = this.#setup;
+  async #giveLeaseBack(late: AbortSignal): Promise<void> {
+    const { broker, owner, logger } = this.#setup;
     try {
       const returned = (await broker.leases?.release(owner)) ?? 0;
       if (returned > 0) logger.info({ returned }, `gave ${returned} messages back to their queues`);

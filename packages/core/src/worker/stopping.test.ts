@@ -1,10 +1,12 @@
 /** How a worker stops, and what becomes of what it has. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 import { document, room } from "../../test/support/worker-room.ts";
 import type { Lovage } from "../app/app.ts";
+import { ControlAgent } from "./control/agent.ts";
 import { WorkerStoppedWhileStarting } from "./errors.ts";
 import { WorkerStoppedError } from "./outcome.ts";
+import { Settler } from "./settle.ts";
 import { Worker } from "./worker.ts";
 
 test("a warm stop takes nothing more, waits for what runs, gives back what waits, and releases the lease", async () => {
@@ -164,4 +166,30 @@ test("a stop does not wait for children that are still starting", async () => {
   await expect(worker.start()).rejects.toThrow(WorkerStoppedWhileStarting);
   await worker.finished;
   expect(worker.status().state).toBe("stopped");
+});
+
+test("a step of a stop that fails ends none of those after it, and is what the worker's end rejects with", async () => {
+  const { app, clock, broker, start, log } = room();
+  app.task("shop.add", () => 1);
+  const calls: string[] = [];
+  app.onWorkerStop(() => calls.push("stop"));
+  const running = await start();
+  const memory = await broker();
+  const fails = (name: string) => (): never => {
+    throw new Error(name);
+  };
+  vi.spyOn(Settler.prototype, "whenIdle").mockImplementationOnce(fails("not settled"));
+  vi.spyOn(ControlAgent.prototype, "stop").mockImplementationOnce(fails("not controlled"));
+  const stopped = running.stop();
+  await clock.advance(60_000);
+  await stopped;
+  await expect(running.finished).rejects.toThrow("not settled");
+  expect(running.status().state).toBe("stopped");
+  expect(await memory.leases.list()).toEqual([]);
+  expect(calls).toEqual(["stop"]);
+  expect(log.filter((line) => line.includes("could not stop as it should"))).toEqual([
+    "error w@test could not stop as it should: not settled",
+    "error w@test could not stop as it should: not controlled",
+  ]);
+  expect(clock.pendingTimers).toBe(0);
 });

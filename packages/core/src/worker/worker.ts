@@ -22,6 +22,7 @@ import { connectPatiently } from "./connecting.ts";
 import type { ControlAgent } from "./control/agent.ts";
 import { isControlled, makeAgent } from "./control/make-agent.ts";
 import { Engine } from "./engine.ts";
+import { everyStep } from "./every-step.ts";
 import { Health, type HealthOptions } from "./health/health.ts";
 import type { VitalSigns } from "./health/sampler.ts";
 import { isStopping, isWaiting, type LifeEvent, nextState, type StopHow, type WorkerState } from "./life.ts";
@@ -347,25 +348,31 @@ export class Worker implements AsyncDisposable {
     return true;
   }
 
+  /** A step that fails ends none of those after it: the first error is what `finished` rejects with. */
   async #stop(): Promise<void> {
     const { clock, hooks } = this.app;
     this.#stopCalled.abort(new WorkerStoppedWhileStarting());
     await this.#startup?.catch(() => undefined); // told to whoever called start()
     this.#autoscaling?.cancel();
     const engine = this.#engine;
-    if (engine) {
-      engine.stopTaking();
-      await this.#waitForRunning(engine);
-      if (engine.running > 0) await this.#abortRunning(engine);
-      await engine.end(Math.max(SETTLE_GRACE_MS, this.#waitEnd - clock.monotonic()));
-    }
-    await this.#control?.stop(); // a stop may take long, and is controlled until its end
-    await this.#runHooks(() => (engine ? engine.stopPools() : this.#stopPools()));
-    if (this.#hooksBegun) await this.#runHooks(() => hooks.run("workerStop"));
-    await this.#ownBroker?.[Symbol.asyncDispose]();
-    await this.#health?.close();
-    this.#logger.info({ worker: this.name }, `${this.name} has stopped`);
-    this.#move("ended");
+    const failed = (error: unknown): void => {
+      this.#failure ??= error;
+      this.#logger.error({ err: error, worker: this.name }, `${this.name} could not stop as it should: ${errorText(error)}`);
+    };
+    const steps = [
+      () => engine?.stopTaking(),
+      () => engine && this.#waitForRunning(engine),
+      () => engine && this.#abortRunning(engine),
+      () => engine?.end(Math.max(SETTLE_GRACE_MS, this.#waitEnd - clock.monotonic()), failed),
+      () => this.#control?.stop(), // a stop may take long, and is controlled until its end
+      () => this.#runHooks(() => (engine ? engine.stopPools() : this.#stopPools())),
+      () => this.#hooksBegun && this.#runHooks(() => hooks.run("workerStop")),
+      () => this.#ownBroker?.[Symbol.asyncDispose](),
+      () => this.#health?.close(),
+      () => this.#logger.info({ worker: this.name }, `${this.name} has stopped`),
+      () => this.#move("ended"),
+    ];
+    await everyStep(steps, failed);
     if (this.#failure === undefined) this.#finish.resolve();
     else this.#finish.reject(this.#failure);
   }
@@ -387,6 +394,7 @@ export class Worker implements AsyncDisposable {
   }
 
   async #abortRunning(engine: Engine): Promise<void> {
+    if (engine.running === 0) return;
     this.#move("waited");
     this.#logger.warn({ running: engine.running }, `${this.name} aborts ${engine.running} running tasks`);
     engine.abortRunning();
