@@ -6,6 +6,7 @@ import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { durationMs, names, text } from "./option-kinds.ts";
 import type { Colors } from "./output.ts";
 import { reachBroker } from "./reach.ts";
+import { countOf } from "../shared/count-of.ts";
 
 export const REMOTE_OPTIONS = {
   destination: names("-d, --destination <nodes>", "only these workers, separated by commas: celery@host"),
@@ -51,7 +52,7 @@ export async function askWorkers(
     output.problem("no worker has answered in the time given");
     return EXIT.unavailable;
   }
-  output.note(replies.length === 1 ? "1 worker answered" : `${replies.length} workers answered`);
+  output.note(`${countOf(replies.length, "worker")} answered`);
   if (silent.length === 0) return EXIT.ok;
   output.problem(`no answer from ${silent.join(", ")}`);
   return EXIT.unavailable;

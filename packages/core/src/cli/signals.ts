@@ -1,7 +1,7 @@
 /**
  * What signals ask of a worker. TERM and INT ask for a warm stop, QUIT for a soft one, which is cold unless
  * `worker_soft_shutdown_timeout` is set; a further one hurries the stop (`worker/life.ts`). TSTP makes a worker quiet
- * and CONT resumes it. A second stop signal within 500 ms is the same one: a terminal gives Ctrl+C to every process of
+ * and CONT resumes it, until it is told to stop. A second stop signal within 500 ms is the same one: a terminal gives Ctrl+C to every process of
  * the group, and npm passes it on once more.
  */
 import type { Clock } from "../shared/clock.ts";
@@ -29,8 +29,8 @@ export function readRemap(env: Readonly<Record<string, string | undefined>>): Te
 export function signalDecider(clock: Clock, termMeans: TermMeans): (signal: NodeJS.Signals) => SignalAsk | undefined {
   let last: { readonly at: number; readonly ask: StopAsk } | undefined;
   return (received) => {
-    if (received === "SIGTSTP") return "quiet";
-    if (received === "SIGCONT") return "resume";
+    // `timeout` and systemd send CONT after each stop signal, to wake what stands still: a worker that stops has nothing to resume.
+    if (received === "SIGTSTP" || received === "SIGCONT") return last ? undefined : received === "SIGTSTP" ? "quiet" : "resume";
     const signal = received === "SIGTERM" ? termMeans : received;
     const ask = signal === "SIGQUIT" ? "soft" : "warm";
     const isSame = last !== undefined && clock.monotonic() - last.at < SAME_SIGNAL_MS && !(ask === "soft" && last.ask === "warm");

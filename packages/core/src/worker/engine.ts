@@ -8,6 +8,7 @@ import { stampMarksOf, taskMark } from "../app/revocation-marks.ts";
 import type { Broker } from "../brokers/broker.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
+import { countOf } from "../shared/count-of.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { BatchKeeper } from "./batch-keeper.ts";
@@ -307,10 +308,10 @@ export class Engine {
     const { broker, owner, logger } = this.#setup;
     try {
       const returned = (await broker.leases?.release(owner)) ?? 0;
-      if (returned > 0) logger.info({ returned }, `gave ${returned} messages back to their queues`);
+      if (returned > 0) logger.info({ returned }, `gave back ${countOf(returned, "message")}`);
       if (!broker.delayed || !broker.leases || (await broker.leases.list()).length > 0) return;
       const parked = (await broker.depth(this.#queues)).reduce((sum, queue) => sum + queue.parked, 0);
-      if (parked > 0) logger.warn({ parked }, `${parked} messages stay parked until their time, and no worker is left to return them then`);
+      if (parked > 0) logger.warn({ parked }, `no worker is left to return what is parked until it is due: ${countOf(parked, "message")}`);
     } catch (error) {
       if (!late.aborted) logger.warn({ err: error }, `the lease could not be given back, it runs out by itself: ${errorText(error)}`);
     }

@@ -7,6 +7,7 @@
  * renewal was sent.
  */
 import type { Broker } from "../brokers/broker.ts";
+import { countOf } from "../shared/count-of.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -139,7 +140,7 @@ export class GuardLoop {
       if (report.returned + report.deadLettered === 0) return;
       this.#deps.logger.warn(
         { ...report },
-        `returned ${report.returned} messages of workers that are gone, dead-lettered ${report.deadLettered}`,
+        `returned ${countOf(report.returned, "message")} of workers that are gone, dead-lettered ${report.deadLettered}`,
       );
     });
   }

@@ -16,6 +16,7 @@ import { decodeResult, encodeResult } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
 import type { GroupPart, QuietGroup } from "../results/groups.ts";
 import type { ResultBackend, ResultText, ResultWrite } from "../results/result-backend.ts";
+import { countOf } from "../shared/count-of.ts";
 import { type Clock, sleep } from "../shared/clock.ts";
 import type { Logger } from "../shared/log.ts";
 
@@ -81,7 +82,10 @@ export class QuietGroups {
     const documents = await backend.fetch(some.map(({ id }) => id), { signal }); // prettier-ignore
     const parts = some.flatMap(({ id, index }, i) => this.#partOf(group, id, index, documents[i]));
     if (parts.length === 0 || (group.counted === 0 && (await this.#hasEnded(group)))) return false;
-    logger.info({ groupId: group.groupId, members: parts.length }, `${parts.length} members of a chord had ended without a word to it`);
+    logger.info(
+      { groupId: group.groupId, members: parts.length },
+      `${countOf(parts.length, "member")} of a chord had ended without a word to it`,
+    );
     return (await backend.groups.addParts(parts, { signal })).includes(true);
   }
 

@@ -12,6 +12,7 @@ import { ConfigurationError } from "../app/errors.ts";
 import { taskMark } from "../app/revocation-marks.ts";
 import type { DeclaredQueue } from "../app/queues.ts";
 import type { Broker } from "../brokers/broker.ts";
+import { countOf } from "../shared/count-of.ts";
 import type { Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import { newId } from "../shared/ids.ts";
@@ -396,11 +397,11 @@ export class Worker implements AsyncDisposable {
   async #abortRunning(engine: Engine): Promise<void> {
     if (engine.running === 0) return;
     this.#move("waited");
-    this.#logger.warn({ running: engine.running }, `${this.name} aborts ${engine.running} running tasks`);
+    this.#logger.warn({ running: engine.running }, `${this.name} aborts ${countOf(engine.running, "running task")}`);
     engine.abortRunning();
     await within(this.app.clock, ABORT_GRACE_MS, engine.whenIdle());
     const left = engine.interruptRunning();
-    if (left > 0) this.#logger.warn({ tasks: left }, `${left} tasks did not end: they run again elsewhere`);
+    if (left > 0) this.#logger.warn({ tasks: left }, `${countOf(left, "task")} did not end: to be run again elsewhere`);
   }
 
   async #stopPools(): Promise<void> {

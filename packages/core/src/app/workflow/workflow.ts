@@ -14,6 +14,7 @@ import type { SignatureData } from "../../protocol/signature.ts";
 import { retryMessage } from "../../protocol/task-message.ts";
 import type { GroupLook } from "../../results/groups.ts";
 import type { ResultBackend } from "../../results/result-backend.ts";
+import { countOf } from "../../shared/count-of.ts";
 import { newId } from "../../shared/ids.ts";
 import type { Lovage } from "../app.ts";
 import { FAIL_TASK } from "../built-in-tasks.ts";
@@ -94,7 +95,7 @@ export class Workflow {
     await this.#publishPlan(plan.calls);
     await backend.groups.end([this.id]);
     const id = textIn(body.options, "task_id") ?? this.id;
-    return { ids: [id], done: `called the body ${id} with ${values.length} results` };
+    return { ids: [id], done: `called the body ${id} with ${countOf(values.length, "result")}` };
   }
 
   /**

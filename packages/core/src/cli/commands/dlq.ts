@@ -15,6 +15,7 @@ import { durationMs, flag, json, names, rate, wholeNumber } from "../option-kind
 import type * as Letters from "../letters.ts";
 import type { Colors } from "../output.ts";
 import { tableLines, type Column } from "../table.ts";
+import { countOf } from "../../shared/count-of.ts";
 
 const ACTIONS = ["list", "count", "show", "retry", "edit", "purge", "export"] as const;
 
@@ -237,7 +238,7 @@ function rawOf({ raw }: DeadLetter): { readonly raw: string } | { readonly rawBa
   return isUtf8(raw) ? { raw: Buffer.from(raw).toString() } : { rawBase64: Buffer.from(raw).toString("base64") };
 }
 
-const letterCount = (number: number): string => (number === 1 ? "1 dead letter" : `${number} dead letters`);
+const letterCount = (number: number): string => countOf(number, "dead letter");
 
 const COLUMNS: readonly Column<DeadLetter>[] = [
   { title: "id", cell: ({ id }) => id },

@@ -7,6 +7,7 @@ import { UsageError } from "../errors.ts";
 import { flag, text, wholeNumber } from "../option-kinds.ts";
 import { reachBroker } from "../reach.ts";
 import { tableLines, type Column } from "../table.ts";
+import { countOf } from "../../shared/count-of.ts";
 
 const ACTIONS = ["list", "set", "pause", "resume", "release"] as const;
 const SHOWN = 20;
@@ -91,7 +92,7 @@ interface Change {
 async function change({ output }: CommandContext, app: Lovage, { action, queue, key, limits, ...pause }: Change): Promise<void> {
   if (action === "release") {
     const released = await app.fairness.release(queue);
-    output.answer({ queue, released }, () => `${released === 1 ? "1 message" : `${released} messages`} put back into ${queue}`);
+    output.answer({ queue, released }, () => `${countOf(released, "message")} put back into ${queue}`);
     return;
   }
   if (action === "set") await (key === undefined ? app.fairness.setDefaults(queue, limits) : app.fairness.set(queue, key, limits));
@@ -128,7 +129,7 @@ async function list({ output }: CommandContext, app: Lovage, queue: string, all:
   output.answer(document, (colors) => {
     const lines = shown.length === 0 ? [`no key of ${queue} has messages or settings`] : [...tableLines(shown, COLUMNS, colors)];
     if (shown.length < keys.length) lines.push(`${hasMore ? "more than " : ""}${keys.length - shown.length} more: --all shows them`);
-    if (unsorted > 0) lines.push(`${unsorted} ${unsorted === 1 ? "message" : "messages"} not sorted by key yet`);
+    if (unsorted > 0) lines.push(`${countOf(unsorted, "message")} not sorted by key yet`);
     return lines;
   });
 }

@@ -6,6 +6,7 @@ import { UsageError } from "../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { reachBroker } from "../reach.ts";
 import { tableLines, type Column } from "../table.ts";
+import { countOf } from "../../shared/count-of.ts";
 
 export const loans = defineCommand({
   options: {},
@@ -36,7 +37,7 @@ export const loans = defineCommand({
       return EXIT.failure;
     }
     const released = await leases.release(worker);
-    output.answer({ worker, released }, () => `${released === 1 ? "1 message" : `${released} messages`} of ${worker} returned`);
+    output.answer({ worker, released }, () => `${countOf(released, "message")} of ${worker} returned`);
     return EXIT.ok;
   },
 });

@@ -1,4 +1,5 @@
 /** `lovage outbox`: publishes what transactions have left in a database, and looks after what cannot be published. */
+import { countOf } from "../../shared/count-of.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { formatDuration } from "../../shared/duration.ts";
 import { errorText } from "../../shared/errors.ts";
@@ -62,14 +63,14 @@ export const outbox = defineCommand({
         if (options.ids === undefined && !options.all)
           throw new UsageError("outbox retry needs to know which", "name them with --id, or give --all");
         const retried = await store.retryAside(options.ids ?? "all");
-        context.output.answer({ retried }, () => `${rowCount(retried)} put back, behind the others of their keys`);
+        context.output.answer({ retried }, () => `${countOf(retried, "row")} put back, behind the others of their keys`);
         return options.ids !== undefined && retried < options.ids.length ? EXIT.failure : EXIT.ok;
       }
       case "discard": {
         const which = options.ids ?? (options.olderMs === undefined ? undefined : { olderThanMs: options.olderMs });
         if (which === undefined) throw new UsageError("outbox discard needs to know which", "give --id or --older-than");
         const discarded = await store.discardAside(which);
-        context.output.answer({ discarded }, () => `${rowCount(discarded)} discarded`);
+        context.output.answer({ discarded }, () => `${countOf(discarded, "row")} discarded`);
         return EXIT.ok;
       }
       case "migrate": {
@@ -120,7 +121,7 @@ async function relay(context: CommandContext, app: Lovage, store: OutboxStore, f
   });
   if (flags.once) {
     await worker.drain();
-    output.answer(worker.counts, () => `${rowCount(worker.counts.published)} published`);
+    output.answer(worker.counts, () => `${countOf(worker.counts.published, "row")} published`);
   } else {
     const metrics = await serveMetrics(worker, flags);
     if (metrics) app.logger.info({ port: metrics.port }, `metrics are served on http://${metricsHost(flags)}:${metrics.port}/metrics`);
@@ -185,8 +186,4 @@ const COLUMNS: readonly Column<AsideRow>[] = [
 
 function instant(at: number): string {
   return new Date(at).toISOString();
-}
-
-function rowCount(count: number): string {
-  return count === 1 ? "1 row" : `${count} rows`;
 }

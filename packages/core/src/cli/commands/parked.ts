@@ -2,6 +2,7 @@
 import { UnsupportedByBrokerError } from "../../app/errors.ts";
 import { defineCommand } from "../command.ts";
 import { reachBroker } from "../reach.ts";
+import { countOf } from "../../shared/count-of.ts";
 
 export const parked = defineCommand({
   options: {},
@@ -14,6 +15,6 @@ export const parked = defineCommand({
     const broker = await reachBroker(await openApp());
     if (broker.delayed === undefined) throw new UnsupportedByBrokerError("parking", broker.kind);
     const flushed = await broker.delayed.flush(queue);
-    output.answer({ queue: queue ?? null, flushed }, () => `${flushed === 1 ? "1 message" : `${flushed} messages`} returned`);
+    output.answer({ queue: queue ?? null, flushed }, () => `${countOf(flushed, "message")} returned`);
   },
 });

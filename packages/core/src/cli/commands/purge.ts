@@ -6,6 +6,7 @@ import { reachBroker } from "../reach.ts";
 import { InterruptedError, UsageError } from "../errors.ts";
 import { EXIT } from "../exit-codes.ts";
 import { flag, names } from "../option-kinds.ts";
+import { countOf } from "../../shared/count-of.ts";
 
 export const purge = defineCommand({
   options: {
@@ -26,9 +27,7 @@ export const purge = defineCommand({
     if (!options.force && !(await isConfirmed(context, chosen, broker.location))) return EXIT.failure;
     const counts: { queue: string; purged: number }[] = [];
     for (const queue of chosen) counts.push({ queue, purged: await broker.purge(queue) });
-    context.output.answer(counts, () =>
-      counts.map(({ queue, purged }) => `${queue}: ${purged === 1 ? "1 message" : `${purged} messages`} discarded`),
-    );
+    context.output.answer(counts, () => counts.map(({ queue, purged }) => `${queue}: ${countOf(purged, "message")} discarded`));
     return EXIT.ok;
   },
 });
