@@ -1,6 +1,6 @@
 /**
  * What can be wrong with a database file, and what SQLite's own errors mean. Both drivers give the (extended) result
- * code as `errcode`.
+ * code as `errcode`, but for `all()` of @photostructure/sqlite 1.2, whose errors have only SQLite's text for the code.
  */
 import { LovageError } from "../../shared/errors.ts";
 
@@ -49,9 +49,23 @@ const BY_PRIMARY_CODE: Readonly<Record<number, SqliteProblem>> = {
   26: "corrupt", // SQLITE_NOTADB
 };
 
+/** What `sqlite3_errstr` says of these codes. */
+const BY_TEXT: ReadonlyMap<string, SqliteProblem> = new Map([
+  ["database is locked", "busy"],
+  ["database table is locked", "busy"],
+  ["attempt to write a readonly database", "readonly"],
+  ["disk I/O error", "io"],
+  ["database disk image is malformed", "corrupt"],
+  ["database or disk is full", "full"],
+  ["unable to open database file", "io"],
+  ["file is not a database", "corrupt"],
+]);
+
 export function sqliteProblem(error: unknown): SqliteProblem {
-  const code = error instanceof Error ? (error as { errcode?: unknown }).errcode : undefined;
-  return typeof code === "number" ? (BY_PRIMARY_CODE[code & 0xff] ?? "other") : "other";
+  if (!(error instanceof Error)) return "other";
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  if (typeof errcode === "number") return BY_PRIMARY_CODE[errcode & 0xff] ?? "other";
+  return (code === "ERR_SQLITE_ERROR" && BY_TEXT.get(error.message)) || "other";
 }
 
 /** An error of ours that says what SQLite's means for the user; what is no matter of the file comes back as it was. */
