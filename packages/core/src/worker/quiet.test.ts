@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 
 import { room } from "../../test/support/worker-room.ts";
+import { Worker } from "./worker.ts";
 
 test("a quiet worker takes nothing and gives back what waits, what runs goes on; resumed, it takes again", async () => {
   const { app, clock, broker, start, stop } = room({ workerPrefetchMultiplier: 3 });
@@ -57,4 +58,29 @@ test("a worker can start quiet, be made quiet again and again, and stop while it
   await running.resume(); // nothing to resume
   expect(running.status().state).toBe("stopped");
   expect(clock.pendingTimers).toBe(0);
+});
+
+test("a worker that begins quietly and is resumed before it is ready takes tasks", async () => {
+  const { app, clock, broker } = room();
+  let ran = 0;
+  const count = app.task("shop.count", () => void ran++);
+  await count.delay();
+  const { leases } = await broker();
+  const renew = leases.renew.bind(leases);
+  let answer = (): void => {};
+  const answered = new Promise<void>((resolve) => (answer = resolve));
+  leases.renew = (...words) => answered.then(() => renew(...words));
+  const worker = new Worker(app, { name: "w@test", quiet: true });
+  const starting = worker.start();
+  await clock.advance(100); // it waits for its lease
+  const resumed = worker.resume();
+  answer();
+  await clock.advance(100);
+  await Promise.all([starting, resumed]);
+  await clock.advance(1000);
+  expect(ran).toBe(1);
+  expect(worker.status()).toMatchObject({ state: "running", consuming: true });
+  const stopped = worker.stop();
+  await clock.advance(1000);
+  await stopped;
 });

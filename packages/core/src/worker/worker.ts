@@ -231,6 +231,7 @@ export class Worker implements AsyncDisposable {
     if (this.#options.autoscale) this.#autoscale(new Autoscale(this.#options.autoscale, app.clock.monotonic()));
     this.#logger.info({ worker: this.name, queues: this.#queues.map((queue) => queue.name) }, `${this.name} ready.`);
     if (this.#isToBeQuiet) this.#beQuiet();
+    else void this.#engine.resumeTaking(); // it may have been resumed since it was told to begin quietly
   }
 
   /** What children load and do at their start may take a minute: a stop does not wait for it. */
