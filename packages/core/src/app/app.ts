@@ -190,7 +190,7 @@ export class Lovage implements AsyncDisposable {
   task<Args extends readonly unknown[], Result>(name: string, run: (...args: Args) => Result): Task<Args, Awaited<Result>>;
   task<Args extends readonly unknown[], Result>(
     name: string,
-    options: TaskOptions,
+    options: TaskOptions<Args>,
     run: (...args: Args) => Result,
   ): Task<Args, Awaited<Result>>;
   task<const Schema extends InputSchema, Result>(definition: CheckedBatchTaskDefinition<Schema, Result>): Task<CallerArgs<Schema>, Result>;

@@ -44,7 +44,7 @@ export interface BatchOptions {
 }
 
 /** A task that needs no more arguments. */
-export type BatchMember = SignatureData | { readonly accepts: (input: []) => void; toJSON(): SignatureData };
+export type BatchMember = SignatureData | { readonly accepts: (input: []) => void; readonly isGroup: false; toJSON(): SignatureData };
 
 export interface BatchCounts {
   readonly total: number;

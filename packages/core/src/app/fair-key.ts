@@ -6,7 +6,7 @@ import { CallError } from "./errors.ts";
 export type FairKeyInput = string | number | null | undefined;
 
 /** The same key for all calls of a task, or a function of their positional arguments. */
-export type FairKeyOption = FairKeyInput | ((...args: never[]) => FairKeyInput);
+export type FairKeyOption<Args extends readonly unknown[] = never[]> = FairKeyInput | NoInfer<(...args: Args) => FairKeyInput>;
 
 /**
  * Headers with the key among them; as they were when there is none, or when they have one and `isOfCall` is false: what a call says, as a

@@ -13,7 +13,7 @@ export interface LimitNumbers {
   readonly concurrency?: number;
 }
 
-export interface LimitInput extends LimitNumbers {
+export interface LimitInput<Args extends readonly unknown[] = never[]> extends LimitNumbers {
   /**
    * Limits of the same name are one: for an API that several tasks call. It is enough when one of them gives the numbers.
    * Default: `task:` and the task's name, `queue:` and the queue's.
@@ -23,10 +23,13 @@ export interface LimitInput extends LimitNumbers {
    * Every key has the limit for itself. A function of the task's arguments, the name of a message's header, or true for the header
    * `limit_key`, which calls write with `limitKey`. `limitKey` of a call wins over the others.
    */
-  readonly key?: LimitKey;
+  readonly key?: LimitKey<Args>;
 }
 
-export type LimitKey = true | string | ((...args: never[]) => string | number | undefined | null);
+export type LimitKey<Args extends readonly unknown[] = never[]> =
+  | true
+  | string
+  | NoInfer<(...args: Args) => string | number | undefined | null>;
 
 export interface TaskLimit {
   readonly name: string;

@@ -53,7 +53,7 @@ export function sharedTask<Args extends readonly unknown[], Result>(
 ): SharedTask<Args, Awaited<Result>>;
 export function sharedTask<Args extends readonly unknown[], Result>(
   name: string,
-  options: TaskOptions,
+  options: TaskOptions<Args>,
   run: (...args: Args) => Result,
 ): SharedTask<Args, Awaited<Result>>;
 export function sharedTask<const Schema extends InputSchema, Result>(

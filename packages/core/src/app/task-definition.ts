@@ -5,7 +5,7 @@ import type { AggregateOptions } from "./aggregate-task.ts";
 import { type BatchItem, type BatchTaskContext, type BatchTaskOptions, checkBatchOptions } from "./batch-task.ts";
 import { TaskDefinitionError } from "./errors.ts";
 import type { TaskContext } from "./task-context.ts";
-import type { TaskOptions } from "./task-options.ts";
+import type { TaskHooks, TaskOptions } from "./task-options.ts";
 
 /** One schema checks a task's single argument; a list of them its arguments in order. */
 export type InputSchema = StandardSchemaV1 | readonly StandardSchemaV1[];
@@ -34,6 +34,9 @@ interface DefinitionBase extends TaskOptions {
   readonly params?: readonly string[];
 }
 
+/** The function of a task that takes many messages sees them all: there is no hook for one. */
+type HooklessBase = Omit<DefinitionBase, keyof TaskHooks>;
+
 export interface TaskDefinition<Args extends readonly unknown[], Result> extends DefinitionBase {
   run(ctx: TaskContext, ...args: Args): Result;
 }
@@ -50,20 +53,20 @@ export interface CheckedTaskDefinition<Schema extends InputSchema, Result> exten
 /** What a batch's function returns: nothing, or one value for each item that it was given. */
 export type BatchReturn<Result> = void | null | readonly Result[] | Promise<void | null | readonly Result[]>;
 
-export interface BatchTaskDefinition<Args extends readonly unknown[], Result> extends DefinitionBase {
+export interface BatchTaskDefinition<Args extends readonly unknown[], Result> extends HooklessBase {
   /** Its function takes many messages at once. */
   readonly batch: BatchTaskOptions;
   run(ctx: BatchTaskContext, items: readonly BatchItem<Args, Result>[]): BatchReturn<Result>;
 }
 
-export interface CheckedBatchTaskDefinition<Schema extends InputSchema, Result> extends DefinitionBase {
+export interface CheckedBatchTaskDefinition<Schema extends InputSchema, Result> extends HooklessBase {
   readonly batch: BatchTaskOptions;
   /** Checks each message for itself: one that does not fit fails alone. */
   readonly input: Schema;
   run(ctx: BatchTaskContext, items: readonly BatchItem<RunArgs<Schema>, Result>[]): BatchReturn<Result>;
 }
 
-export interface AggregateTaskDefinition<Args extends readonly unknown[], Result> extends DefinitionBase {
+export interface AggregateTaskDefinition<Args extends readonly unknown[], Result> extends HooklessBase {
   /** Calls with the same key become one run, whoever sent them and whichever worker took them. */
   readonly aggregate: AggregateOptions<Args>;
   run(ctx: BatchTaskContext, items: readonly BatchItem<Args, Result>[]): BatchReturn<Result>;

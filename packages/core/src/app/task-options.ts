@@ -10,7 +10,8 @@ import type { ResolvedUnique, UniqueInput } from "./unique-options.ts";
 import type { RoutingOptions } from "./routing.ts";
 import type { TaskContext } from "./task-context.ts";
 
-export interface TaskOptions {
+/** `Args`: what `fairKey` and the keys of `limit` and `unique` are given, a call's arguments by position; any where it is left out. */
+export interface TaskOptions<Args extends readonly unknown[] = never[]> {
   // Where it goes.
   readonly queue?: string;
   readonly exchange?: string;
@@ -20,7 +21,7 @@ export interface TaskOptions {
   readonly priority?: number;
   readonly deliveryMode?: DeliveryMode;
   /** Under which its calls share their queue with others, where the queue is `fair`: a key, or a function of the call's arguments. */
-  readonly fairKey?: FairKeyOption;
+  readonly fairKey?: FairKeyOption<Args>;
   readonly serializer?: string;
   readonly compression?: string | null;
   /** Not run when it has not started by then. */
@@ -40,9 +41,9 @@ export interface TaskOptions {
   /** At most this many starts per worker: `"100/m"`, `"10/s"`, `"1/h"`, or a number per second. */
   readonly rateLimit?: string | number;
   /** For all workers together: so many starts per time, or at once, perhaps for each key. What must wait holds no slot. */
-  readonly limit?: LimitInput | readonly LimitInput[];
+  readonly limit?: LimitInput<Args> | readonly LimitInput<Args>[];
   /** Calls that are the same run once: the task of the first stands for them all. Default false. */
-  readonly unique?: UniqueInput;
+  readonly unique?: UniqueInput<Args>;
 
   // When its message is acknowledged.
   /** Acknowledge after the run, so that a crash runs it again. Default true. */

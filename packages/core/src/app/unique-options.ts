@@ -7,13 +7,13 @@ import { DURATION_ACCEPTED, type Duration, parseDuration } from "../shared/durat
 import { CallError } from "./errors.ts";
 import { isPlain, NotAccepted } from "./setting-kinds.ts";
 
-export interface UniqueOptions {
+export interface UniqueOptions<Args extends readonly unknown[] = never[]> {
   /**
    * What makes two calls the same: a text or a number; a function of the task's positional arguments, which may return undefined for a call
    * that is not unique; or a list of places and names of arguments, such as `[0, "userId"]`: names are those of the task's `params`, or of
    * keyword arguments. Default: all arguments.
    */
-  readonly key?: UniqueKey;
+  readonly key?: UniqueKey<Args>;
   /** How long a task holds its lock. `done`: until it has ended, retries included. `started`: until its body begins. Default `done`. */
   readonly until?: "done" | "started";
   /** The first of the calls in so much time wins, however soon it has ended; those that follow are its duplicates. */
@@ -28,10 +28,14 @@ export interface UniqueOptions {
   readonly ttl?: Duration;
 }
 
-export type UniqueKey = string | number | readonly (string | number)[] | ((...args: never[]) => string | number | undefined | null);
+export type UniqueKey<Args extends readonly unknown[] = never[]> =
+  | string
+  | number
+  | readonly (string | number)[]
+  | NoInfer<(...args: Args) => string | number | undefined | null>;
 
 /** true: until it has ended, by all arguments. false, of a call: not unique, whatever its task says. */
-export type UniqueInput = boolean | UniqueOptions;
+export type UniqueInput<Args extends readonly unknown[] = never[]> = boolean | UniqueOptions<Args>;
 
 export interface ResolvedUnique {
   readonly mode: UniqueMode;
