@@ -5,9 +5,9 @@ import { chain, group } from "../app/compose.ts";
 import { BatchClosedError } from "../app/errors.ts";
 import { currentTask } from "../app/process-wide.ts";
 import { memoryApp } from "../testing/memory-app.ts";
-import type { Batches } from "../results/batches.ts";
+import type { Batches, DueCallback } from "../results/batches.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
-import { BatchKeeper } from "./batch-keeper.ts";
+import { BatchKeeper, type BatchKeeperDeps } from "./batch-keeper.ts";
 import { Worker } from "./worker.ts";
 
 vi.setConfig({ testTimeout: 30_000 }); // what nobody brought about here is seen at the next look, seconds later
@@ -39,6 +39,23 @@ function tasks() {
 async function begin(): Promise<void> {
   worker = new Worker(app, { concurrency: 4 });
   await worker.start();
+}
+
+async function keeperOf(batches: Batches, encodeCalls: BatchKeeperDeps["encodeCalls"] = () => []): Promise<BatchKeeper> {
+  return new BatchKeeper({
+    broker: await app.broker(),
+    backend: (await app.backend()) as ResultBackend,
+    batches,
+    queues: ["celery"],
+    resultSerializer: "json",
+    resultExpiresMs: undefined,
+    accept: new Set(["application/json"]),
+    encodeCalls,
+    brokerNow: () => app.clock.now(),
+    clock: app.clock,
+    random: app.random,
+    logger: app.logger,
+  });
 }
 
 const get = { timeout: "10s" } as const;
@@ -313,20 +330,7 @@ describe("members that cannot report", () => {
     await store(1, "REVOKED");
     await store(2, "STARTED");
     const published: unknown[] = [];
-    const keeper = new BatchKeeper({
-      broker: await app.broker(),
-      backend,
-      batches: backend.batches as Batches,
-      queues: ["celery"],
-      resultSerializer: "json",
-      resultExpiresMs: undefined,
-      accept: new Set(["application/json"]),
-      encodeCalls: (calls) => (published.push(...calls), []),
-      brokerNow: () => app.clock.now(),
-      clock: app.clock,
-      random: app.random,
-      logger: app.logger,
-    });
+    const keeper = await keeperOf(backend.batches as Batches, (calls) => (published.push(...calls), []));
     expect(await keeper.reconcile(batch.id)).toBe(2);
     expect(await keeper.reconcile(batch.id)).toBe(0);
     expect(await batch.counts()).toMatchObject({ pending: 2, succeeded: 1, failed: 1 });
@@ -336,6 +340,47 @@ describe("members that cannot report", () => {
     await keeper.whenIdle();
     expect(await batch.whenComplete().get(get)).toMatchObject({ succeeded: 3, failed: 1 });
     expect(published).toHaveLength(2); // death and complete
+  });
+});
+
+describe("a keeper", () => {
+  /** Of batches that have expired: what is due is only to be removed, where `removes` says so. */
+  async function keeping(count: number, removes: (due: DueCallback) => boolean) {
+    const left = new Set(many(count).map((i): DueCallback => ({ id: `b${i}`, event: "complete" }) as DueCallback));
+    let looks = 0;
+    const batches: Partial<Batches> = {
+      due: async ({ limit }) => {
+        looks += 1;
+        return [...left].slice(0, limit);
+      },
+      read: async (ids) => ids.map(() => undefined),
+      done: async (due) => removes(due) && left.delete(due),
+    };
+    return { keeper: await keeperOf(batches as Batches), left, looks: () => looks };
+  }
+
+  test("sees at once to all that is due, a portion at a time", async () => {
+    const { keeper, left } = await keeping(250, () => true);
+    keeper.kick();
+    await keeper.whenIdle();
+    expect(left.size).toBe(0);
+  });
+
+  test("ends its look at a portion of which it can end nothing", async () => {
+    const { keeper, left, looks } = await keeping(250, () => false);
+    keeper.kick();
+    await keeper.whenIdle();
+    expect([left.size, looks()]).toEqual([250, 1]);
+  });
+
+  test("looks again when something becomes due while it looks", async () => {
+    const { keeper, looks } = await keeping(1, () => {
+      if (looks() === 1) keeper.kick();
+      return false;
+    });
+    keeper.kick();
+    await keeper.whenIdle();
+    expect(looks()).toBe(2);
   });
 });
 

@@ -2,9 +2,12 @@ import { expect, test } from "vitest";
 
 import type { Lovage } from "../app/app.ts";
 import { CallError } from "../app/errors.ts";
+import type { QueuePause } from "../brokers/queue-pauses.ts";
+import { silentLogger } from "../shared/log.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import { Worker } from "./worker.ts";
+import { KnownPauses } from "./pauses.ts";
 import type { WorkerOptions } from "./worker-options.ts";
 
 interface Room {
@@ -194,4 +197,37 @@ test.each([
   const refused = await app.queues.pause(queues, options).catch((error: unknown) => error);
   expect(refused).toBeInstanceOf(CallError);
   expect((refused as Error).message).toMatch(message);
+});
+
+test("a change that is told while the broker is being read is read too, however many are told", async () => {
+  const clock = new FakeClock();
+  const answers: ((pauses: readonly QueuePause[]) => void)[] = [];
+  let changed = (): void => undefined;
+  const unused = (): never => {
+    throw new Error("not in this test");
+  };
+  const store = {
+    pause: unused,
+    resume: unused,
+    list: () => new Promise<readonly QueuePause[]>((resolve) => answers.push(resolve)),
+    watch: (_: unknown, told: () => void) => void (changed = told),
+  };
+  const brokerNow = (): number => clock.now();
+  const pauses = new KnownPauses({ store, queues: ["q"], clock, random: () => 0.5, logger: silentLogger, brokerNow });
+  const pause: QueuePause = { queue: "q", reason: "", by: "ann", at: 0, until: undefined };
+  const loaded = pauses.load();
+  answers[0]?.([]);
+  await loaded;
+  changed(); // is read
+  changed(); // comes when that was sent
+  changed();
+  expect(answers).toHaveLength(2);
+  answers[1]?.([]);
+  await clock.advance(0);
+  expect(answers).toHaveLength(3);
+  answers[2]?.([pause]);
+  await clock.advance(0);
+  expect([pauses.has("q"), answers.length]).toEqual([true, 3]);
+  pauses.stop();
+  expect(clock.pendingTimers).toBe(0);
 });
