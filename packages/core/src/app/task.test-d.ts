@@ -98,3 +98,47 @@ void new Lovage("typed", { taskTimelimit: 30 });
 void new Lovage("typed", { taskAcksLate: "yes" });
 expectTypeOf(app.settings.taskTimeLimitMs).toEqualTypeOf<number | null>();
 expectTypeOf(app.settings.workerPool).toEqualTypeOf<"async" | "threads" | "processes" | "prefork" | "gevent" | "eventlet" | "solo">();
+
+// --- unique, limits, fairness --------------------------------------------------------------------------------------
+
+app.task({ name: "charge", unique: { key: (id: string) => id, throttle: "1h" }, run: (_, id: string, _source: string) => id });
+app.task("send", { unique: { key: (id) => id, debounce: "5s", maxWait: "1m" }, fairKey: (id) => id }, (id: string, _n: number) => id);
+app.task(
+  "track",
+  {
+    limit: [
+      { rate: "10/s", burst: 2, key: (id: string) => id },
+      { name: "crm", key: true },
+    ],
+  },
+  (id: string) => id,
+);
+void add.applyAsync([1, 2], null, { unique: { key: "a" }, limitKey: "b", fairKey: 3 });
+void add.applyAsync([1, 2], null, { unique: false });
+expectTypeOf((await add.delay(1, 2)).isDuplicate).toEqualTypeOf<boolean>();
+void app.limits.set("crm", { rate: "1/s" }, { key: "acme" });
+// @ts-expect-error the key is given the arguments of a call
+app.task("x", { unique: { key: (id: number) => id } }, (id: string) => id);
+// @ts-expect-error the same
+app.task("x", { limit: { rate: "1/s", key: (id: number) => id } }, (id: string) => id);
+// @ts-expect-error the same
+app.task("x", { fairKey: (id: number) => id }, (id: string) => id);
+// @ts-expect-error done or started
+app.task("x", { unique: { until: "ended" } }, () => 1);
+// @ts-expect-error no duration
+app.task("x", { unique: { throttle: "1 hour" } }, () => 1);
+// @ts-expect-error no such option
+void add.applyAsync([1, 2], null, { unique: { key: 1, til: "done" } });
+// @ts-expect-error no such option
+app.task("x", { limit: { rtae: "10/s" } }, () => 1);
+// @ts-expect-error no key is an object
+void add.applyAsync([1, 2], null, { limitKey: { a: 1 } });
+// @ts-expect-error the key is an option of its own: these are the numbers
+void app.limits.set("crm", { rate: "1/s", key: "acme" });
+// @ts-expect-error no such option
+app.task({ name: "x", run: (ctx) => ctx.snooze("1s", { holdLimits: true }) });
+void new Lovage("typed", { queueLimits: { reports: { concurrency: 2 } }, taskQueues: { imports: { fair: true } } });
+// @ts-expect-error a mistyped limit
+void new Lovage("typed", { queueLimits: { reports: { concurency: 2 } } });
+// @ts-expect-error a mistyped option of a queue
+void new Lovage("typed", { taskQueues: { imports: { fiar: true } } });

@@ -251,6 +251,7 @@ test("arguments that do not fit fail their own item, and a batch task has no hoo
   await expect(bad.get()).rejects.toThrow("there is no parameter z");
   expect(await good.get()).toBe(3);
   expect(await (await task.apply([4, 5])).get()).toBe(9);
+  // @ts-expect-error nor does it compile
   expect(() => app.task({ name: "hooked", batch: {}, onSuccess: () => undefined, run: () => undefined })).toThrow(/has no onSuccess/);
   expect(() => app.task({ name: "wide", batch: { size: 0 }, run: () => undefined }).options).toThrow(/batch.size of the task wide is 0/);
 });
