@@ -165,7 +165,7 @@ export class GuardLoop {
     const next = (since: number): number => since + EXPIRE_EVERY_MS * (0.75 + this.#deps.random() / 2);
     await this.#every("discard old dead letters", next, async () => {
       const count = await deadLetters.expire(this.#options.queues);
-      if (count > 0) this.#deps.logger.info({ count }, `discarded ${count} dead letters that were older than deadLetterMaxAge`);
+      if (count > 0) this.#deps.logger.info({ count }, `discarded ${countOf(count, "dead letter")} older than deadLetterMaxAge`);
     });
   }
 
