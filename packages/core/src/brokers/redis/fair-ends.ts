@@ -13,10 +13,10 @@ export async function countEnds(
   { shard }: Pick<RedisContext, "shard">,
   connection: RedisConnection,
   worker: string,
-  { keys, ring, settings, running, bell }: FairKeys,
+  { keys, ring, running, bell }: FairKeys,
   loans: readonly string[],
 ): Promise<number> {
-  return asNumber(await connection.script(endScript, [loansKey(shard, worker), keys, ring, settings, running, bell], loans));
+  return asNumber(await connection.script(endScript, [loansKey(shard, worker), keys, ring, running, bell], loans));
 }
 
 /** After these were settled over this connection. Does not wait. */

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 
 import type { Broker, Delivery } from "../../../src/brokers/broker.ts";
 import { FAIR_KEY_HEADER } from "../../../src/protocol/fair-key.ts";
+import { loadScript } from "../../../src/stores/redis/scripts.ts";
 import { idOf, Slots, take, toQueue } from "../../support/broker-hands.ts";
 import { eventually } from "../../support/eventually.ts";
 import { openBroker } from "../../support/redis-brokers.ts";
@@ -106,6 +107,24 @@ test("a queue that nobody takes fairly any more gets back what was sorted, but f
   expect((await take(broker, ["q"], 3, { worker: "plain" })).map(idOf).toSorted()).toEqual(["a2", "a3", "b2"]);
   await broker.fairness?.set("q", "p", { paused: null });
   expect((await take(broker, ["q"], 1, { fair: FAIR })).map(idOf)).toEqual(["p1"]);
+});
+
+test("a loan that is still there is not counted as ended: whoever is in doubt may ask", async () => {
+  await using broker = await openBroker(server.url);
+  await publish(broker, "a", "a1", "a2");
+  await broker.fairness?.set("q", "a", { limit: 1 });
+  const [first] = (await take(broker, ["q"], 1, { fair: FAIR, worker: "w" })) as [Delivery];
+  const ask = async (): Promise<unknown> => {
+    const keys = ["keys", "ring", "running", "bell"].map((what) => `lovage:fair-${what}:q`);
+    return await hand.eval(loadScript("fair-end").modern.source, 5, "lovage:loans:w", ...keys, first.loan);
+  };
+  expect(await ask()).toBe(0);
+  expect(await hand.hget("lovage:fair-keys:q", "a")).toMatch(/^2 1 /); // waits for its place
+  await hand.hdel("lovage:loans:w", first.loan);
+  expect(await ask()).toBe(1);
+  expect(await hand.hget("lovage:fair-keys:q", "a")).toMatch(/^1 0 /); // in the ring
+  expect(await ask()).toBe(0);
+  expect(await hand.lrange("lovage:fair-ring:q", 0, -1)).toEqual(["a"]);
 });
 
 test("a key of a wrong type raises before anything was taken", async () => {

@@ -2,7 +2,9 @@
 import { Redis } from "ioredis";
 import { expect, test } from "vitest";
 import type { GroupPart } from "../../../src/results/groups.ts";
-import { openBackend } from "../../support/redis-brokers.ts";
+import { UNIQUE_HEADER, uniqueText } from "../../../src/protocol/unique.ts";
+import { toQueue } from "../../support/broker-hands.ts";
+import { openBackend, openBroker } from "../../support/redis-brokers.ts";
 import { RedisServer } from "../../support/redis-server.ts";
 
 const EXPIRES_MS = 60_000;
@@ -48,6 +50,21 @@ test("a batch that waits, with something due that nobody tells", async () => {
   await backend.batches?.seal("b");
   await backend.batches?.report("b", [{ place: 0, state: "failed" }]);
   await expectLifetimes(redis, ["lovage:batches-due"]);
+});
+
+test("a lock that is freed leaves nothing behind, in the index of all locks neither", async () => {
+  await using redis = await RedisServer.start();
+  await using broker = await openBroker(redis.url);
+  const unique = { mode: "done", name: "t:1", ttlMs: EXPIRES_MS, waitMs: 0, maxWaitMs: 0 } as const;
+  await broker.uniques?.publish({ ...toQueue("q", { id: "a", headers: { [UNIQUE_HEADER]: uniqueText(unique) } }), unique });
+  const hand = new Redis(redis.url);
+  try {
+    expect((await hand.keys("lovage:unique*")).toSorted()).toEqual(["lovage:unique:t:1", "lovage:uniques"]);
+    await broker.uniques?.step([{ name: "t:1", taskId: "a", queue: "q", what: { kind: "free" } }]);
+    expect(await hand.keys("lovage:unique*")).toEqual([]);
+  } finally {
+    hand.disconnect();
+  }
 });
 
 async function expectLifetimes(redis: RedisServer, among: readonly string[]): Promise<void> {

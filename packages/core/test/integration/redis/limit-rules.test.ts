@@ -247,3 +247,24 @@ test("Redis counts as memory and SQLite do", async () => {
     { numRuns: process.env.LOVAGE_SOAK === "1" ? 2000 : 60 },
   );
 });
+
+test("starts that are long over leave nothing behind, however many limits there were", async () => {
+  await redis.flushall();
+  const stage = redisStage(redis);
+  const ask = async (keys: readonly string[]): Promise<void> => {
+    const deliveries = await stage.lend(keys);
+    await stage.limits.admit(
+      "w",
+      keys.map((key, i) => ({ delivery: deliveries[i] as Delivery, id: key, limits: [`dense\t${key}`], expiresAt: undefined })),
+    );
+  };
+  await stage.limits.declare(new Map(Object.entries(SPECS)));
+  await ask(MANY);
+  expect(await redis.zcard("lovage:limits:tats")).toBe(MANY.length);
+  stage.now += 900;
+  await ask(["soon"]);
+  expect(await redis.zcard("lovage:limits:tats")).toBe(MANY.length + 1); // what is over for a moment may still be asked for
+  stage.now += 10_000;
+  for (let round = 0; round < 2; round++) await ask(MANY.slice(0, 40).map((key) => `${round}${key}`));
+  expect(await redis.zcard("lovage:limits:tats")).toBe(80);
+});

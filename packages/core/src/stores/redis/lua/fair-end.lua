@@ -1,23 +1,15 @@
 #!lua flags=allow-oom
 -- fair-end.lua: count loans of a fair queue that have ended. A loan that is still there is passed over, so that whoever is in doubt may ask.
--- KEYS[1] loans of the worker that had them  KEYS[2] keys, hash  KEYS[3] ring  KEYS[4] settings  KEYS[5] what runs  KEYS[6] bell: as in fair-reserve.lua
+-- KEYS[1] loans of the worker that had them  KEYS[2] keys, hash  KEYS[3] ring  KEYS[4] what runs  KEYS[5] bell: as in fair-reserve.lua
 -- ARGV loans
 -- Returns how many were counted.
--- Invariant: each entry of KEYS[5] is counted once in the state of its key. A key that waited for that is in the ring again, and a worker is woken.
-local loans, keys, ring, settings, running, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+-- Invariant: each entry of KEYS[4] is counted once in the state of its key. A key that waited for that is in the ring again, and a worker is woken.
+local loans, keys, ring, running, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 redis.call('HLEN', loans)
 redis.call('HLEN', keys)
 redis.call('LLEN', ring)
 redis.call('LLEN', bell)
-redis.call('HLEN', settings)
 redis.call('HDEL', loans, '') -- before Redis 7 a script that has written is not stopped by a full memory
-
-local function is_open(key, loans_of_key)
-  local defaults, own = redis.call('HGET', settings, '*') or '0 0', redis.call('HGET', settings, '=' .. key) or '0 0 0'
-  local limit = tonumber(string.match(own, '^%d+ (%d+)'))
-  if limit == 0 then limit = tonumber(string.match(defaults, '^%d+ (%d+)')) end
-  return string.match(own, '^%d+ %d+ (%d)') ~= '1' and (limit == 0 or loans_of_key < limit)
-end
 
 -- By key, so that what is done for each loan is little.
 local ended, held, order = {}, {}, {}
@@ -39,7 +31,7 @@ for _, key in ipairs(order) do
   local place, before, rest = string.match(redis.call('HGET', keys, key) or '', '^(%d) (%d+) (.*)$')
   if place then
     local left = math.max(0, before - held[key])
-    if place == '2' and is_open(key, left) then
+    if place == '2' then -- reserving puts it out again if it still must wait
       redis.call('RPUSH', ring, key)
       place, joined = '1', joined + 1
     end
