@@ -346,7 +346,7 @@ describe("members that cannot report", () => {
 describe("a keeper", () => {
   /** Of batches that have expired: what is due is only to be removed, where `removes` says so. */
   async function keeping(count: number, removes: (due: DueCallback) => boolean) {
-    const left = new Set(many(count).map((i): DueCallback => ({ id: `b${i}`, event: "complete" }) as DueCallback));
+    const left = new Set(many(count).map((i): DueCallback => ({ id: `b${i}`, event: "complete" })));
     let looks = 0;
     const batches: Partial<Batches> = {
       due: async ({ limit }) => {

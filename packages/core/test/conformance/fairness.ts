@@ -235,12 +235,12 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
     test("the depth counts what is sorted, and a purge discards it but not what runs", async () => {
       await fairness().set("q", "a", { limit: 1 });
       await publish("a", "a1", "a2", "a3");
-      await publish("b", "b1", "b2");
-      const [a1] = await take(1);
-      expect(await ready()).toBe(4);
-      expect(await first().purge("q")).toBe(4);
+      await publish("b", "b1", "b2", "b3");
+      const [a1] = await take(3);
+      expect(await ready()).toBe(3);
+      expect(await first().purge("q")).toBe(3);
       expect(await ready()).toBe(0);
-      expect(await counts()).toEqual({ a: "0/1" });
+      expect(await counts()).toEqual({ a: "0/1", b: "0/2" });
       await publish("a", "a4");
       await settleAll(first(), [a1 as Delivery]);
       expect(await taken(1)).toBe("a4");
@@ -256,6 +256,7 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
       const left = await takeAs(first(), ["q"], 4, { worker: "two" });
       expect(left.map(idOf).toSorted()).toEqual(["a2", "a3", "b1", "p1"]);
       await settleAll(first(), left);
+      expect(await counts()).toEqual({ a: "0/1", p: "0/0" }); // what runs counts still, and p has settings
       expect(await ready()).toBe(0);
     });
 
@@ -287,6 +288,10 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
         { key: "quiet", waiting: 0, running: 0, weight: 5, limit: 3, paused: undefined, isSet: true },
       ]);
       expect(await fairness().page("q", { limit: 100 })).toMatchObject({ unsorted: 0, defaults: { weight: 1, limit: 9 } });
+      await fairness().set("q", "quiet", { weight: 6 });
+      expect((await states()).get("quiet")).toMatchObject({ weight: 6, limit: 3 });
+      await fairness().set("q", "quiet", { limit: 4 });
+      expect((await states()).get("quiet")).toMatchObject({ weight: 6, limit: 4 });
       for (const change of [{ weight: 0 }, { weight: 1.5 }, { limit: 0 }, { limit: Number.NaN }])
         await expect(fairness().set("q", "quiet", change), JSON.stringify(change)).rejects.toThrow(/it takes a whole number/);
       await expect(fairness().set("q", undefined, { paused: { by: "", reason: "", at: 1 } })).rejects.toThrow(/name the key/);

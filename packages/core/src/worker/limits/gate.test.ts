@@ -41,7 +41,8 @@ function received(id: string, credit: LoanCredit): Request {
   return { isHeld: false, received: { id }, delivery: { loan: id, queue: "q" } } as unknown as Request;
 }
 
-const holder = (loan: string): Request => ({ limits: ["l"], isHeld: true, received: { id: loan }, delivery: { loan, queue: "q" } }) as unknown as Request;
+const holder = (loan: string): Request =>
+  ({ limits: ["l"], isHeld: true, received: { id: loan }, delivery: { loan, queue: "q" } }) as unknown as Request;
 
 // The next place may become free in any of the few steps in which the last giving back comes to its end.
 for (let steps = 0; steps < 12; steps++) {
@@ -78,11 +79,7 @@ test("what may start and has its answer after a stop goes back with its place, a
   gate.flush();
   expect(gate.clear()).toEqual([]);
   answer?.({
-    answers: [
-      { kind: "admitted", startsInMs: 0, isHeld: true },
-      { kind: "admitted", startsInMs: 100, isHeld: false },
-      { kind: "waits" },
-    ],
+    answers: [{ kind: "admitted", startsInMs: 0, isHeld: true }, { kind: "admitted", startsInMs: 100, isHeld: false }, { kind: "waits" }],
     nextTurnInMs: undefined,
   });
   await turn();
@@ -95,7 +92,10 @@ test("a start that is a moment away has no slot until then, and takes one then",
   const clock = new FakeClock();
   const credit = new LoanCredit({ busy: 10, held: 10 });
   const passed: Request[] = [];
-  const admit = async (): Promise<Admissions> => ({ answers: [{ kind: "admitted", startsInMs: 100, isHeld: false }], nextTurnInMs: undefined });
+  const admit = async (): Promise<Admissions> => ({
+    answers: [{ kind: "admitted", startsInMs: 100, isHeld: false }],
+    nextTurnInMs: undefined,
+  });
   const gate = gateWith({ admit }, { clock, credit, pass: (requests) => void passed.push(...requests) });
   const request = received("soon", credit);
   gate.ask(request);

@@ -28,6 +28,12 @@ afterAll(async () => {
 const publish = async (broker: Broker, key: string, ...ids: readonly string[]): Promise<void> =>
   await broker.publish(ids.map((id) => toQueue("q", { id, headers: { [FAIR_KEY_HEADER]: key } })));
 
+/** Puts back at most so many, of all keys in the ring or of these; `fair-release.lua` alone. */
+async function release(most: number, ...named: readonly string[]): Promise<unknown> {
+  const keys = ["sorted", "keys", "ring", "bell", "settings"].map((what) => `lovage:fair-${what}:q`);
+  return await hand.eval(loadScript("fair-release").modern.source, 6, ...keys, "q", most, "1", ...named);
+}
+
 /** Consumes and acknowledges until stopped; tells what it took. */
 function worker(broker: Broker, name: string, slots: number, settles = true) {
   const stop = new AbortController();
@@ -103,6 +109,7 @@ test("a queue that nobody takes fairly any more gets back what was sorted, but f
   await hand.del("lovage:fair-check:q");
   expect(await broker.fairness?.tidy()).toBe(true);
   expect(await hand.llen("q")).toBe(3);
+  expect(await hand.exists("lovage:fair-ring:q", "lovage:fair-bell:q")).toBe(0); // nobody has a turn, and nobody is woken
   expect((await broker.depth(["q"]))[0]?.ready).toBe(4);
   expect((await take(broker, ["q"], 3, { worker: "plain" })).map(idOf).toSorted()).toEqual(["a2", "a3", "b2"]);
   await broker.fairness?.set("q", "p", { paused: null });
@@ -112,6 +119,7 @@ test("a queue that nobody takes fairly any more gets back what was sorted, but f
 test("a loan that is still there is not counted as ended: whoever is in doubt may ask", async () => {
   await using broker = await openBroker(server.url);
   await publish(broker, "a", "a1", "a2");
+  await publish(broker, "b", "b1");
   await broker.fairness?.set("q", "a", { limit: 1 });
   const [first] = (await take(broker, ["q"], 1, { fair: FAIR, worker: "w" })) as [Delivery];
   const ask = async (): Promise<unknown> => {
@@ -124,7 +132,37 @@ test("a loan that is still there is not counted as ended: whoever is in doubt ma
   expect(await ask()).toBe(1);
   expect(await hand.hget("lovage:fair-keys:q", "a")).toMatch(/^1 0 /); // in the ring
   expect(await ask()).toBe(0);
-  expect(await hand.lrange("lovage:fair-ring:q", 0, -1)).toEqual(["a"]);
+  expect(await hand.lrange("lovage:fair-ring:q", 0, -1)).toEqual(["b", "a"]);
+  expect(await hand.llen("lovage:fair-bell:q")).toBe(1); // one worker is woken, who wakes the next
+});
+
+test("a key that is in the ring by now keeps what is sorted: it is not released by its name", async () => {
+  await using broker = await openBroker(server.url);
+  await publish(broker, "a", "a1", "a2");
+  await take(broker, ["q"], 1, { fair: FAIR });
+  expect(await release(10, "a")).toBe(0);
+  expect(await hand.llen("q")).toBe(0);
+  expect((await take(broker, ["q"], 1, { fair: FAIR })).map(idOf)).toEqual(["a2"]);
+});
+
+test("no more is released at once than was asked for, and what somebody removed by hand is passed over", async () => {
+  await using broker = await openBroker(server.url);
+  await publish(broker, "a", "a1", "a2", "a3", "a4");
+  await take(broker, ["q"], 1, { fair: FAIR });
+  expect(await hand.hdel("lovage:fair-sorted:q", "10.1.a")).toBe(1);
+  expect(await release(1)).toBe(1);
+  expect(await hand.hkeys("lovage:fair-sorted:q")).toEqual(["10.3.a"]);
+  expect(await release(10)).toBe(1);
+  expect((await take(broker, ["q"], 2, { worker: "plain" })).map(idOf)).toEqual(["a3", "a4"]);
+});
+
+test("no more keys have settings than may have, and those that have may change theirs", async () => {
+  const set = async (key: string, weight: number): Promise<unknown> => {
+    const keys = ["settings", "keys", "ring", "bell"].map((what) => `lovage:fair-${what}:q`);
+    return await hand.eval(loadScript("fair-set").modern.source, 4, ...keys, `=${key}`, weight, "", "", 1);
+  };
+  expect([await set("a", 2), await set("b", 2), await set("a", 3), await set("a", 0), await set("b", 2)]).toEqual([1, 0, 1, 1, 1]);
+  expect(await hand.hgetall("lovage:fair-settings:q")).toEqual({ "=b": "2 0 0" });
 });
 
 test("a key of a wrong type raises before anything was taken", async () => {

@@ -144,7 +144,8 @@ test("it is admitted by its turn, unless it comes late or is another's by now", 
   await limits.advance("w", TURN);
   const [delivery] = taken as [RedisDelivery];
   const scripts = stage.scripts;
-  const ask = async (): Promise<unknown> => (await limits.admit("w", [{ delivery, id: "m1", limits: ["r"], expiresAt: undefined }])).answers[0];
+  const ask = async (): Promise<unknown> =>
+    (await limits.admit("w", [{ delivery, id: "m1", limits: ["r"], expiresAt: undefined }])).answers[0];
   stage.now += 50;
   expect(await ask()).toEqual({ kind: "admitted", startsInMs: 0, isHeld: false });
   expect(stage.scripts - scripts).toBe(0);

@@ -33,6 +33,20 @@ test.each([
   await expectLifetimes(redis, parts === 2 ? ["lovage:due-groups"] : []);
 });
 
+test.each(["by itself", "with what follows"] as const)("a group that is ended %s leaves nothing behind but its results", async (how) => {
+  await using redis = await RedisServer.start();
+  await using backend = await openBackend(redis.url);
+  await using broker = await openBroker(redis.url);
+  await backend.groups.begin([{ groupId: "g", size: 1, expiresMs: EXPIRES_MS }]);
+  await backend.groups.save("g", "saved", EXPIRES_MS);
+  expect(await backend.groups.addParts([part("g", 0)])).toEqual([true]);
+  const end = { groupId: "g", home: "q", publish: [], results: [], parts: [] };
+  if (how === "by itself") await backend.groups.end(["g"]);
+  else expect(await broker.groupEnds?.finish(end, { backend })).toEqual({ kind: "ended", completed: [] });
+  await using hand = handOf(redis);
+  expect((await hand.redis.keys("*")).filter((key) => /group|taskset/.test(key))).toEqual([]);
+});
+
 test("parts that come before anybody has said how many there are", async () => {
   await using redis = await RedisServer.start();
   await using backend = await openBackend(redis.url);
@@ -57,26 +71,23 @@ test("a lock that is freed leaves nothing behind, in the index of all locks neit
   await using broker = await openBroker(redis.url);
   const unique = { mode: "done", name: "t:1", ttlMs: EXPIRES_MS, waitMs: 0, maxWaitMs: 0 } as const;
   await broker.uniques?.publish({ ...toQueue("q", { id: "a", headers: { [UNIQUE_HEADER]: uniqueText(unique) } }), unique });
-  const hand = new Redis(redis.url);
-  try {
-    expect((await hand.keys("lovage:unique*")).toSorted()).toEqual(["lovage:unique:t:1", "lovage:uniques"]);
-    await broker.uniques?.step([{ name: "t:1", taskId: "a", queue: "q", what: { kind: "free" } }]);
-    expect(await hand.keys("lovage:unique*")).toEqual([]);
-  } finally {
-    hand.disconnect();
-  }
+  await using hand = handOf(redis);
+  expect((await hand.redis.keys("lovage:unique*")).toSorted()).toEqual(["lovage:unique:t:1", "lovage:uniques"]);
+  await broker.uniques?.step([{ name: "t:1", taskId: "a", queue: "q", what: { kind: "free" } }]);
+  expect(await hand.redis.keys("lovage:unique*")).toEqual([]);
 });
 
+function handOf({ url }: RedisServer) {
+  const redis = new Redis(url);
+  return { redis, [Symbol.asyncDispose]: async () => redis.disconnect() };
+}
+
 async function expectLifetimes(redis: RedisServer, among: readonly string[]): Promise<void> {
-  const hand = new Redis(redis.url);
-  try {
-    const keys = await hand.keys("*");
-    expect(keys).toEqual(expect.arrayContaining([...among]));
-    const eternal: string[] = [];
-    for (const key of keys) if ((await hand.pttl(key)) < 0) eternal.push(key);
-    expect(keys.length).toBeGreaterThan(1);
-    expect(eternal).toEqual([]);
-  } finally {
-    hand.disconnect();
-  }
+  await using hand = handOf(redis);
+  const keys = await hand.redis.keys("*");
+  expect(keys).toEqual(expect.arrayContaining([...among]));
+  const eternal: string[] = [];
+  for (const key of keys) if ((await hand.redis.pttl(key)) < 0) eternal.push(key);
+  expect(keys.length).toBeGreaterThan(1);
+  expect(eternal).toEqual([]);
 }
