@@ -1,10 +1,10 @@
+// #region place
 import type { Pool } from "pg";
 import { Lovage } from "lovage";
-import { openOutboxStore, Outbox, OutboxRelay, pgExecutor, serveRelayMetrics } from "lovage/outbox";
+import { Outbox, pgExecutor } from "lovage/outbox";
 
 export const app = new Lovage("shop");
 
-// #region place
 export const confirm = app.task("mail.confirm", (orderId: string) => `mail about ${orderId}`);
 
 const outbox = new Outbox(app);
@@ -28,6 +28,8 @@ export async function placeOrder(pool: Pool, orderId: string, customer: string):
 // #endregion
 
 // #region metrics
+import { serveRelayMetrics } from "lovage/outbox";
+
 export async function measuredRelayUntil(signal: AbortSignal, port: number): Promise<void> {
   await using store = openOutboxStore(app);
   const relay = new OutboxRelay(app, store);
@@ -37,6 +39,8 @@ export async function measuredRelayUntil(signal: AbortSignal, port: number): Pro
 // #endregion
 
 // #region embedded
+import { openOutboxStore, OutboxRelay } from "lovage/outbox";
+
 export async function relayUntil(signal: AbortSignal): Promise<void> {
   await using store = openOutboxStore(app); // the setting outboxUrl
   await new OutboxRelay(app, store).run(signal);
