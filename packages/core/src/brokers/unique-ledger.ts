@@ -116,6 +116,6 @@ export class UniqueLedger<Ref> {
   }
 }
 
-export function lockOf({ name, mode, taskId, queue, since, until, nextTaskId }: UniqueRow<unknown>): UniqueLock {
-  return { name, mode, taskId, queue, since, until, nextTaskId };
+export function lockOf({ name, mode, taskId, queue, since, until, nextTaskId, worker }: UniqueRow<unknown>): UniqueLock {
+  return { name, mode, taskId, queue, since, until, nextTaskId, worker };
 }

@@ -52,6 +52,8 @@ export interface UniqueLock {
   readonly until: number;
   /** Of `last`: the task that waits for its turn. */
   readonly nextTaskId: string | undefined;
+  /** Its task was acknowledged early and runs there: the lock ends with that worker's lease. */
+  readonly worker: string | undefined;
 }
 
 /** The envelope of a call that stands for an earlier one of another id: whole JSON strings are replaced, such as its id and its root's. */
@@ -64,9 +66,14 @@ export function oneQueueOnly(queues: number): string {
   return `a unique task must reach exactly one queue, and its exchange and routing key reach ${queues}`;
 }
 
-const LOCKS_MAX = 10_000;
+/** More than anybody waits for: each is looked up, and a lock that is left behind refuses calls until it ends by itself. */
+const LOCKS_MAX = 1_000_000;
+const FREED_AT_ONCE = 1000;
 
-/** Purges a queue, and frees the locks of what was in it. What is on loan keeps its own. */
+/**
+ * Purges a queue, and frees the locks of what was in it. What is on loan keeps its own, and so does what runs without a loan; one that is
+ * held for a time ends with that time. Only locks that were there before the purge are looked at: others are of messages that came later.
+ */
 export async function purgeWithLocks(
   uniques: Uniques,
   search: MessageSearch,
@@ -74,13 +81,15 @@ export async function purgeWithLocks(
   purge: () => Promise<number>,
 ): Promise<number> {
   const locks = await uniques.list({ limit: LOCKS_MAX, queue });
+  const gone = new Map<string, UniqueStep>();
+  for (const { name, taskId, mode, worker } of locks)
+    if (mode !== "time" && worker === undefined) gone.set(taskId, { name, taskId, queue, what: { kind: "free" } });
   const purged = await purge();
-  if (locks.length === 0) return purged;
-  const living = new Set<string>();
+  if (gone.size === 0) return purged;
   for await (const page of search.messages({ queues: [queue], limit: 10 * LOCKS_MAX }))
-    for (const found of page) for (const id of idsIn(found)) living.add(id);
-  const gone = locks.filter(({ taskId }) => !living.has(taskId));
-  await uniques.step(gone.map(({ name, taskId }) => ({ name, taskId, queue, what: { kind: "free" } })));
+    for (const found of page) for (const id of idsIn(found)) gone.delete(id);
+  const steps = [...gone.values()];
+  for (let from = 0; from < steps.length; from += FREED_AT_ONCE) await uniques.step(steps.slice(from, from + FREED_AT_ONCE));
   return purged;
 }
 

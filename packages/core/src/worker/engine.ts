@@ -311,7 +311,7 @@ export class Engine {
       if (returned > 0) logger.info({ returned }, `gave back ${countOf(returned, "message")}`);
       if (!broker.delayed || !broker.leases || (await broker.leases.list()).length > 0) return;
       const parked = (await broker.depth(this.#queues)).reduce((sum, queue) => sum + queue.parked, 0);
-      if (parked > 0) logger.warn({ parked }, `no worker is left to return what is parked until it is due: ${countOf(parked, "message")}`);
+      if (parked > 0) logger.warn({ parked }, `no worker is left to return ${countOf(parked, "parked message")} when due`);
     } catch (error) {
       if (!late.aborted) logger.warn({ err: error }, `the lease could not be given back, it runs out by itself: ${errorText(error)}`);
     }

@@ -124,6 +124,18 @@ export function uniquesConformance(stand: () => BrokerStand): void {
       expect((await broker.uniques.list({ limit: 10 })).map(({ taskId }) => taskId)).toEqual(["runs"]);
     });
 
+    test("a purge leaves the locks of what was acknowledged early and runs, and those that are held for a time", async () => {
+      const broker = await open();
+      await broker.leases?.renew("early", HOUR);
+      await broker.uniques.publish(unique("early", rule({ name: "t:early" })));
+      await broker.uniques.publish(unique("throttled", rule({ name: "t:throttled", mode: "time" })));
+      await broker.uniques.step([stepOf("early", { kind: "own", worker: "early" }, "t:early")]);
+      for (const delivery of await take(broker, ["q"], 2)) await broker.settle([{ delivery, end: { kind: "ack" } }]);
+      await broker.uniques.publish(unique("waits", rule({ name: "t:waits" })));
+      expect(await broker.purge("q")).toBe(1);
+      expect((await broker.uniques.list({ limit: 10 })).map(({ taskId }) => taskId).toSorted()).toEqual(["early", "throttled"]);
+    });
+
     test("a purge leaves the locks of calls that run as one, and frees those of calls that wait to", async () => {
       const broker = await open();
       const fold = async (id: string): Promise<void> => {

@@ -114,11 +114,11 @@ export class RedisUniques implements Uniques {
   }
 
   async #read(connection: RedisConnection, name: string): Promise<UniqueLock | undefined> {
-    const fields = ["id", "mode", "queue", "since", "until", "next"];
+    const fields = ["id", "mode", "queue", "since", "until", "next", "worker"];
     const answer = asList(await connection.command("HMGET", [uniqueKey(this.#context.shard, name), ...fields]));
-    const [taskId, mode, queue, since, until, next] = answer.map((value) => (value === null ? undefined : asText(value)));
+    const [taskId, mode, queue, since, until, next, worker] = answer.map((value) => (value === null ? undefined : asText(value)));
     if (taskId === undefined || queue === undefined) return undefined;
-    return { name, mode: readUniqueMode(mode), taskId, queue, since: Number(since), until: Number(until), nextTaskId: next };
+    return { name, mode: readUniqueMode(mode), taskId, queue, since: Number(since), until: Number(until), nextTaskId: next, worker };
   }
 
   #keys(name: string, queue: string, list = listKey(this.#context.shard, queue, 0)): readonly string[] {
