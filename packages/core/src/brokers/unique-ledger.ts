@@ -5,7 +5,7 @@
 import type { UniqueRule } from "../protocol/unique.ts";
 import type { UniqueAnswer, UniqueLock, UniqueStep } from "./uniques.ts";
 
-export interface UniqueRow<Ref> extends Omit<UniqueLock, "nextTaskId"> {
+export interface UniqueRow<Ref> extends Omit<UniqueLock, "nextTaskId" | "worker"> {
   readonly ttlMs: number;
   /** The worker that runs it without a loan. */
   readonly worker?: string | undefined;
