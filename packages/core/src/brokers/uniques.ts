@@ -93,13 +93,14 @@ export async function purgeWithLocks(
   return purged;
 }
 
-/** For a message that ends without a worker: a text that does not name the header is not parsed. */
+/** For a message that ends without a worker; none for a lock that is held for a time. A text that does not name the header is not parsed. */
 export function freeingStep(raw: string | Uint8Array, queue: string): UniqueStep | undefined {
   if (!Buffer.from(raw as string).includes(UNIQUE_HEADER)) return undefined;
   try {
     const { headers } = decodeEnvelope(raw).message;
     const rule = readUnique(headers[UNIQUE_HEADER]);
-    return rule && { name: rule.name, taskId: String(headers["id"]), queue, what: { kind: "free" } };
+    if (rule === undefined || rule.mode === "time") return undefined;
+    return { name: rule.name, taskId: String(headers["id"]), queue, what: { kind: "free" } };
   } catch {
     return undefined;
   }
