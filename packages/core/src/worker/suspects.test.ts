@@ -120,3 +120,58 @@ test("one whose worker stops while the broker hears that it begins does not run,
   const [left] = await take(memory, ["celery"], 1, { worker: "heir" });
   expect(left?.losses).toBe(1);
 });
+
+test("one whose slot was taken while the broker heard that it begins waits for the next, and is not put back", async () => {
+  const { app, clock, broker, start, stop, sleep } = room({ workerPrefetchMultiplier: 3 });
+  const ran: string[] = [];
+  let most = 0;
+  let now = 0;
+  const work = app.task("shop.work", async (name: string) => {
+    most = Math.max(most, ++now);
+    await sleep(1000);
+    now -= 1;
+    ran.push(name);
+  });
+  await work.delay("suspect");
+  const memory = await broker();
+  await loseAll(memory, 1);
+  const answer = await slowBeginnings(memory);
+  const running = await start({ concurrency: 1 });
+  await clock.advance(0);
+  await work.delay("other");
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 1, onLoan: 2 });
+  const settle = memory.settle.bind(memory);
+  let settled = 0;
+  memory.settle = async (settlements, options) => {
+    settled += settlements.length;
+    return await settle(settlements, options);
+  };
+  answer();
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 1, onLoan: 2 });
+  expect(settled).toBe(0);
+  await clock.advance(3000);
+  expect([ran, most]).toEqual([["other", "suspect"], 1]);
+  await stop(running);
+});
+
+test("one that runs has its slot: nothing more is taken than without it", async () => {
+  const { app, clock, broker, start, stop } = room();
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const work = app.task("shop.work", async () => await held);
+  await work.delay();
+  const memory = await broker();
+  await loseAll(memory, 1);
+  const running = await start({ concurrency: 1 });
+  await clock.advance(0);
+  for (let i = 0; i < 3; i++) await work.delay();
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ running: 1, onLoan: 1 });
+  expect(await memory.depth(["celery"])).toMatchObject([{ ready: 3 }]);
+  release();
+  await clock.advance(100);
+  expect(running.status()).toMatchObject({ processed: 4, onLoan: 0 });
+  await stop(running);
+});

@@ -91,6 +91,28 @@ export function lossesConformance(scene: () => Scene): void {
       expect(await again({ kind: "requeue", to: "front", isLoss: true })).toBe(2);
     });
 
+    test.each<[string, LoanEnd]>([
+      ["put back", { kind: "putBack" }],
+      ["requeued to the front", { kind: "requeue", to: "front" }],
+      ["requeued to the back", { kind: "requeue", to: "back", message: makeMessage({ id: "a" }) }],
+      ["parked", { kind: "park", dueAt: 1 }],
+      ["parked with other headers", { kind: "park", dueAt: 1, message: makeMessage({ id: "a" }) }],
+    ])("what has begun and is %s has not begun with the next worker", async (_, end) => {
+      if (!broker.leases) throw new Error("this broker has no leases");
+      await publish(broker, "q", "a");
+      await settleAll(broker, await take(broker, ["q"], 1), { kind: "requeue", to: "front", isLoss: true });
+      const [begun] = (await take(broker, ["q"], 1)) as [Delivery];
+      await broker.checkpoints?.begin(begun);
+      await settleAll(broker, [begun], end);
+      await broker.delayed?.flush();
+      const holder = await stand.open();
+      await holder.leases?.renew("next", LEASE_MS);
+      await take(holder, ["q"], 1, { worker: "next" });
+      await holder.leases?.renew("next", 1);
+      await sweepAway("next", broker);
+      expect((await take(broker, ["q"], 1))[0]?.losses).toBe(1);
+    });
+
     test("a large message counts each loss: reading it may be what kills", async () => {
       if (!broker.leases) throw new Error("this broker has no leases");
       await broker.publish([
