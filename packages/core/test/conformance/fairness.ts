@@ -250,11 +250,12 @@ export function fairnessConformance(stand: () => Stand, first: () => Broker): vo
       await fairness().set("q", "p", { paused: { by: "ann", reason: "", at: 1 } });
       await publish("a", "a1", "a2", "a3");
       await publish("p", "p1");
-      expect(await taken(1)).toBe("a1");
       await publish("b", "b1");
-      expect(await fairness().release("q")).toBe(3);
-      const left = await takeAs(first(), ["q"], 4, { worker: "two" });
-      expect(left.map(idOf).toSorted()).toEqual(["a2", "a3", "b1", "p1"]);
+      expect(await taken(1)).toBe("a1");
+      await publish("c", "c1");
+      expect(await fairness().release("q")).toBe(4);
+      const left = await takeAs(first(), ["q"], 5, { worker: "two" });
+      expect(left.map(idOf).toSorted()).toEqual(["a2", "a3", "b1", "c1", "p1"]);
       await settleAll(first(), left);
       expect(await counts()).toEqual({ a: "0/1", p: "0/0" }); // what runs counts still, and p has settings
       expect(await ready()).toBe(0);

@@ -52,6 +52,15 @@ test("until all is sorted nothing is lent, unless it is to be", async () => {
   expect(await reserve({ sort: 10 })).toEqual([0, 0, "b1 a2 b2"]);
 });
 
+test("a key that has more to come has one turn for all of it", async () => {
+  await push("a1", "b1");
+  await reserve({ want: 0 });
+  await push("a2", "a3");
+  await reserve({ want: 0 });
+  expect(await hand.lrange("ring", 0, -1)).toEqual(["a", "b"]);
+  expect(await reserve()).toEqual([0, 0, "a1 b1 a2 a3"]);
+});
+
 test("no more is sorted at once once the bytes for that are over", async () => {
   await push(...Array.from({ length: 40 }, (_, i) => `a${i}`));
   expect(await reserve({ sortBytes: 1 })).toEqual([0, 8, ""]); // a portion of 32
