@@ -86,6 +86,16 @@ test("a weight that is lowered holds for the turn that has begun, and one's own 
   expect(await reserve()).toEqual([0, 0, "a4"]);
 });
 
+test("a turn that a limit has ended is not gone on with later: the next is a whole one", async () => {
+  await hand.hset("settings", "=a", "3 1 0");
+  await push("a1", "a2", "a3", "a4", "b1", "b2");
+  expect(await reserve({ want: 1 })).toEqual([0, 0, "a1"]);
+  await reserve({ want: 0 });
+  await hand.hset("settings", "=a", "3 0 0");
+  await push("a5"); // it comes into the ring again
+  expect(await reserve()).toEqual([0, 0, "b1 a2 a3 a4 b2 a5"]);
+});
+
 test("one token is in the bell while somebody has a turn, and the one that woke this worker is used up", async () => {
   await hand.lpush("bell-inbox", "");
   await push("a1", "b1", "c1");

@@ -174,7 +174,6 @@ local function lend(key, state, at)
       claims[#claims + 1], claims[#claims + 2] = loan, worker .. '\n' .. key
       state[at], state[2] = state[at] + 1, state[2] + 1
       want = want - 1
-      if room <= 0 then full = true end
       return true
     end
     state[at] = state[at] + 1
