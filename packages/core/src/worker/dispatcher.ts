@@ -10,17 +10,16 @@ import type { LoanEnd } from "../brokers/broker.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
-import { errorText } from "../shared/errors.ts";
 import { CallRuns, isAggregate } from "./aggregate-run.ts";
 import { Gathering } from "./gathering.ts";
 import { Crew } from "./crew.ts";
 import { Endings, type EndingsDeps } from "./endings.ts";
-import { Fifo } from "./fifo.ts";
 import type { Lane } from "./lanes.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Request, RequestHome } from "./request.ts";
 import { RunningTasks, type RunningTasksDeps } from "./running-tasks.ts";
 import type { SettlementAnswer, SettlementOwner } from "./settle.ts";
+import { Suspects } from "./suspects.ts";
 import { isUniqueUntilStarted, lockAtStart } from "./unique-plan.ts";
 
 export interface DispatcherDeps extends EndingsDeps, RunningTasksDeps {
@@ -53,8 +52,7 @@ export class Dispatcher implements RequestHome {
   readonly #deps: DispatcherDeps;
   /** What runs. */
   readonly tasks: RunningTasks;
-  /** Lost with a worker before. They take no slot while they wait for their turn. */
-  readonly #suspects = new Fifo<Request>();
+  readonly #suspects: Suspects;
   readonly #endings: Endings;
   readonly #gathering: Gathering;
   readonly #calls: CallRuns;
@@ -68,6 +66,15 @@ export class Dispatcher implements RequestHome {
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
     deps.suspectTurn.onFree(() => this.pump());
+    this.#suspects = new Suspects({
+      ...deps,
+      hasRoomFor: (request) => this.#hasRoomFor(request),
+      start: (request) => {
+        deps.credit.wantSlot();
+        this.#start(request, deps.lanes.of(request), deps.clock.monotonic());
+      },
+      putBack: (requests) => this.putBack(requests),
+    });
     this.tasks = new RunningTasks(deps);
     this.#endings = new Endings(deps, (request) => this.#leaveSlot(request));
     const { clock, credit } = deps;
@@ -120,7 +127,7 @@ export class Dispatcher implements RequestHome {
       return;
     }
     this.#deps.credit.freeSlot();
-    this.#suspects.push(request);
+    this.#suspects.add(request);
   }
 
   /** Starts what can start. Cheap to call when nothing can. */
@@ -135,7 +142,7 @@ export class Dispatcher implements RequestHome {
   }
 
   #startAll(): void {
-    if (this.#suspects.size > 0) this.#startSuspect();
+    this.#suspects.pump();
     for (const lane of this.#deps.lanes.all) if (lane.ready.size > 0) this.#startLane(lane);
   }
 
@@ -173,34 +180,6 @@ export class Dispatcher implements RequestHome {
       this.#isPumpPlanned = false;
       this.pump();
     });
-  }
-
-  #startSuspect(): void {
-    const request = this.#suspects.peek() as Request;
-    if (!this.#deps.suspectTurn.isFree || !this.#hasRoomFor(request)) return;
-    this.#deps.suspectTurn.take(request);
-    void this.#beginSuspect(request);
-  }
-
-  /** The broker hears of it first, so that what merely waits here does not count as lost again. Meanwhile it keeps its place, where it may be put back or revoked. */
-  async #beginSuspect(request: Request): Promise<void> {
-    const { checkpoints, suspectTurn, credit, lanes, logger } = this.#deps;
-    const answer = await checkpoints?.begin(request.delivery).catch((error: unknown) => {
-      const { task, id } = request.received;
-      logger.warn(
-        { err: error, task, taskId: id },
-        `that ${task}[${id}] begins could not be said, so it is given back: ${errorText(error)}`,
-      );
-      return "lost" as const;
-    });
-    const isHere = this.#suspects.peek() === request;
-    if (isHere && answer !== "lost" && this.#hasRoomFor(request)) {
-      this.#suspects.shift();
-      credit.wantSlot();
-      return this.#start(request, lanes.of(request), this.#deps.clock.monotonic());
-    }
-    if (isHere && answer === "lost") this.putBack([this.#suspects.shift() as Request]);
-    suspectTurn.free(request);
   }
 
   #hasRoomFor(request: Request): boolean {
