@@ -17,13 +17,13 @@ interface Form {
   readonly pool: string;
   readonly workers: number;
   readonly tasks: number;
-  /** Of the throughput without poison. The short form is too short to say much: starting five children takes as long as they do. */
+  /** Of the throughput without poison. The short form is too short to say much: five deaths, each found out by a lease and followed by a start, take longer than its tasks. */
   readonly keeps: number;
 }
 
 const FORMS: readonly Form[] = [
   { pool: "processes", workers: 1, tasks: isSoak ? 1600 : 240, keeps: isSoak ? 0.95 : 0.5 },
-  { pool: "async", workers: 4, tasks: isSoak ? 8000 : 400, keeps: isSoak ? 0.95 : 0.2 },
+  { pool: "async", workers: 4, tasks: isSoak ? 8000 : 400, keeps: isSoak ? 0.95 : 0.05 },
 ];
 
 /** How long the innocents take, from the first to the last; with one poison in their midst or without. */
