@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { document, room } from "../../test/support/worker-room.ts";
 import type { Lovage } from "../app/app.ts";
 import { sleep } from "../shared/clock.ts";
+import type { Worker } from "./worker.ts";
 
 /** A task that ends when its signal aborts, and one that never heeds it. */
 function tasksForRevoking(app: Lovage) {
@@ -77,7 +78,10 @@ test("a task that was revoked while no worker was there does not run, and its re
   await stop(successor);
 });
 
-test("a task that is revoked while its early ack is on the way does not run", async () => {
+test.each<[string, (app: Lovage, worker: Worker) => unknown]>([
+  ["revoked", (_, worker) => worker.revoke("t1")],
+  ["terminated", (app) => app.revoke(["t1"], { terminate: true, signal: "SIGKILL" })],
+])("a task that is %s while its early ack is on the way does not run, and has an end that is told", async (how, revoke) => {
   const { app, clock, broker, start, stop } = room();
   let ran = 0;
   const early = app.task("shop.early", { acksLate: false }, () => void (ran += 1));
@@ -85,32 +89,13 @@ test("a task that is revoked while its early ack is on the way does not run", as
   const memory = await broker();
   const settle = memory.settle.bind(memory);
   memory.settle = async (...words) => {
-    running.revoke("t1");
+    await revoke(app, running);
     return await settle(...words);
   };
   await early.applyAsync([], null, { taskId: "t1" });
   await clock.advance(100);
   expect(ran).toBe(0);
-  expect(await document(app, "t1")).toMatchObject({ status: "REVOKED", result: { exc_message: ["revoked"] } });
-  expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
-  await stop(running);
-});
-
-test("a task that is killed while its early ack is on the way has an end that is told", async () => {
-  const { app, clock, broker, start, stop } = room();
-  let ran = 0;
-  const early = app.task("shop.early", { acksLate: false }, () => void (ran += 1));
-  const running = await start();
-  const memory = await broker();
-  const settle = memory.settle.bind(memory);
-  memory.settle = async (...words) => {
-    await app.revoke(["t1"], { terminate: true, signal: "SIGKILL" });
-    return await settle(...words);
-  };
-  await early.applyAsync([], null, { taskId: "t1" });
-  await clock.advance(100);
-  expect(ran).toBe(0);
-  expect(await document(app, "t1")).toMatchObject({ status: "REVOKED", result: { exc_message: ["terminated"] } });
+  expect(await document(app, "t1")).toMatchObject({ status: "REVOKED", result: { exc_message: [how] } });
   expect(running.status()).toMatchObject({ running: 0, onLoan: 0 });
   await stop(running);
 });

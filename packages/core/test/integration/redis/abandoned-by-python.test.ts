@@ -1,27 +1,13 @@
 /** What Python workers took and never acknowledged comes back by kombu's rule, through kombu's keys, under kombu's lock. */
-import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import { encodeEnvelope } from "../../../src/protocol/envelope.ts";
 import { makeMessage, take } from "../../support/broker-hands.ts";
 import { openBroker } from "../../support/redis-brokers.ts";
-import { RedisServer } from "../../support/redis-server.ts";
+import { serverOfFile } from "../../support/server-of-file.ts";
 
 const SWEEPING = { maxDeliveries: 5, leaseMs: 10_000, visibilityTimeoutMs: 60_000 };
-let server: RedisServer;
-let hand: Redis;
-
-beforeAll(async () => {
-  server = await RedisServer.start();
-  hand = new Redis(server.url);
-});
-beforeEach(async () => {
-  await hand.flushall();
-});
-afterAll(async () => {
-  hand.disconnect();
-  await server.stop();
-});
+const redis = serverOfFile();
 
 /** As kombu stores a delivery that was not acknowledged, `ageS` seconds ago. */
 async function abandon(
@@ -38,21 +24,21 @@ async function abandon(
     headers: { long: 12345678901234567890n, empty: [], none: {}, nothing: null },
   });
   const envelope = encodeEnvelope(message, { exchange, routingKey }, tag);
-  await hand.hset("unacked", tag, `[${envelope}, ${JSON.stringify(exchange)}, ${JSON.stringify(routingKey)}]`);
-  await hand.zadd("unacked_index", (Date.now() / 1000 - ageS).toFixed(6), tag);
+  await redis.hand.hset("unacked", tag, `[${envelope}, ${JSON.stringify(exchange)}, ${JSON.stringify(routingKey)}]`);
+  await redis.hand.zadd("unacked_index", (Date.now() / 1000 - ageS).toFixed(6), tag);
   return envelope;
 }
 
 test("what is older than the visibility timeout returns to the front, marked; the rest stays", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   const envelope = await abandon("old", 61);
   await abandon("young", 30);
-  await hand.lpush("q", encodeEnvelope(makeMessage({ id: "next" }), { exchange: "", routingKey: "q" }, "tag-next"));
+  await redis.hand.lpush("q", encodeEnvelope(makeMessage({ id: "next" }), { exchange: "", routingKey: "q" }, "tag-next"));
   expect(await broker.leases?.sweep(SWEEPING)).toEqual({ returned: 1, deadLettered: 0, workers: [] });
-  expect(await hand.hkeys("unacked")).toEqual(["tag-young"]);
-  expect(await hand.zrangebyscore("unacked_index", "-inf", "+inf")).toEqual(["tag-young"]);
-  expect(await hand.exists("unacked_mutex")).toBe(0);
-  const [returned] = (await hand.lrange("q", -1, -1)) as [string];
+  expect(await redis.hand.hkeys("unacked")).toEqual(["tag-young"]);
+  expect(await redis.hand.zrangebyscore("unacked_index", "-inf", "+inf")).toEqual(["tag-young"]);
+  expect(await redis.hand.exists("unacked_mutex")).toBe(0);
+  const [returned] = (await redis.hand.lrange("q", -1, -1)) as [string];
   // Nothing but the two marks has changed, not even a digit.
   expect(returned.replace(/"redelivered": true(?:, )?/g, "").replace(/, }/g, "}")).toBe(
     envelope.replace(/"redelivered": true(?:, )?/g, ""),
@@ -71,7 +57,7 @@ test("what is older than the visibility timeout returns to the front, marked; th
 });
 
 test("it goes to the list of its priority, and to all queues its exchange is bound to", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   await broker.bind([
     { name: "a", exchange: "ex", exchangeType: "direct", routingKey: "k" },
     { name: "b", exchange: "ex", exchangeType: "direct", routingKey: "k" },
@@ -79,42 +65,42 @@ test("it goes to the list of its priority, and to all queues its exchange is bou
   await abandon("urgent", 100, { priority: 9 });
   await abandon("both", 100, { exchange: "ex", routingKey: "k" });
   expect((await broker.leases?.sweep(SWEEPING))?.returned).toBe(2);
-  expect(await hand.llen("q\u0006\u00169")).toBe(1);
-  expect([await hand.llen("a"), await hand.llen("b")]).toEqual([1, 1]);
+  expect(await redis.hand.llen("q\u0006\u00169")).toBe(1);
+  expect([await redis.hand.llen("a"), await redis.hand.llen("b")]).toEqual([1, 1]);
 });
 
 test("who holds kombu's lock sweeps alone", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   await abandon("old", 100);
-  await hand.set("unacked_mutex", "a Python worker", "PX", 300_000);
+  await redis.hand.set("unacked_mutex", "a Python worker", "PX", 300_000);
   expect((await broker.leases?.sweep(SWEEPING))?.returned).toBe(0);
-  expect(await hand.get("unacked_mutex")).toBe("a Python worker");
-  await hand.del("unacked_mutex");
+  expect(await redis.hand.get("unacked_mutex")).toBe("a Python worker");
+  await redis.hand.del("unacked_mutex");
   expect((await broker.leases?.sweep(SWEEPING))?.returned).toBe(1);
 });
 
 test("two sweepers at once return each message once", async () => {
-  await using one = await openBroker(server.url);
-  await using two = await openBroker(server.url);
+  await using one = await openBroker(redis.server.url);
+  await using two = await openBroker(redis.server.url);
   await Promise.all(Array.from({ length: 40 }, async (_, i) => await abandon(`m${i}`, 100 + i)));
   const reports = await Promise.all([one, two, one, two].map(async (broker) => await broker.leases?.sweep(SWEEPING)));
   expect(reports.reduce((sum, report) => sum + (report?.returned ?? 0), 0)).toBe(40);
-  expect(await hand.llen("q")).toBe(40);
-  expect(await hand.exists("unacked", "unacked_index")).toBe(0);
+  expect(await redis.hand.llen("q")).toBe(40);
+  expect(await redis.hand.exists("unacked", "unacked_index")).toBe(0);
 });
 
 test("an entry that cannot be read stays where it is, and hinders nothing", async () => {
-  await using broker = await openBroker(server.url);
-  await hand.hset("unacked", "broken", "not what kombu writes");
-  await hand.zadd("unacked_index", 1, "broken");
+  await using broker = await openBroker(redis.server.url);
+  await redis.hand.hset("unacked", "broken", "not what kombu writes");
+  await redis.hand.zadd("unacked_index", 1, "broken");
   await abandon("old", 100);
   expect((await broker.leases?.sweep(SWEEPING))?.returned).toBe(1);
-  expect(await hand.hget("unacked", "broken")).toBe("not what kombu writes");
+  expect(await redis.hand.hget("unacked", "broken")).toBe("not what kombu writes");
 });
 
 test("an index entry without its message is forgotten, as kombu does", async () => {
-  await using broker = await openBroker(server.url);
-  await hand.zadd("unacked_index", 1, "gone");
+  await using broker = await openBroker(redis.server.url);
+  await redis.hand.zadd("unacked_index", 1, "gone");
   expect((await broker.leases?.sweep(SWEEPING))?.returned).toBe(0);
-  expect(await hand.exists("unacked_index")).toBe(0);
+  expect(await redis.hand.exists("unacked_index")).toBe(0);
 });

@@ -1,6 +1,5 @@
 /** What waited for a limit is lent in its turn to the worker that asks: it passes no queue, is admitted by that, and is never lost. */
-import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import type { Broker, Delivery } from "../../../src/brokers/broker.ts";
 import type { Admission, Limits } from "../../../src/brokers/limits.ts";
@@ -8,35 +7,22 @@ import { loadScript } from "../../../src/stores/redis/scripts.ts";
 import { idOf, settleAll, Slots, take, toQueue } from "../../support/broker-hands.ts";
 import { eventually } from "../../support/eventually.ts";
 import { openBroker } from "../../support/redis-brokers.ts";
-import { RedisServer } from "../../support/redis-server.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
+import { serverOfFile } from "../../support/server-of-file.ts";
 
 const INTERVAL_MS = 600;
 const TURN = { queues: ["q"], want: 5 };
 const NEVER = { kind: "waits" } as const;
 
-let server: RedisServer;
-let hand: Redis;
-
-beforeAll(async () => {
-  server = await RedisServer.start();
-  hand = new Redis(server.url);
-});
-beforeEach(async () => {
-  await hand.flushall();
-});
-afterAll(async () => {
-  hand.disconnect();
-  await server.stop();
-});
+const redis = serverOfFile();
 
 const limitsOf = ({ limits }: Broker): Limits => {
   if (!limits) throw new Error("this broker keeps no limits");
   return limits;
 };
 const asking = (delivery: Delivery) => ({ delivery, id: idOf(delivery), limits: ["r"] });
-const waiting = async (): Promise<number> => await hand.zcard("lovage:limits:line:q");
-const onLoan = async (): Promise<number> => (await hand.hkeys("lovage:loans:w")).filter((field) => field !== "@epoch").length;
+const waiting = async (): Promise<number> => await redis.hand.zcard("lovage:limits:line:q");
+const onLoan = async (): Promise<number> => (await redis.hand.hkeys("lovage:loans:w")).filter((field) => field !== "@epoch").length;
 
 /** One start has been taken, and `ids` wait for theirs. */
 async function fillLine(broker: Broker, ids: readonly string[]): Promise<void> {
@@ -85,15 +71,15 @@ const nextStart = async (broker: Broker): Promise<number> =>
 const isEnvelope = (chunk: Buffer): boolean => chunk.includes("content-encoding");
 
 test("its turn makes a loan of it, and it is admitted without a question", async () => {
-  await using proxy = await TcpProxy.start(server.port);
+  await using proxy = await TcpProxy.start(redis.server.port);
   await using broker = await openBroker(proxy.url);
   await fillLine(broker, ["a", "b"]);
   await using worker = consume(broker);
-  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await hand.info("clients")));
+  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await redis.hand.info("clients")));
   const delivery = await lentOne(broker, worker);
   expect(idOf(delivery)).toBe("a");
-  expect([await hand.llen("q"), await onLoan(), await waiting()]).toEqual([0, 1, 1]);
-  expect(await hand.exists("lovage:limits:kept")).toBe(0);
+  expect([await redis.hand.llen("q"), await onLoan(), await waiting()]).toEqual([0, 1, 1]);
+  expect(await redis.hand.exists("lovage:limits:kept")).toBe(0);
   proxy.isHolding = true; // nobody could answer
   expect(await admit(broker, delivery)).toMatchObject({ kind: "admitted", isHeld: false });
   proxy.release();
@@ -102,10 +88,10 @@ test("its turn makes a loan of it, and it is admitted without a question", async
 });
 
 test("one that comes late asks, and the next start is counted from then", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   await fillLine(broker, ["a", "b"]);
   await using worker = consume(broker);
-  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await hand.info("clients")));
+  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await redis.hand.info("clients")));
   const delivery = await lentOne(broker, worker);
   await eventually("most of the time to the next start is over", async () => (await nextStart(broker)) < INTERVAL_MS / 3);
   expect(await admit(broker, delivery)).toEqual({ kind: "admitted", startsInMs: 0, isHeld: false });
@@ -113,10 +99,10 @@ test("one that comes late asks, and the next start is counted from then", async 
 });
 
 test("one that will not start gives its start to the next", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   await fillLine(broker, ["a", "b"]);
   await using worker = consume(broker);
-  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await hand.info("clients")));
+  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await redis.hand.info("clients")));
   const delivery = await lentOne(broker, worker);
   expect(await nextStart(broker)).toBeGreaterThan(200); // farther than a turn looks ahead
   expect((await limitsOf(broker).giveUp("w", [{ id: "a", limits: ["r"], delivery }], { ...TURN, want: 1 })).moved).toBe(1);
@@ -124,31 +110,31 @@ test("one that will not start gives its start to the next", async () => {
 });
 
 test("it returns to its queue when the worker stops while it is on its way", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   await fillLine(broker, ["a"]);
   await using worker = consume(broker);
-  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await hand.info("clients")));
+  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await redis.hand.info("clients")));
   await eventually("its turn is near", async () => (await nextStart(broker)) < 150);
   const turning = limitsOf(broker).advance("w", TURN);
   worker.abort();
   expect((await turning).moved).toBe(1);
-  await eventually("it is in its queue", async () => (await hand.llen("q")) === 1);
+  await eventually("it is in its queue", async () => (await redis.hand.llen("q")) === 1);
   expect([await onLoan(), await waiting(), worker.taken.length]).toEqual([0, 0, 0]);
 });
 
 test("without a consumer of its queues it goes by the queue", async () => {
-  await using broker = await openBroker(server.url);
+  await using broker = await openBroker(redis.server.url);
   await fillLine(broker, ["a"]);
   await eventually("a turn", async () => (await limitsOf(broker).advance("w", TURN)).moved === 1);
-  expect([await hand.llen("q"), await onLoan()]).toEqual([1, 0]);
+  expect([await redis.hand.llen("q"), await onLoan()]).toEqual([1, 0]);
 });
 
 test("an answer that is lost strands nothing: what it lent is found, and runs once", async () => {
-  await using proxy = await TcpProxy.start(server.port);
+  await using proxy = await TcpProxy.start(redis.server.port);
   await using broker = await openBroker(proxy.url, { leaseMs: 20_000 });
   await fillLine(broker, ["a"]);
   await using worker = consume(broker);
-  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await hand.info("clients")));
+  await eventually("it consumes", async () => /blocked_clients:[1-9]/.test(await redis.hand.info("clients")));
   const { sha } = loadScript("limit-turn").modern;
   let isAsked = false;
   let isBroken = false;
@@ -172,11 +158,11 @@ test("an answer that is lost strands nothing: what it lent is found, and runs on
     return false;
   });
   expect(await settleAll(broker, worker.taken.slice(-1))).toEqual(["settled"]);
-  expect([await hand.llen("q"), await onLoan(), await waiting()]).toEqual([0, 0, 0]);
+  expect([await redis.hand.llen("q"), await onLoan(), await waiting()]).toEqual([0, 0, 0]);
 });
 
 test("a question whose answer is lost takes a place once", async () => {
-  await using proxy = await TcpProxy.start(server.port);
+  await using proxy = await TcpProxy.start(redis.server.port);
   await using broker = await openBroker(proxy.url, { leaseMs: 20_000 });
   const limits = limitsOf(broker);
   await limits.declare(new Map([["r", { burst: 1, concurrency: 1 }]]));
@@ -194,7 +180,7 @@ test("a question whose answer is lost takes a place once", async () => {
   const told = await limits.admit("w", deliveries.map(asking));
   expect(isBroken).toBe(true);
   expect(told.answers).toEqual([{ kind: "admitted", startsInMs: 0, isHeld: true }]);
-  expect(await hand.hgetall("lovage:limits:running")).toEqual({ r: "1" });
+  expect(await redis.hand.hgetall("lovage:limits:running")).toEqual({ r: "1" });
   await limits.release("w", deliveries, TURN);
-  expect(await hand.exists("lovage:limits:running")).toBe(0);
+  expect(await redis.hand.exists("lovage:limits:running")).toBe(0);
 });
