@@ -10,10 +10,10 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", "./scripts/closing-line-reporter.mjs"],
     projects: [
-      { test: { name: "unit", include: [`${core}/src/**/*.test.ts`, "examples/*/src/**/*.test.ts"] } },
-      { test: { name: "golden", include: [`${core}/test/golden/**/*.test.ts`] } },
+      { test: { name: "unit", include: [`${core}/src/**/*.test.ts`, "examples/*/src/**/*.test.ts"], testTimeout: 30_000 } },
+      { test: { name: "golden", include: [`${core}/test/golden/**/*.test.ts`], testTimeout: 30_000 } },
       { test: { name: "conformance", include: [`${core}/test/conformance/**/*.test.ts`], testTimeout: 30_000 } },
-      { test: { name: "simulation", include: [`${core}/test/simulation/**/*.test.ts`] } },
+      { test: { name: "simulation", include: [`${core}/test/simulation/**/*.test.ts`], testTimeout: 30_000 } },
       servers("integration", `${core}/test/integration/**/*.test.ts`, 60_000),
       servers("interop", `${core}/test/interop/**/*.test.ts`, 120_000),
       servers("fault", `${core}/test/fault/**/*.test.ts`, 180_000, [`${core}/test/support/no-unhandled-rejections.ts`]),

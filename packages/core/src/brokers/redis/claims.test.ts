@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { EnvelopeReader } from "../../protocol/envelope-reader.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { type Claim, Claims } from "./claims.ts";
 import { RedisDelivery } from "./delivery.ts";
@@ -14,7 +15,7 @@ function room() {
   const claims = new Claims();
   const claim = (number: number, text: string): Claim => {
     const made: Claim = {
-      delivery: new RedisDelivery(`p.${number}\nq`, number, source, Buffer.from(text)),
+      delivery: new RedisDelivery({ loan: `p.${number}\nq`, number, source, raw: Buffer.from(text), reader: new EnvelopeReader() }),
       from: { inbox: "inbox", source },
       connection,
     };

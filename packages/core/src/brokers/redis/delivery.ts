@@ -3,7 +3,8 @@
  */
 import { isUtf8 } from "node:buffer";
 
-import { decodeEnvelope, markRedelivered } from "../../protocol/envelope.ts";
+import { markRedelivered } from "../../protocol/envelope.ts";
+import type { EnvelopeReader } from "../../protocol/envelope-reader.ts";
 import type { Delivery, LoanId, OpenedDelivery } from "../broker.ts";
 import type { RosterMember } from "../../shared/roster.ts";
 import type { FairKeys } from "../../stores/redis/keys.ts";
@@ -29,9 +30,10 @@ export class RedisDelivery implements Delivery, RosterMember {
   /** It was lent in its turn under limits, and may start then. */
   turn: LentTurn | undefined;
   place = -1;
+  readonly #reader: EnvelopeReader;
   #opened: (OpenedDelivery & { readonly deliveryTag: string }) | undefined;
 
-  constructor(loan: string, number: number, source: QueueList, raw: Buffer, isFanout = false) {
+  constructor({ loan, number, source, raw, reader, isFanout = false }: NewDelivery) {
     this.loan = loan as LoanId; // made here and nowhere else
     this.number = number;
     this.queue = source.queue;
@@ -40,11 +42,21 @@ export class RedisDelivery implements Delivery, RosterMember {
     this.isFanout = isFanout;
     this.fair = source.fair;
     this.losses = readLosses(raw);
+    this.#reader = reader;
   }
 
   open(): OpenedDelivery & { readonly deliveryTag: string } {
-    return (this.#opened ??= decodeEnvelope(this.raw));
+    return (this.#opened ??= this.#reader.read(this.raw));
   }
+}
+
+interface NewDelivery {
+  readonly loan: string;
+  readonly number: number;
+  readonly source: QueueList;
+  readonly raw: Buffer;
+  readonly reader: EnvelopeReader;
+  readonly isFanout?: boolean;
 }
 
 /** The start of a message that was lent in its turn. */

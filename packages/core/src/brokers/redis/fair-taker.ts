@@ -144,9 +144,7 @@ export class FairTaker implements Taker {
       if (rest > 0 && envelopes.length === 0 && !isForced && full === 0) continue;
       const deliveries = asList(indexes).map((index, i) => {
         const source = fair.lists[(asNumber(index) - FIRST_LIST) / 2] as QueueList; // the script answers with indexes of the keys it was given
-        const delivery = new RedisDelivery(`${session.prefix}${first + i}\n${source.list}`, first + i, source, envelopes[i] as Buffer);
-        session.own(delivery);
-        return delivery;
+        return session.own(first + i, source, envelopes[i] as Buffer);
       });
       return { deliveries, count: deliveries.length, emptied: new Set(), full: full === 1 };
     }

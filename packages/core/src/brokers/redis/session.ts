@@ -7,6 +7,7 @@
  * lost meanwhile (or this is a new process under an old name): what was outstanding is another's, and what is still there goes back
  * to its queue with a loss counted.
  */
+import { EnvelopeReader } from "../../protocol/envelope-reader.ts";
 import { newId } from "../../shared/ids.ts";
 import { Roster } from "../../shared/roster.ts";
 import { asList, asText, asTexts } from "../../stores/redis/answers.ts";
@@ -72,6 +73,7 @@ export class WorkerSession {
   readonly #sources = new Map<string, QueueList>();
   readonly #claims = new Claims();
   readonly #hands = new Set<Hand>();
+  readonly #reader = new EnvelopeReader();
   #adopted: RedisDelivery[] = [];
   #next = 1;
   #epoch = "";
@@ -112,11 +114,6 @@ export class WorkerSession {
     const first = this.#next;
     this.#next += count;
     return first;
-  }
-
-  /** The caller has made a loan of it. */
-  own(delivery: RedisDelivery): void {
-    this.#outstanding.add(delivery);
   }
 
   /** A script has found the epoch of this connection not in force: the next one is attached anew. */
@@ -174,8 +171,12 @@ export class WorkerSession {
 
   /** A script has made a loan of it. */
   lent(number: number, list: string, raw: Buffer): RedisDelivery {
-    const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
-    const delivery = new RedisDelivery(`${this.#prefix}${number}\n${list}`, number, source, raw);
+    return this.own(number, this.#sourceOf(list), raw);
+  }
+
+  /** The caller has made a loan of it. */
+  own(number: number, source: QueueList, raw: Buffer, loan = `${this.#prefix}${number}\n${source.list}`): RedisDelivery {
+    const delivery = new RedisDelivery({ loan, number, source, raw, reader: this.#reader });
     this.#outstanding.add(delivery);
     return delivery;
   }
@@ -183,7 +184,7 @@ export class WorkerSession {
   /** Takes in what came through a channel. Its end is told like that of a loan. */
   receive(source: QueueList, raw: Buffer): RedisDelivery {
     const number = this.#next++;
-    const delivery = new RedisDelivery(`${this.#prefix}${number}`, number, source, raw, true);
+    const delivery = new RedisDelivery({ loan: `${this.#prefix}${number}`, number, source, raw, reader: this.#reader, isFanout: true });
     this.#outstanding.add(delivery);
     return delivery;
   }
@@ -209,9 +210,7 @@ export class WorkerSession {
     if (!connection?.isOpen) return undefined;
     const number = this.#next;
     this.#next += want;
-    const delivery = new RedisDelivery(`${this.#prefix}${number}\n${from.source.list}`, number, from.source, raw);
-    const claim = { delivery, from, connection };
-    this.#outstanding.add(delivery);
+    const claim = { delivery: this.own(number, from.source, raw), from, connection };
     this.#claims.add(claim);
     return claim;
   }
@@ -279,9 +278,7 @@ export class WorkerSession {
         const number = first + at - 2;
         const raw = parts[at] as Buffer;
         if (at === 2 && isConfirmed) continue;
-        const delivery = new RedisDelivery(this.#prefix + number + tail, number, source, raw);
-        this.#outstanding.add(delivery);
-        deliveries.push(delivery);
+        deliveries.push(this.own(number, source, raw, this.#prefix + number + tail));
         bytes += raw.length;
       }
     }
@@ -290,6 +287,10 @@ export class WorkerSession {
       this.#usualBytes = Math.ceil(this.#usualBytes === 0 ? mean : this.#usualBytes * 0.75 + mean * 0.25);
     }
     return { deliveries, count: parts.length - 2, emptied, full: parts[0] === 1 };
+  }
+
+  #sourceOf(list: string): QueueList {
+    return this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
   }
 
   /** Somebody has emptied an inbox of ours by hand. */
@@ -339,10 +340,7 @@ export class WorkerSession {
         const raw = entries[i];
         if (!Buffer.isBuffer(raw) || knownNow.has(loan)) return; // settled meanwhile
         const { list, number } = splitLoan(loan);
-        const source = this.#sources.get(list) ?? { queue: list.slice(this.#context.shard.prefix.length), list };
-        const delivery = new RedisDelivery(loan, number, source, raw);
-        this.#outstanding.add(delivery);
-        this.#adopted.push(delivery);
+        this.#adopted.push(this.own(number, this.#sourceOf(list), raw, loan));
         found += 1;
       });
     }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { EnvelopeReader } from "../../protocol/envelope-reader.ts";
 import { silentLogger } from "../../shared/log.ts";
 import type { RedisConnection } from "../../stores/redis/connection.ts";
 import { RedisAnswerError, RedisGoneError } from "../../stores/redis/errors.ts";
@@ -45,7 +46,13 @@ function stand(...answers: unknown[]) {
     deadLetterCaps: { max: 1, maxBytes: Infinity, maxAgeMs: Infinity },
   } as unknown as RedisContext;
   const settlements = [1, 2].map((number) => {
-    const delivery = new RedisDelivery(`x.${number}\nq`, number, { queue: "q", list: "q" }, Buffer.from("{}"));
+    const delivery = new RedisDelivery({
+      loan: `x.${number}\nq`,
+      number,
+      source: { queue: "q", list: "q" },
+      raw: Buffer.from("{}"),
+      reader: new EnvelopeReader(),
+    });
     outstanding.add(delivery);
     return { delivery, end: { kind: "ack" } } as const;
   });

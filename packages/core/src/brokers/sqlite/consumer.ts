@@ -2,6 +2,7 @@
  * Takes messages for one worker, and waits for the bell when there are none. Ends when its signal aborts; what it took
  * and could not yield any more goes back.
  */
+import { EnvelopeReader } from "../../protocol/envelope-reader.ts";
 import { sleep, type Timer } from "../../shared/clock.ts";
 import type { SqliteFile } from "../../stores/sqlite/file.ts";
 import type { ConsumeOptions, DeadLetterCaps, Delivery } from "../broker.ts";
@@ -39,6 +40,7 @@ export class SqliteConsumer {
   readonly #messages: MessageRows;
   readonly #workers: LeaseRows;
   readonly #fair: FairRows;
+  readonly #reader = new EnvelopeReader();
   readonly #turns: QueueTurns | undefined;
   #entered = false;
   #takes = 0;
@@ -138,7 +140,7 @@ export class SqliteConsumer {
       const plan = this.#turns?.plan(want, (queue) => queues.includes(queue));
       const lent = this.#messages.reserve({ holder, take, queues, want, maxBytes: maxBatchBytes, turn: this.#takes++, fair, plan });
       if (plan) this.#turns?.took(plan, countByQueue(lent));
-      return lent.map((message) => new SqliteDelivery(holder, take, message));
+      return lent.map((message) => new SqliteDelivery(holder, take, message, this.#reader));
     }, this.#options);
   }
 

@@ -1,4 +1,4 @@
-import { decodeEnvelope } from "../../protocol/envelope.ts";
+import type { EnvelopeReader } from "../../protocol/envelope-reader.ts";
 import type { Delivery, LoanId, OpenedDelivery } from "../broker.ts";
 import type { Envelope } from "../envelope-edits.ts";
 import type { LentRow } from "./message-rows.ts";
@@ -17,18 +17,21 @@ export class SqliteDelivery implements Delivery {
   readonly raw: Envelope;
   /** It was taken from the line of its key. */
   readonly isFair: boolean;
+  readonly #reader: EnvelopeReader;
   #opened: OpenedDelivery | undefined;
 
-  constructor(holder: number, take: number, { message, queue, losses, envelope, isFair = false }: LentRow) {
+  constructor(holder: number, take: number, row: LentRow, reader: EnvelopeReader) {
+    const { message, queue, losses, envelope, isFair = false } = row;
     this.loan = `${holder}.${take}.${message}` as LoanId; // made here and nowhere else
     this.queue = queue;
     this.losses = losses;
     this.raw = envelope;
     this.isFair = isFair;
+    this.#reader = reader;
   }
 
   open(): OpenedDelivery {
-    return (this.#opened ??= decodeEnvelope(this.raw));
+    return (this.#opened ??= this.#reader.read(this.raw));
   }
 }
 
