@@ -11,6 +11,9 @@ export interface CreditLimits {
   readonly held: number;
 }
 
+/** So many are worth a call of their own, at once: while the broker lends, the worker does what it has. */
+const WORTH_A_CALL = 64;
+
 interface Waiter {
   readonly resolve: () => void;
 }
@@ -26,6 +29,8 @@ export class LoanCredit implements Credit {
   #closed = false;
   #waiters: Waiter[] = [];
   #waking = false;
+  /** Slots and loans, since somebody was last woken. */
+  #freed = 0;
 
   constructor(limits: CreditLimits) {
     this.#limits = limits;
@@ -107,16 +112,23 @@ export class LoanCredit implements Credit {
     this.#closed = true;
   }
 
-  /** Once a turn of the event loop, so that all that ends in one turn is asked for in one batch. */
+  /** Once a turn of the event loop, so that what ends in one turn is asked for together; sooner when much has. */
   #wake(): void {
-    if (this.#waking || this.#waiters.length === 0) return;
+    if (this.#waiters.length === 0) return;
+    if (++this.#freed >= WORTH_A_CALL) return this.#wakeNow();
+    if (this.#waking) return;
     this.#waking = true;
     setImmediate(() => {
       this.#waking = false;
-      if (this.free() === 0) return;
-      const waiters = this.#waiters;
-      this.#waiters = [];
-      for (const waiter of waiters) waiter.resolve();
+      this.#wakeNow();
     });
+  }
+
+  #wakeNow(): void {
+    this.#freed = 0;
+    if (this.free() === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.resolve();
   }
 }

@@ -51,6 +51,8 @@ export interface SettlerDeps {
 
 /** Batches on the way at once. One alone would leave broker and worker waiting for each other. */
 const BATCHES_UNDER_WAY = 4;
+/** So many are worth a call of their own, before the turn of the event loop ends: while the broker works, so does the worker. */
+const WORTH_A_CALL = 64;
 /** What was refused is tried again after about so long. */
 const REFUSED_MS = 5000;
 
@@ -147,11 +149,13 @@ export class Settler {
   }
 
   #planFlush(): void {
-    if (this.#isFlushPlanned || this.#underWay >= BATCHES_UNDER_WAY) return;
+    if (this.#underWay >= BATCHES_UNDER_WAY) return;
+    if (this.#queue.length >= WORTH_A_CALL) return void this.#flush();
+    if (this.#isFlushPlanned) return;
     this.#isFlushPlanned = true;
     setImmediate(() => {
       this.#isFlushPlanned = false;
-      void this.#flush();
+      if (this.#queue.length > 0) void this.#flush();
     });
   }
 

@@ -123,6 +123,16 @@ export class Consumer {
     }
   }
 
+  /** Slots that nobody has asked for. */
+  get #open(): number {
+    return Math.max(0, this.#options.credit.free() - this.#ready.length - this.#requested);
+  }
+
+  /** Of a reserve, when there is enough to do. */
+  get #usual(): number {
+    return Math.min(LARGE_BATCH, Math.max(SMALL_BATCH, Math.ceil(this.#mostFree / RESERVES_UNDER_WAY)));
+  }
+
   /** Starts what should be under way when so many slots are open that nobody has asked for. */
   #take(open: number): void {
     if (open <= 0) {
@@ -137,7 +147,7 @@ export class Consumer {
       this.#watch?.wait();
       return;
     }
-    const usual = Math.min(LARGE_BATCH, Math.max(SMALL_BATCH, Math.ceil(this.#mostFree / RESERVES_UNDER_WAY)));
+    const usual = this.#usual;
     let left = open;
     while (left > 0 && this.#reserves.size < RESERVES_UNDER_WAY && (this.#reserves.size === 0 || left >= usual / 2)) {
       const want = Math.min(left, usual);
@@ -256,8 +266,7 @@ export class Consumer {
     const { signal, paused } = this.#options;
     if (signal.aborted) return;
     if (arrival !== undefined && paused?.isAny && paused.has(arrival.from.source.queue)) return void this.#start(0, [arrival.from]);
-    const open = Math.max(0, this.#options.credit.free() - this.#ready.length - this.#requested);
-    const want = Math.min(open, LARGE_BATCH);
+    const want = Math.min(this.#open, LARGE_BATCH);
     const isSure = arrival !== undefined && want > 0 && this.#inboxReserves === 0 && this.#isFresh();
     const claim = isSure ? this.#session.claim(arrival, want) : undefined;
     void this.#start(want, claim ? [claim.from] : this.#waiter.inboxes, claim);
@@ -283,10 +292,9 @@ export class Consumer {
         this.#ring();
       }
       if (this.#context.clock.monotonic() - this.#lastReserveAt >= HEARTBEAT_MS / 2 && this.#reserves.size === 0) {
-        const open = Math.max(0, credit.free() - this.#ready.length - this.#requested);
         const before = this.#ready.length;
         this.#connection?.mustAnswerWithin(HEARTBEAT_ANSWER_MS);
-        await this.#start(Math.min(open, LARGE_BATCH), this.#waiter.inboxes);
+        await this.#start(Math.min(this.#open, LARGE_BATCH), this.#waiter.inboxes);
         await turn();
         this.#waiter.suspect(new Set(this.#ready.slice(before).flatMap(({ list, fair }) => (fair === undefined ? [list] : []))));
       }
@@ -302,7 +310,7 @@ export class Consumer {
     if (this.#freeWait) return;
     this.#freeWait = credit
       .whenFree(signal)
-      .then(turn) // slots that become free in the same turn are asked for together
+      .then(async () => (this.#open >= this.#usual ? undefined : await turn())) // slots that become free in the same turn are asked for together
       .catch(() => undefined) // the signal aborted, which rings by itself
       .finally(() => {
         this.#freeWait = undefined;
