@@ -7,7 +7,7 @@ import type { TaskContext } from "./task-context.ts";
 import { storeDefinition } from "./task-definition.ts";
 
 const ctx = {} as TaskContext;
-const run = (definition: unknown, args: readonly unknown[], kwargs: Record<string, unknown> = {}) =>
+const run = async (definition: unknown, args: readonly unknown[], kwargs: Record<string, unknown> = {}) =>
   bindInvoke(storeDefinition(definition, undefined, undefined))(ctx, args, kwargs);
 const all = (_: TaskContext, ...args: unknown[]): unknown[] => args;
 
@@ -43,17 +43,19 @@ test("a list of schemas checks the arguments in order, of any library, also asyn
   await expect(run(task, [1, "no"])).rejects.toThrow(/argument 0: .*; argument 1: /);
 });
 
-test("a synchronous throw of the task is a rejection", async () => {
-  const invoke = bindInvoke(
-    storeDefinition(
-      "t",
-      () => {
-        throw new Error("at once");
-      },
-      undefined,
-    ),
+test("a function that answers at once, or throws at once, does so: no promise is made for it", () => {
+  const sum = (a: number, b: number): number => {
+    if (b === 0) throw new Error("at once");
+    return a + b;
+  };
+  const invoke = bindInvoke(storeDefinition("t", sum, undefined));
+  expect(invoke(ctx, [1, 2], {})).toBe(3);
+  expect(() => invoke(ctx, [1, 0], {})).toThrow("at once");
+  const named = bindInvoke(
+    storeDefinition({ name: "t", params: ["a", "b"], run: (_: TaskContext, a: number, b: number) => sum(a, b) }, undefined, undefined),
   );
-  await expect(invoke(ctx, [], {})).rejects.toThrow("at once");
+  expect(named(ctx, [1], { b: 2 })).toBe(3);
+  expect(() => named(ctx, [1], { c: 2 })).toThrow("there is no parameter c");
 });
 
 test("a task needs a name and a function", () => {

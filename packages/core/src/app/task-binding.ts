@@ -7,7 +7,8 @@ import type { Kwargs } from "./call-options.ts";
 import type { TaskContext } from "./task-context.ts";
 import type { StoredDefinition } from "./task-definition.ts";
 
-export type Invoke = (ctx: TaskContext, args: readonly unknown[], kwargs: Kwargs) => Promise<unknown>;
+/** A function that answers at once does so here too, or throws: no promise is made for it. */
+export type Invoke = (ctx: TaskContext, args: readonly unknown[], kwargs: Kwargs) => unknown;
 
 type AnyRun = (...args: readonly unknown[]) => unknown;
 
@@ -18,8 +19,9 @@ export function bindInvoke(definition: StoredDefinition): Invoke {
   const call: (ctx: TaskContext, args: readonly unknown[]) => unknown = takesContext
     ? (ctx, args) => run(ctx, ...args)
     : (_, args) => run(...args);
-  if (!params && !input) return async (ctx, args) => call(ctx, args);
-  return async (ctx, args, kwargs) => call(ctx, await bindOne(definition, { args, kwargs }));
+  if (input) return async (ctx, args, kwargs) => call(ctx, await bindOne(definition, { args, kwargs }));
+  if (params) return (ctx, args, kwargs) => call(ctx, bindParams(definition.name, params, args, kwargs));
+  return call;
 }
 
 /** Arguments of one message, bound and checked. Rejects with TaskArgumentsError. */

@@ -72,7 +72,7 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   readonly definition: StoredDefinition;
   /**
    * Runs the body with arguments from a message: binds keyword arguments, checks them with `input`, passes the context.
-   * Rejects with TaskArgumentsError when they do not fit. For workers.
+   * Throws TaskArgumentsError, at once or later, when they do not fit. For workers.
    */
   readonly invoke: Invoke;
   #options: ResolvedTaskOptions | undefined;
@@ -96,9 +96,9 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   }
 
   #opening(invoke: Invoke): Invoke {
-    return async (ctx, args, kwargs) => {
+    return (ctx, args, kwargs) => {
       const opened = openArguments({ args, kwargs }, () => this.app.cipher, this.name);
-      return await invoke(ctx, opened.args, opened.kwargs);
+      return invoke(ctx, opened.args, opened.kwargs);
     };
   }
 

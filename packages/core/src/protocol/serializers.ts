@@ -3,7 +3,8 @@ import { isAscii } from "node:buffer";
 import { asBuffer } from "./bytes.ts";
 import { compress, decompress } from "./compression.ts";
 import { ProtocolError } from "./errors.ts";
-import { decodeJson, encodeJson } from "./json.ts";
+import { encodeJson } from "./json.ts";
+import { decodeJsonBody } from "./json-body.ts";
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
 import { decodeMsgpack, encodeMsgpack } from "./msgpack.ts";
 import { decodeYaml, encodeYaml } from "./yaml.ts";
@@ -35,7 +36,7 @@ registerSerializer({
   contentType: "application/json",
   contentEncoding: "utf-8",
   encode: (value, { typed }) => encodeJson(value, { typed }),
-  decode: (data, limits) => decodeJson(text(data), limits, "body"),
+  decode: (data, limits) => decodeJsonBody(text(data), limits),
 });
 registerSerializer({
   name: "yaml",

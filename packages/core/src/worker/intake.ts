@@ -201,11 +201,13 @@ export class Intake {
   #takeKnown(request: Request): void {
     const { limits, dispatcher } = this.#deps;
     const { delivery, received } = request;
-    const now = this.#deps.brokerNow();
     const { eta } = received;
-    if (eta && eta.at > now) return this.#wait(request, eta.at, now);
+    if (eta !== undefined) {
+      const now = this.#deps.brokerNow();
+      if (eta.at > now) return this.#wait(request, eta.at, now);
+    }
     if (delivery.losses > 0 && dispatcher.suspectsWaiting >= limits.suspectsMax && this.#deps.broker.delayed) {
-      return this.park(request, now + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
+      return this.park(request, this.#deps.brokerNow() + SUSPECT_PARKED_MS * (0.5 + this.#deps.random()));
     }
     if (this.#deps.gate?.ask(request) !== true) this.#ready(request);
   }

@@ -13,7 +13,8 @@ const ACK: LoanEnd = { kind: "ack" };
 
 function received(mode?: UniqueMode): ReceivedTask {
   const rule = mode && { mode, name: "t:1", ttlMs: TTL_MS, waitMs: 0, maxWaitMs: 0 };
-  return { id: "one", headers: rule === undefined ? {} : { [UNIQUE_HEADER]: uniqueText(rule) } } as unknown as ReceivedTask;
+  const headers = rule === undefined ? {} : { [UNIQUE_HEADER]: uniqueText(rule) };
+  return { id: "one", message: { headers } } as unknown as ReceivedTask;
 }
 
 const planned = (mode: UniqueMode | undefined, end: LoanEnd, outcome?: Partial<Outcome>): unknown =>

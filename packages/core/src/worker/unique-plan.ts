@@ -9,7 +9,7 @@ import type { LoanlessSettlement } from "./settle.ts";
 const FREE = { kind: "free" } as const;
 
 /** Undefined for a task that holds no lock, or one that ends by itself. */
-function lockOf({ headers }: ReceivedTask): UniqueRule | undefined {
+function lockOf({ message: { headers } }: ReceivedTask): UniqueRule | undefined {
   if (headers[UNIQUE_HEADER] === undefined) return undefined;
   const rule = readUnique(headers[UNIQUE_HEADER]);
   return rule?.mode === "time" ? undefined : rule;

@@ -282,7 +282,7 @@ export class Consumer {
   }
 
   async #onBeat(): Promise<void> {
-    const { signal, credit } = this.#options;
+    const { signal } = this.#options;
     if (signal.aborted) return;
     try {
       if (this.#reservedSinceReconcile && this.#connection) {

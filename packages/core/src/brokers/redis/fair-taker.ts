@@ -12,7 +12,7 @@ import { loadScript } from "../../stores/redis/scripts.ts";
 import type { TakeStep } from "../queue-order.ts";
 import type { PausedQueues } from "../queue-pauses.ts";
 import type { RedisContext } from "./context.ts";
-import { RedisDelivery, type QueueList } from "./delivery.ts";
+import type { QueueList } from "./delivery.ts";
 import type { FairQueue, QueueLists } from "./lists.ts";
 import { NOT_IN_FORCE, type Reserved, type ReserveRequest, type WorkerSession } from "./session.ts";
 

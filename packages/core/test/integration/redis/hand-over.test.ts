@@ -7,10 +7,13 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 
 import type { RedisContext } from "../../../src/brokers/redis/context.ts";
 import { RedisDelivery } from "../../../src/brokers/redis/delivery.ts";
+import { EnvelopeReader } from "../../../src/protocol/envelope-reader.ts";
 import { RedisLimits } from "../../../src/brokers/redis/limits.ts";
 import type { Hand, WorkerSession } from "../../../src/brokers/redis/session.ts";
 import type { RedisScript } from "../../../src/stores/redis/scripts.ts";
 import { RedisServer } from "../../support/redis-server.ts";
+
+const reader = new EnvelopeReader();
 
 const MIB = 1024 * 1024;
 const TURN = { queues: ["q"], want: 10 };
@@ -61,7 +64,7 @@ async function standing(envelopes: readonly string[], { room = 10, hasStopped = 
     isAttachedTo: () => true,
     handFor: () => hands.shift(),
     lent(number: number, list: string, raw: Buffer) {
-      const delivery = new RedisDelivery(`p.${number}\n${list}`, number, { queue: "q", list }, raw);
+      const delivery = new RedisDelivery({ loan: `p.${number}\n${list}`, number, source: { queue: "q", list }, raw, reader });
       known.add(delivery);
       return delivery;
     },

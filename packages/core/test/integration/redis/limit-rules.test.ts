@@ -12,10 +12,13 @@ import type { Admission, Limits, LimitSpec, Turns } from "../../../src/brokers/l
 import { MemoryLimitRows } from "../../../src/brokers/memory/limits.ts";
 import type { RedisContext } from "../../../src/brokers/redis/context.ts";
 import { RedisDelivery } from "../../../src/brokers/redis/delivery.ts";
+import { EnvelopeReader } from "../../../src/protocol/envelope-reader.ts";
 import { RedisLimits } from "../../../src/brokers/redis/limits.ts";
 import type { WorkerSession } from "../../../src/brokers/redis/session.ts";
 import type { RedisScript } from "../../../src/stores/redis/scripts.ts";
 import { RedisServer } from "../../support/redis-server.ts";
+
+const reader = new EnvelopeReader();
 
 const START = 1_700_000_000_000;
 const SPECS: Readonly<Record<string, LimitSpec>> = {
@@ -213,7 +216,8 @@ function redisStage(redis: Redis): Stage {
     now: START,
     limits,
     async lend(ids) {
-      const deliveries = ids.map((id) => new RedisDelivery(`l.${++number}\nq`, number, { queue: "q", list: "q" }, Buffer.from(id)));
+      const source = { queue: "q", list: "q" };
+      const deliveries = ids.map((id) => new RedisDelivery({ loan: `l.${++number}\nq`, number, source, raw: Buffer.from(id), reader }));
       for (const { loan, raw } of deliveries) await redis.hset("loans", loan, raw);
       return deliveries;
     },
