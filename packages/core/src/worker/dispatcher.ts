@@ -7,12 +7,10 @@
  */
 import type { Lovage } from "../app/app.ts";
 import type { LoanEnd } from "../brokers/broker.ts";
-import { contentTypesFor } from "../protocol/serializers.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { Clock, Random, Timer } from "../shared/clock.ts";
-import { CallRuns, isAggregate } from "./aggregate-run.ts";
-import { Gathering } from "./gathering.ts";
-import { Crew } from "./crew.ts";
+import { isAggregate } from "./aggregate-run.ts";
+import { Crews } from "./crews.ts";
 import { Endings, type EndingsDeps } from "./endings.ts";
 import type { Lane } from "./lanes.ts";
 import type { Outcome } from "./outcome.ts";
@@ -54,8 +52,7 @@ export class Dispatcher implements RequestHome {
   readonly tasks: RunningTasks;
   readonly #suspects: Suspects;
   readonly #endings: Endings;
-  readonly #gathering: Gathering;
-  readonly #calls: CallRuns;
+  readonly #crews: Crews;
   #isPumping = false;
   #isPumpPlanned = false;
   #surplus: Timer | undefined;
@@ -77,14 +74,16 @@ export class Dispatcher implements RequestHome {
     });
     this.tasks = new RunningTasks(deps);
     this.#endings = new Endings(deps, (request) => this.#leaveSlot(request));
-    const { clock, credit } = deps;
-    this.#gathering = new Gathering({ clock, credit, closed: (members) => this.#enqueue(new Crew(members, this)) });
-    this.#calls = new CallRuns({
+    this.#crews = new Crews({
       ...deps,
       home: this,
-      accept: () => contentTypesFor(deps.app.settings.acceptContent),
-      judge: (call, reported) => this.#endings.judgeCall(call, reported),
-      settle: (call) => this.#endings.settleCall(call),
+      tasks: this.tasks,
+      endings: this.#endings,
+      mayRun: (request) => this.#mayRun(request),
+      begin: (request, now) => this.#begin(request, now),
+      leaveSlot: (request) => this.#leaveSlot(request),
+      isStopped: () => this.#isStopped,
+      pump: () => this.pump(),
     });
   }
 
@@ -108,7 +107,7 @@ export class Dispatcher implements RequestHome {
   get waiting(): number {
     let ready = 0;
     for (const lane of this.#deps.lanes.all) ready += lane.ready.size;
-    return ready + this.#suspects.size + this.#gathering.size;
+    return ready + this.#suspects.size + this.#crews.collected;
   }
   get suspectsWaiting(): number {
     return this.#suspects.size;
@@ -119,8 +118,7 @@ export class Dispatcher implements RequestHome {
   /** The request has a loan and counts as busy. `pump` starts it, now or later. */
   add(request: Request): void {
     if (request.delivery.losses === 0) {
-      const { batch } = request.options;
-      if (batch !== undefined && !isAggregate(request)) return this.#gathering.add(request, batch);
+      if (this.#crews.collects(request)) return;
       const lane = this.#deps.lanes.of(request);
       lane.ready.push(request);
       if (lane.surplus > 0 && this.#deps.lanes.all.length > 1) this.#planSurplus();
@@ -170,7 +168,7 @@ export class Dispatcher implements RequestHome {
     if (surplus <= 0) return;
     const { random, park } = this.#deps;
     const now = this.#deps.brokerNow();
-    for (const request of this.#dissolved(ready.takeLast(surplus))) park?.(request, now + SURPLUS_PARKED_MS * (0.5 + random()));
+    for (const request of this.#crews.dissolved(ready.takeLast(surplus))) park?.(request, now + SURPLUS_PARKED_MS * (0.5 + random()));
   }
 
   #pumpNextTurn(): void {
@@ -186,30 +184,6 @@ export class Dispatcher implements RequestHome {
     return !this.#isStopped && this.#deps.lanes.of(request).hasFreeSlot && this.#deps.mayStart(this.#deps.clock.monotonic());
   }
 
-  /** A batch waits for its slot as its first member, which counts as busy and as one loan. */
-  #enqueue(crew: Crew): void {
-    const { credit, lanes } = this.#deps;
-    for (const member of crew.members) member.crew = crew;
-    credit.wantSlot();
-    credit.wantLoan();
-    lanes.of(crew.lead).ready.push(crew.lead);
-    this.pump();
-  }
-
-  /** The members of batches in the place of their first; each counts as busy and as a loan of its own again. */
-  #dissolved(requests: readonly Request[]): readonly Request[] {
-    const { credit } = this.#deps;
-    return requests.flatMap((request) => {
-      const members = request.crew?.members ?? [request];
-      for (const member of members) {
-        if (member !== request) credit.wantSlot();
-        if (member !== request) credit.wantLoan();
-        member.crew = undefined;
-      }
-      return members;
-    });
-  }
-
   /** Whether it is to run; if not, it ends here. */
   #mayRun(request: Request): boolean {
     const { expires } = request.received;
@@ -219,58 +193,8 @@ export class Dispatcher implements RequestHome {
     return false;
   }
 
-  #startCrew(request: Request, lane: Lane, now: number): void {
-    const { credit } = this.#deps;
-    const members = this.#dissolved([request]).filter((member) => this.#mayRun(member));
-    if (members.length === 0) return;
-    const crew = isAggregate(request) ? this.#calls.crewOf(request) : new Crew(members, this);
-    if (!(crew instanceof Crew)) return void crew.then((outcome) => this.#endings.endUnrun(request, outcome));
-    for (const member of members) {
-      member.crew = crew;
-      this.tasks.add(member);
-      if (member === crew.lead) continue;
-      credit.freeSlot();
-      credit.freeLoan();
-    }
-    lane.running += 1;
-    if (request.options.acksLate) this.#runCrew(crew, now);
-    else void this.#ackCrew(crew);
-  }
-
-  #runCrew(crew: Crew, now: number): void {
-    for (const member of crew.members) this.#begin(member, now);
-    if (crew.items !== crew.members) for (const item of crew.items) this.#begin(item, now);
-    this.#deps.lanes.of(crew.lead).pool.run(crew);
-  }
-
-  async #ackCrew(crew: Crew): Promise<void> {
-    const ack = async ({ delivery, received }: Request): Promise<SettlementAnswer> =>
-      await this.#endings.perform({
-        delivery,
-        end: ACK,
-        results: NOTHING,
-        publish: NOTHING,
-        unique: lockAtStart(received, delivery.queue, this.#deps.owner),
-      });
-    const answers = await Promise.all(crew.members.map(ack));
-    this.#deps.credit.freeLoan();
-    const left = crew.keep((member, i) => {
-      member.isAcked = answers[i] === "settled";
-      return member.isAcked && (member.verdict?.kind !== "revoked" || isAggregate(member));
-    });
-    const [lead] = crew.members;
-    if (lead?.verdict?.kind === "revoked") crew.done(lead.verdict); // an aggregate, whose calls are to be told
-    else if (lead !== undefined && this.#isStopped) crew.done({ kind: "interrupted" });
-    else if (lead !== undefined) this.#runCrew(crew, this.clock.monotonic());
-    for (const member of left) {
-      if (member.isAcked) this.ended(member, { kind: "revoked", how: "revoked" });
-      else this.#leaveSlot(member);
-      if (!member.isAcked) this.#deps.observers.lost(member);
-    }
-  }
-
   #start(request: Request, lane: Lane, now: number): void {
-    if (request.options.batch !== undefined) return this.#startCrew(request, lane, now);
+    if (request.options.batch !== undefined) return this.#crews.start(request, lane, now);
     if (!this.#mayRun(request)) return;
     this.tasks.add(request);
     lane.running += 1;
@@ -336,7 +260,7 @@ export class Dispatcher implements RequestHome {
 
   /** It does not run: expired, revoked. What it was made of ends before it. */
   endUnrun(request: Request, outcome: Outcome): void {
-    if (isAggregate(request)) void this.#calls.endAll(request, outcome).then(() => this.#endings.endUnrun(request, outcome));
+    if (isAggregate(request)) void this.#crews.endCalls(request, outcome).then(() => this.#endings.endUnrun(request, outcome));
     else this.#endings.endUnrun(request, outcome);
   }
 
@@ -373,7 +297,7 @@ export class Dispatcher implements RequestHome {
   discardWaiting(isRevoked: (request: Request) => boolean): ReceivedTask[] {
     const suspects = this.#suspects.takeWhere(isRevoked);
     for (const _ of suspects) this.#deps.credit.wantSlot();
-    const collected = this.#gathering.takeWhere(isRevoked);
+    const collected = this.#crews.takeCollected(isRevoked);
     for (const _ of collected) this.#deps.credit.wantSlot();
     for (const _ of collected) this.#deps.credit.wantLoan();
     const isAlone = (request: Request): boolean => request.crew === undefined && isRevoked(request); // of a batch, each is looked at when it starts
@@ -393,9 +317,9 @@ export class Dispatcher implements RequestHome {
   /** Gives back what has not started, all or what matches, the earliest to the very front. */
   putBackWaiting(isMeant: (request: Request) => boolean = () => true): void {
     const holds = (request: Request): boolean => request.crew?.members.some(isMeant) ?? isMeant(request);
-    const ready = this.#deps.lanes.all.flatMap((lane) => this.#dissolved(lane.ready.takeWhere(holds)));
+    const ready = this.#deps.lanes.all.flatMap((lane) => this.#crews.dissolved(lane.ready.takeWhere(holds)));
     const suspects = this.#suspects.takeWhere(isMeant);
-    const collected = this.#gathering.takeWhere(isMeant);
+    const collected = this.#crews.takeCollected(isMeant);
     for (const _ of ready) this.#deps.credit.freeSlot();
     for (const _ of collected) this.#deps.credit.wantLoan();
     this.putBack([...suspects, ...ready, ...collected]);
