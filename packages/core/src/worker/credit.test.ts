@@ -36,6 +36,19 @@ test("who waits is woken once for all that became free in one turn", async () =>
   expect(seen).toBe(3);
 });
 
+test("who waits is woken before the turn ends when there is enough for a call of its own", async () => {
+  const credit = new LoanCredit({ busy: 100, held: 200 });
+  for (let i = 0; i < 100; i++) credit.take();
+  let seen = -1;
+  void credit.whenFree(never).then(() => (seen = credit.free()));
+  for (let i = 0; i < 63; i++) credit.freeSlot();
+  await Promise.resolve();
+  expect(seen).toBe(-1);
+  credit.freeSlot();
+  await Promise.resolve();
+  expect(seen).toBe(64);
+});
+
 test("waiting ends with the signal's reason", async () => {
   const credit = new LoanCredit({ busy: 1, held: 2 });
   credit.take();

@@ -84,6 +84,21 @@ test("all that ends in one turn of the event loop is one call, and each hears it
   expect(answers).toEqual(["settled", "lost", "settled"]);
 });
 
+test("64 are settled before the turn ends, so that the broker works while the rest comes", async () => {
+  const stores = new Stores();
+  const { settler } = stores.settler("oneStep");
+  const sizes = (): readonly number[] => stores.calls.map((call) => call.split(",").length);
+  const ids = Array.from({ length: 150 }, (_, i) => String(i));
+  hear(
+    settler,
+    ids.map((id) => settlement(id)),
+  );
+  for (let i = 0; i < 20; i += 1) await Promise.resolve();
+  expect(sizes()).toEqual([64, 64]);
+  await settler.whenIdle();
+  expect(sizes()).toEqual([64, 64, 22]);
+});
+
 test("where the stores are apart: results, then what follows, then the loans' ends", async () => {
   const stores = new Stores();
   const { settler } = stores.settler("separate");

@@ -135,9 +135,16 @@ export class RedisDeadLetters implements DeadLetters {
 /** Beside the letters in their hash: the sum of their lengths. */
 const BYTES_FIELD = "@bytes";
 
-/** As the scripts read them. */
-export function capsArgument({ max, maxBytes, maxAgeMs }: DeadLetterCaps): string {
-  return [max, maxBytes, maxAgeMs].map((cap) => Math.min(Math.ceil(cap), Number.MAX_SAFE_INTEGER)).join(" ");
+const capsTexts = new WeakMap<DeadLetterCaps, string>();
+
+/** As the scripts read them. Asked for with each batch of settlements. */
+export function capsArgument(caps: DeadLetterCaps): string {
+  const known = capsTexts.get(caps);
+  if (known !== undefined) return known;
+  const { max, maxBytes, maxAgeMs } = caps;
+  const text = [max, maxBytes, maxAgeMs].map((cap) => Math.min(Math.ceil(cap), Number.MAX_SAFE_INTEGER)).join(" ");
+  capsTexts.set(caps, text);
+  return text;
 }
 
 function asKeys(names: readonly string[] | undefined): Readonly<Record<string, true>> | undefined {

@@ -5,6 +5,8 @@ import { type RedisTarget, sameTarget } from "./target.ts";
 export class SharedRedis {
   readonly #target: RedisTarget;
   readonly #prefix: string;
+  /** Whoever asks, asks before each batch. */
+  #asked: { readonly target: RedisTarget; readonly isOn: boolean } | undefined;
 
   /** @param prefix of the backend's keys */
   constructor(target: RedisTarget, prefix: string) {
@@ -26,6 +28,7 @@ export class SharedRedis {
   }
 
   isOn(target: RedisTarget): boolean {
-    return sameTarget(this.#target, target);
+    if (this.#asked?.target !== target) this.#asked = { target, isOn: sameTarget(this.#target, target) };
+    return this.#asked.isOn;
   }
 }
