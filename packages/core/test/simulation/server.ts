@@ -135,7 +135,7 @@ export class Server {
   async endConsuming(at: Broker, owner: string, epoch: number, heard: number): Promise<void> {
     const session = this.#session(owner);
     if (epoch < session.epoch) return; // it was long on its way, and the worker consumes again
-    session.epoch = epoch;
+    session.epoch = epoch + 1; // over one connection nothing that was asked before comes after this
     session.poll?.abort();
     const unheard = session.open.filter(({ number }) => number > heard).flatMap(({ deliveries }) => deliveries);
     session.open = [];
