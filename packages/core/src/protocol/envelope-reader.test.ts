@@ -123,6 +123,18 @@ test("the second of a kind is not parsed, and what both share cannot be changed"
 
 test.each([
   ["headers", '"stamps": {}', '"stamps": {"a": {}}', ({ message }: DecodedEnvelope) => message.headers.stamps],
+  [
+    "headers",
+    '"stamps": {}',
+    '"stamps": {}, "x": {"__type__": "datetime", "__value__": "2026-11-21T10:00:00"}',
+    ({ message }: DecodedEnvelope) => message.headers.x,
+  ],
+  [
+    "headers",
+    '"stamps": {}',
+    '"stamps": {}, "x": {"__type__": "bytes", "__value__": ""}',
+    ({ message }: DecodedEnvelope) => message.headers.x,
+  ],
   ["properties", '"priority": 0', '"priority": 0, "x": {}', ({ message }: DecodedEnvelope) => message.properties.others.x],
 ] as const)("nested values in its %s are its own", (_, what, nested, valueOf) => {
   const reader = new EnvelopeReader();
@@ -139,6 +151,8 @@ test("a form is found again after others, after what has none, and when there ar
   const reader = new EnvelopeReader();
   for (let i = 0; i < 3; i += 1) reader.read(named("a", ['"']));
   for (let i = 0; i < 40; i += 1) reader.read(named("a", []));
+  expect(isShared("a")).toBe(true);
+  for (let i = 0; i < 100; i += 1) reader.read(named("a", ['"']));
   expect(isShared("a")).toBe(true);
   const before = reader.read(named("a", [])).info;
   reader.read(named("b", []));

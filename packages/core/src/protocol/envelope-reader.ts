@@ -32,7 +32,7 @@ const PROPERTIES = ["correlation_id", "reply_to", "delivery_tag"] as const;
 type PlaceName = (typeof HEADERS)[number] | (typeof PROPERTIES)[number];
 
 interface Known {
-  /** Undefined when the last one looked at lends itself to none. */
+  /** Undefined until one lends itself to it. */
   form: Form | undefined;
   /** How many more that do not fit are only parsed. */
   patience: number;
@@ -61,7 +61,7 @@ export class EnvelopeReader {
     const decoded = decodeEnvelope(envelope);
     if (known.patience-- > 0) return decoded;
     known.patience = PATIENCE;
-    known.form = Form.of(text, decoded);
+    known.form = Form.of(text, decoded) ?? form; // one that lends itself to none says nothing against the others
     this.#last = known.form;
     return decoded;
   }
@@ -140,8 +140,8 @@ class Form {
     let id = "";
     for (const place of this.#places) {
       const { name, after } = place;
-      let value = name === "id" || !isAt(text, at, place.last) ? id : place.last;
-      if (value === "" || (value === id && !isAt(text, at, id))) {
+      let value = isAt(text, at, id) ? id : isAt(text, at, place.last) ? place.last : undefined;
+      if (value === undefined) {
         const end = text.indexOf('"', at);
         if (end < 0) return undefined;
         value = raw ? raw.toString("latin1", at, end) : copied(text.slice(at, end));
@@ -203,15 +203,15 @@ function isWhole(body: Buffer, text: string, end: number): boolean {
 function areShareable(headers: MessageHeaders): boolean {
   return (
     !Object.hasOwn(headers, "__proto__") &&
-    Object.entries(headers).every(([name, value]) => typeof value !== "object" || value === null || isPlainLimit(name, value))
+    Object.entries(headers).every(([name, value]) => typeof value !== "object" || value === null || isFreezable(name, value))
   );
 }
 
-function isPlainLimit(name: string, value: object): boolean {
-  return (
-    Object.keys(value).length === 0 ||
-    (name === "timelimit" && Array.isArray(value) && value.every((part) => typeof part !== "object" || part === null))
-  );
+/** A date can be changed although it is frozen. */
+function isFreezable(name: string, value: object): boolean {
+  if (Array.isArray(value))
+    return value.length === 0 || (name === "timelimit" && value.every((part) => typeof part !== "object" || part === null));
+  return Object.getPrototypeOf(value) === Object.prototype && Object.keys(value).length === 0;
 }
 
 function sharing(decoded: DecodedEnvelope): DecodedEnvelope {

@@ -155,7 +155,7 @@ export class Settler {
     this.#isFlushPlanned = true;
     setImmediate(() => {
       this.#isFlushPlanned = false;
-      if (this.#queue.length > 0) void this.#flush();
+      if (this.#queue.length > 0 && this.#underWay < BATCHES_UNDER_WAY) void this.#flush();
     });
   }
 

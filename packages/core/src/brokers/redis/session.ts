@@ -273,12 +273,11 @@ export class WorkerSession {
       const source = sources[(counts[i] as number) - 1] as QueueList; // the script answers with indexes of the keys it was given
       const end = at + (counts[i + 1] as number);
       if ((counts[i] as number) <= lastInbox && end > at + (at === 2 && isConfirmed ? 1 : 0)) emptied.add(source.list);
-      const tail = `\n${source.list}`;
       for (; at < end; at += 1) {
         const number = first + at - 2;
         const raw = parts[at] as Buffer;
         if (at === 2 && isConfirmed) continue;
-        deliveries.push(this.own(number, source, raw, this.#prefix + number + tail));
+        deliveries.push(this.own(number, source, raw));
         bytes += raw.length;
       }
     }

@@ -1,26 +1,15 @@
 /** `fair-reserve.lua` alone, a step at a time: what it sorts, lends and leaves behind, by the bounds it is given. */
-import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 
 import { loadScript } from "../../../src/stores/redis/scripts.ts";
-import { RedisServer } from "../../support/redis-server.ts";
+import { serverOfFile } from "../../support/server-of-file.ts";
 
-let server: RedisServer;
-let hand: Redis;
+const redis = serverOfFile();
 let number: number;
 
-beforeAll(async () => {
-  server = await RedisServer.start();
-  hand = new Redis(server.url);
-});
 beforeEach(async () => {
-  await hand.flushall();
-  await hand.hset("loans", "@epoch", "now");
+  await redis.hand.hset("loans", "@epoch", "now");
   number = 1;
-});
-afterAll(async () => {
-  hand.disconnect();
-  await server.stop();
 });
 
 const KEYS = ["loans", "sorted", "keys", "ring", "settings", "running", "bell", "bell-inbox", "fair", "inbox", "list"];
@@ -28,11 +17,11 @@ const KEYS = ["loans", "sorted", "keys", "ring", "settings", "running", "bell", 
 /** An envelope of a key, as long as any other. */
 const envelope = (id: string, key = id.slice(0, 1)): string => `{"id": "${id}", "fair_key": "${key}"}`;
 const BYTES = envelope("a1").length;
-const push = async (...ids: readonly string[]): Promise<void> => void (await hand.lpush("list", ...ids.map((id) => envelope(id))));
+const push = async (...ids: readonly string[]): Promise<void> => void (await redis.hand.lpush("list", ...ids.map((id) => envelope(id))));
 /** 0 and 1 bytes of "full", how many are not sorted, and the ids that it lent. */
 async function reserve({ want = 10, bytes = 100_000, sort = 1000, sortBytes = 100_000, anyway = false, epoch = "now" } = {}) {
   const args = [epoch, "p.", number, want, bytes, sort, sortBytes, anyway ? "1" : "", "w", ""];
-  const answer = (await hand.eval(loadScript("fair-reserve").modern.source, KEYS.length, ...KEYS, ...args)) as unknown[] | number;
+  const answer = (await redis.hand.eval(loadScript("fair-reserve").modern.source, KEYS.length, ...KEYS, ...args)) as unknown[] | number;
   if (!Array.isArray(answer)) return answer;
   const [full, unsorted, , ...envelopes] = answer as [number, number, unknown, ...string[]];
   number += envelopes.length;
@@ -42,7 +31,7 @@ async function reserve({ want = 10, bytes = 100_000, sort = 1000, sortBytes = 10
 test("nothing is taken for an epoch that is not in force", async () => {
   await push("a1");
   expect(await reserve({ epoch: "before" })).toBe(-1);
-  expect([await hand.llen("list"), await hand.exists("sorted")]).toEqual([1, 0]);
+  expect([await redis.hand.llen("list"), await redis.hand.exists("sorted")]).toEqual([1, 0]);
 });
 
 test("until all is sorted nothing is lent, unless it is to be", async () => {
@@ -57,7 +46,7 @@ test("a key that has more to come has one turn for all of it", async () => {
   await reserve({ want: 0 });
   await push("a2", "a3");
   await reserve({ want: 0 });
-  expect(await hand.lrange("ring", 0, -1)).toEqual(["a", "b"]);
+  expect(await redis.hand.lrange("ring", 0, -1)).toEqual(["a", "b"]);
   expect(await reserve()).toEqual([0, 0, "a1 b1 a2 a3"]);
 });
 
@@ -74,49 +63,49 @@ test("no more is lent than the bytes allow, but one always is, and who had no ro
 });
 
 test("a weight that is lowered holds for the turn that has begun, and one's own weight leaves the common limit in force", async () => {
-  await hand.hset("settings", "=a", "5 0 0");
+  await redis.hand.hset("settings", "=a", "5 0 0");
   await push("a1", "a2", "a3", "a4", "b1");
   expect(await reserve({ want: 1 })).toEqual([0, 0, "a1"]);
-  await hand.hset("settings", "=a", "2 0 0");
+  await redis.hand.hset("settings", "=a", "2 0 0");
   expect(await reserve({ want: 3 })).toEqual([0, 0, "a2 a3 b1"]);
-  await hand.hset("settings", "*", "0 3 0");
+  await redis.hand.hset("settings", "*", "0 3 0");
   expect(await reserve()).toEqual([0, 0, ""]);
-  await hand.hset("settings", "=a", "0 4 0");
+  await redis.hand.hset("settings", "=a", "0 4 0");
   await push("a5"); // it comes into the ring again
   expect(await reserve()).toEqual([0, 0, "a4"]);
 });
 
 test("a turn that a limit has ended is not gone on with later: the next is a whole one", async () => {
-  await hand.hset("settings", "=a", "3 1 0");
+  await redis.hand.hset("settings", "=a", "3 1 0");
   await push("a1", "a2", "a3", "a4", "b1", "b2");
   expect(await reserve({ want: 1 })).toEqual([0, 0, "a1"]);
   await reserve({ want: 0 });
-  await hand.hset("settings", "=a", "3 0 0");
+  await redis.hand.hset("settings", "=a", "3 0 0");
   await push("a5"); // it comes into the ring again
   expect(await reserve()).toEqual([0, 0, "b1 a2 a3 a4 b2 a5"]);
 });
 
 test("one token is in the bell while somebody has a turn, and the one that woke this worker is used up", async () => {
-  await hand.lpush("bell-inbox", "");
+  await redis.hand.lpush("bell-inbox", "");
   await push("a1", "b1", "c1");
   await reserve({ want: 1 });
-  expect([await hand.llen("bell"), await hand.exists("bell-inbox")]).toEqual([1, 0]);
+  expect([await redis.hand.llen("bell"), await redis.hand.exists("bell-inbox")]).toEqual([1, 0]);
   await reserve({ want: 1 });
-  expect(await hand.llen("bell")).toBe(1);
+  expect(await redis.hand.llen("bell")).toBe(1);
   await reserve({ want: 1 });
-  expect(await hand.exists("bell")).toBe(0);
+  expect(await redis.hand.exists("bell")).toBe(0);
 });
 
 test("a key whose messages somebody has removed by hand is forgotten", async () => {
   await push("a1");
   await reserve({ want: 0 });
-  await hand.del("sorted");
+  await redis.hand.del("sorted");
   expect(await reserve()).toEqual([0, 0, ""]);
-  expect(await hand.keys("*")).toEqual(["loans"]);
+  expect(await redis.hand.keys("*")).toEqual(["loans"]);
 });
 
 test("what is no key counts as none: digits without end, a text with a line break in it", async () => {
-  await hand.lpush("list", `{"fair_key": ${"9".repeat(32)}}`, '{"fair_key": "a\nb"}', '{"fair_key": "a\\"b"}');
+  await redis.hand.lpush("list", `{"fair_key": ${"9".repeat(32)}}`, '{"fair_key": "a\nb"}', '{"fair_key": "a\\"b"}');
   await reserve({ want: 0 });
-  expect((await hand.hkeys("keys")).toSorted()).toEqual(["", 'a\\"b']);
+  expect((await redis.hand.hkeys("keys")).toSorted()).toEqual(["", 'a\\"b']);
 });

@@ -3,8 +3,8 @@
  * them, in whatever order and at whatever time, both answer the same.
  */
 import fc from "fast-check";
-import { Redis } from "ioredis";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Redis } from "ioredis";
+import { expect, test } from "vitest";
 
 import type { Delivery, LoanId } from "../../../src/brokers/broker.ts";
 import { LimitsByLedger } from "../../../src/brokers/limits-by-ledger.ts";
@@ -16,7 +16,7 @@ import { EnvelopeReader } from "../../../src/protocol/envelope-reader.ts";
 import { RedisLimits } from "../../../src/brokers/redis/limits.ts";
 import type { WorkerSession } from "../../../src/brokers/redis/session.ts";
 import type { RedisScript } from "../../../src/stores/redis/scripts.ts";
-import { RedisServer } from "../../support/redis-server.ts";
+import { serverOfFile } from "../../support/server-of-file.ts";
 
 const reader = new EnvelopeReader();
 
@@ -230,31 +230,21 @@ function redisStage(redis: Redis): Stage {
   return stage;
 }
 
-let server: RedisServer;
-let redis: Redis;
-
-beforeAll(async () => {
-  server = await RedisServer.start();
-  redis = new Redis(server.url);
-});
-afterAll(async () => {
-  redis.disconnect();
-  await server.stop();
-});
+const file = serverOfFile();
 
 test("Redis counts as memory and SQLite do", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), fc.constantFrom([], MANY), async (steps, others) => {
-      await redis.flushall();
-      expect(await play(redisStage(redis), steps, others)).toEqual(await play(memoryStage(), steps, others));
+      await file.hand.flushall();
+      expect(await play(redisStage(file.hand), steps, others)).toEqual(await play(memoryStage(), steps, others));
     }),
     { numRuns: process.env.LOVAGE_SOAK === "1" ? 2000 : 60 },
   );
 });
 
 test("starts that are long over leave nothing behind, however many limits there were", async () => {
-  await redis.flushall();
-  const stage = redisStage(redis);
+  await file.hand.flushall();
+  const stage = redisStage(file.hand);
   const ask = async (keys: readonly string[]): Promise<void> => {
     const deliveries = await stage.lend(keys);
     await stage.limits.admit(
@@ -264,11 +254,11 @@ test("starts that are long over leave nothing behind, however many limits there 
   };
   await stage.limits.declare(new Map(Object.entries(SPECS)));
   await ask(MANY);
-  expect(await redis.zcard("lovage:limits:tats")).toBe(MANY.length);
+  expect(await file.hand.zcard("lovage:limits:tats")).toBe(MANY.length);
   stage.now += 900;
   await ask(["soon"]);
-  expect(await redis.zcard("lovage:limits:tats")).toBe(MANY.length + 1); // what is over for a moment may still be asked for
+  expect(await file.hand.zcard("lovage:limits:tats")).toBe(MANY.length + 1); // what is over for a moment may still be asked for
   stage.now += 10_000;
   for (let round = 0; round < 2; round++) await ask(MANY.slice(0, 40).map((key) => `${round}${key}`));
-  expect(await redis.zcard("lovage:limits:tats")).toBe(80);
+  expect(await file.hand.zcard("lovage:limits:tats")).toBe(80);
 });
