@@ -13,6 +13,7 @@ import type { Clock, Timer } from "../../shared/clock.ts";
 import type { RedisAddress } from "./address.ts";
 import { RedisAnswerError, RedisGoneError, RedisRefusedError } from "./errors.ts";
 import type { RedisScript } from "./scripts.ts";
+import { listenFor } from "./listen-for.ts";
 import type { RedisSpec, RedisTlsSpec } from "./spec.ts";
 import { PlainCommand, WIDE, WideCommand } from "./wide-command.ts";
 
@@ -80,7 +81,7 @@ export class RedisConnection {
     protocol: 2 | 3,
     signal?: AbortSignal,
   ): Promise<RedisConnection> {
-    const client = new Redis(clientOptions(address, spec, limits, protocol));
+    const client = new Redis(clientOptions(address, spec, protocol));
     const closing = new AbortController();
     let lastError: unknown;
     client.on("error", (error: unknown) => (lastError = error));
@@ -88,7 +89,7 @@ export class RedisConnection {
       closing.abort(new RedisGoneError(`the connection to ${address.location} ended`, { sent: true, cause: lastError })),
     );
     const giveUp = (): void => client.disconnect();
-    const timer = clock.timer(limits.connectTimeoutMs, () => {
+    const timer = listenFor(clock, limits.connectTimeoutMs, () => {
       lastError ??= new Error(`no greeting within ${limits.connectTimeoutMs} ms`);
       giveUp();
     });
@@ -262,11 +263,11 @@ export async function askOnce(
   args: readonly string[],
   signal?: AbortSignal,
 ): Promise<Answer> {
-  const client = new Redis(clientOptions(address, { clientName: "lovage:ask" }, limits, 2));
+  const client = new Redis(clientOptions(address, { clientName: "lovage:ask" }, 2));
   let lastError: unknown;
   client.on("error", (error: unknown) => (lastError = error));
   const giveUp = (): void => client.disconnect();
-  const timer = clock.timer(limits.connectTimeoutMs, () => {
+  const timer = listenFor(clock, limits.connectTimeoutMs, () => {
     lastError ??= new Error(`no answer within ${limits.connectTimeoutMs} ms`);
     giveUp();
   });
@@ -288,7 +289,6 @@ export async function askOnce(
 function clientOptions(
   address: RedisAddress,
   spec: Pick<RedisSpec, "clientName" | "keepalive">,
-  limits: ConnectionLimits,
   protocol: 2 | 3,
 ): RedisOptions & { replyMapping: "legacy" } {
   return {
@@ -298,7 +298,7 @@ function clientOptions(
     ...(address.tls === undefined ? {} : { tls: tlsOptions(address.tls) }),
     ...(spec.clientName === undefined ? {} : { connectionName: spec.clientName }),
     ...(spec.keepalive === false ? {} : { keepAlive: 10_000 }),
-    connectTimeout: limits.connectTimeoutMs,
+    connectTimeout: 0, // `listenFor` sees to that
     lazyConnect: true,
     protocol,
     replyMapping: "legacy",

@@ -11,6 +11,9 @@ import { expect, test } from "vitest";
 
 import { BrokerRefusedError, PublishError } from "../../../src/brokers/errors.ts";
 import { BackendRefusedError } from "../../../src/results/errors.ts";
+import { systemClock } from "../../../src/shared/clock.ts";
+import { parseRedisAddress } from "../../../src/stores/redis/address.ts";
+import { RedisConnection } from "../../../src/stores/redis/connection.ts";
 import { RedisConfigurationError } from "../../../src/stores/redis/errors.ts";
 import { settleAll, Slots, take, toQueue } from "../../support/broker-hands.ts";
 import { openBackend, openBroker } from "../../support/redis-brokers.ts";
@@ -204,4 +207,15 @@ test("a publish that waits for a server that is away ends when its broker is clo
     expect(error).toBeInstanceOf(PublishError);
     expect((error as PublishError).fates).toEqual(["refused"]);
   }
+});
+
+test("a program that is busy while it connects is let in as soon as it has time", async () => {
+  await using server = await RedisServer.start();
+  const limits = { connectTimeoutMs: 200, socketTimeoutMs: 1000 };
+  const opening = RedisConnection.open(parseRedisAddress({ url: server.url }), {}, limits, systemClock, 3);
+  await new Promise(setImmediate);
+  for (const from = performance.now(); performance.now() - from < 500;);
+  const connection = await opening;
+  expect(String(await connection.command("PING", []))).toBe("PONG");
+  connection.destroy();
 });
