@@ -11,11 +11,11 @@ import { Redis, type RedisOptions } from "ioredis";
 
 import type { Clock, Timer } from "../../shared/clock.ts";
 import type { RedisAddress } from "./address.ts";
+import { RedisCommand } from "./command.ts";
+import { listenFor } from "./listen-for.ts";
 import { RedisAnswerError, RedisGoneError, RedisRefusedError } from "./errors.ts";
 import type { RedisScript } from "./scripts.ts";
-import { listenFor } from "./listen-for.ts";
 import type { RedisSpec, RedisTlsSpec } from "./spec.ts";
-import { PlainCommand, WIDE, WideCommand } from "./wide-command.ts";
 
 /** An answer with texts as bytes. Shapes are those of RESP2. */
 export type Answer = Buffer | number | null | readonly Answer[];
@@ -39,6 +39,8 @@ const MODERN_MAJOR = 7;
 
 export class RedisConnection {
   readonly server: ServerFacts;
+  /** A subscribed connection takes other commands only with RESP 3. */
+  readonly protocol: 2 | 3;
   /** Redis's number for it. */
   readonly clientId: number;
   /** Aborts when the connection ends, with the RedisGoneError that says why. */
@@ -65,6 +67,7 @@ export class RedisConnection {
     this.closed = closing.signal;
     setMaxListeners(0, this.closed); // every consumer listens
     this.server = server;
+    this.protocol = client.condition?.protocol === 3 ? 3 : 2;
     this.clientId = clientId;
     this.#clock = clock;
     this.#limits = limits;
@@ -117,19 +120,17 @@ export class RedisConnection {
 
   /** @throws RedisAnswerError, or RedisGoneError. */
   command(name: string, args: readonly Argument[]): Promise<Answer> {
-    return this.#watched(this.#send(name, args));
+    return this.#send(name, args, true);
   }
 
   /** A script is loaded when the server does not know it yet. */
-  async script(script: RedisScript, keys: readonly string[], args: readonly Argument[]): Promise<Answer> {
+  script(script: RedisScript, keys: readonly string[], args: readonly Argument[]): Promise<Answer> {
     const { sha, source } = this.server.isModern ? script.modern : script.plain;
-    const rest: Argument[] = [keys.length, ...keys, ...args];
-    try {
-      return await this.#watched(this.#send("EVALSHA", [sha, ...rest]));
-    } catch (error) {
+    const all: readonly Argument[] = [sha, keys.length, ...keys, ...args];
+    return this.#send("EVALSHA", all, true, (error) => {
       if (!(error instanceof RedisAnswerError) || error.word !== "NOSCRIPT") throw error;
-      return await this.#watched(this.#send("EVAL", [source, ...rest]));
-    }
+      return this.#send("EVAL", [source, ...all.slice(1)], true);
+    });
   }
 
   /**
@@ -137,11 +138,10 @@ export class RedisConnection {
    * @throws RedisAnswerError when it refused one before: then none was executed.
    */
   async transaction(commands: readonly (readonly [name: string, args: readonly Argument[]])[]): Promise<readonly (Answer | Error)[]> {
-    const { stream } = this.#client;
-    stream.cork();
-    const queued = Promise.allSettled([this.#send("MULTI", []), ...commands.map(([name, args]) => this.#send(name, args))]);
-    const executed = this.#watched(this.#send("EXEC", []));
-    stream.uncork();
+    const { queued, executed } = this.inOneWrite(() => ({
+      queued: Promise.allSettled([this.#send("MULTI", [], false), ...commands.map(([name, args]) => this.#send(name, args, false))]),
+      executed: this.#send("EXEC", [], true),
+    }));
     try {
       const answers = (await executed) as readonly (Answer | Error)[]; // the client library keeps refusals apart so
       return answers.map((answer) => (answer instanceof Error ? new RedisAnswerError(answer.message) : answer));
@@ -152,12 +152,23 @@ export class RedisConnection {
     }
   }
 
+  /** What is asked for within `act` reaches Redis together: each write of its own costs more than most commands. */
+  inOneWrite<T>(act: () => T): T {
+    const { stream } = this.#client;
+    stream.cork();
+    try {
+      return act();
+    } finally {
+      stream.uncork();
+    }
+  }
+
   /** A command that Redis may answer up to `waitMs` later. Alone on its connection. */
   async blocking(name: string, args: readonly Argument[], waitMs: number): Promise<Answer> {
     const late = (): void => this.destroy(new RedisGoneError(`${name} did not return in its time`, { sent: true }));
     const timer = this.#clock.timer(waitMs + this.#limits.socketTimeoutMs, () => afterReading(late), { background: true });
     try {
-      return await this.#send(name, args);
+      return await this.#send(name, args, false);
     } finally {
       timer.cancel();
     }
@@ -188,18 +199,35 @@ export class RedisConnection {
     this.#client.disconnect();
   }
 
-  async #send(name: string, args: readonly Argument[]): Promise<Answer> {
-    if (!this.isOpen) throw new RedisGoneError("the connection has ended", { sent: false, cause: this.closed.reason });
-    const command = args.length < WIDE ? new PlainCommand(name.toLowerCase(), args) : new WideCommand(name.toLowerCase(), args);
+  /**
+   * One promise for a command, with no steps between the answer and who waits for it.
+   * @param isWatched whether its answer is due within the socket's timeout
+   * @param recover what to do when it failed; throws the error that it is given when there is nothing
+   */
+  #send(name: string, args: readonly Argument[], isWatched: boolean, recover?: (error: unknown) => Promise<Answer>): Promise<Answer> {
+    if (!this.isOpen) return Promise.reject(new RedisGoneError("the connection has ended", { sent: false, cause: this.closed.reason }));
+    const command = new RedisCommand(name.toLowerCase(), args);
+    if (isWatched) this.#asked();
+    const failed = (error: unknown): Promise<Answer> => {
+      if (isWatched) this.#answered();
+      const failure = this.#translate(error, command.isWritten);
+      if (recover) return recover(failure);
+      throw failure;
+    };
     try {
-      return (await this.#client.sendCommand(command)) as Answer;
+      const answer = this.#client.sendCommand(command) as Promise<Answer>;
+      if (!isWatched) return answer.catch(failed);
+      return answer.then((value) => {
+        this.#answered();
+        return value;
+      }, failed);
     } catch (error) {
-      throw this.#translate(error, command.isWritten);
+      return Promise.reject(error).catch(failed);
     }
   }
 
   #translate(error: unknown, isWritten: boolean): unknown {
-    if (error instanceof Error && error.name === "ReplyError") return this.#answered(new RedisAnswerError(error.message));
+    if (error instanceof Error && error.name === "ReplyError") return this.#refused(new RedisAnswerError(error.message));
     if (error instanceof TypeError || error instanceof RangeError) return error; // ours, not the connection's
     const reason = this.closed.aborted ? this.closed.reason : error;
     // A socket that takes no more bytes is told to be closed a little later: whoever tries again must find that out now.
@@ -209,23 +237,21 @@ export class RedisConnection {
   }
 
   /** A server that is no master any more, or not yet, is the wrong one: the next connection asks anew where the right one is. */
-  #answered(error: RedisAnswerError): RedisAnswerError {
+  #refused(error: RedisAnswerError): RedisAnswerError {
     if (error.isWrongServer) this.destroy(new RedisGoneError(`Redis answered ${error.word}`, { sent: true, cause: error }));
     return error;
   }
 
-  async #watched(answer: Promise<Answer>): Promise<Answer> {
-    if (this.#underWay++ === 0) {
-      this.#lastAnswerAt = this.#clock.monotonic();
-      if (!this.#watchdog) this.#arm(this.#limits.socketTimeoutMs);
-    }
-    try {
-      return await answer;
-    } finally {
-      this.#underWay -= 1;
-      this.#answers += 1;
-      this.#lastAnswerAt = this.#clock.monotonic();
-    }
+  #asked(): void {
+    if (this.#underWay++ > 0) return;
+    this.#lastAnswerAt = this.#clock.monotonic();
+    if (!this.#watchdog) this.#arm(this.#limits.socketTimeoutMs);
+  }
+
+  #answered(): void {
+    this.#underWay -= 1;
+    this.#answers += 1;
+    this.#lastAnswerAt = this.#clock.monotonic();
   }
 
   #arm(delayMs: number): void {

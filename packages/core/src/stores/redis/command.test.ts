@@ -2,7 +2,7 @@ import { array, assert, integer, oneof, property, string, uint8Array } from "fas
 import { Command } from "ioredis";
 import { expect, test } from "vitest";
 
-import { WideCommand } from "./wide-command.ts";
+import { RedisCommand } from "./command.ts";
 
 const bytesOf = (command: Command): Buffer => Buffer.from(command.toWritable({}));
 
@@ -14,7 +14,7 @@ test("writes what the client library would write, whatever the arguments", () =>
   );
   assert(
     property(array(argument, { maxLength: 30 }), (args) => {
-      expect(bytesOf(new WideCommand("evalsha", args))).toEqual(bytesOf(new Command("evalsha", args, { replyEncoding: null })));
+      expect(bytesOf(new RedisCommand("evalsha", args))).toEqual(bytesOf(new Command("evalsha", args, { replyEncoding: null })));
     }),
   );
 });
