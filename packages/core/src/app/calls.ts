@@ -63,9 +63,10 @@ export class Calls {
     const running = currentTask();
     const sending = this.#encoder.encode(handle.name, prepared, args, kwargs ?? NO_KWARGS, all, running);
     const { awaitedSends } = this.#app.results;
-    awaitedSends.sending(sending.taskId);
+    const sent = this.#producer().send(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+    awaitedSends.sending(sending.taskId); // after the message: it can run while its result is subscribed to
     try {
-      await this.#producer().send(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+      await sent;
     } catch (error) {
       awaitedSends.failed(sending.taskId);
       throw error;

@@ -7,20 +7,26 @@ import { silentLogger } from "../../src/shared/log.ts";
 import { RedisServer } from "../support/redis-server.ts";
 import { resultBackendConformance } from "./result-backend.ts";
 
-let server: RedisServer;
+let usual: RedisServer;
+/** Knows no RESP 3: a subscribed connection takes no other commands. */
+let old: RedisServer;
 
 beforeAll(async () => {
-  server = await RedisServer.start();
+  usual = await RedisServer.start();
+  old = await RedisServer.start({ args: ["--rename-command", "HELLO", ""] });
 });
 afterAll(async () => {
-  await server.stop();
+  await usual.stop();
+  await old.stop();
 });
 
-for (const { name, transportOptions } of [
-  { name: "redis", transportOptions: {} },
-  { name: "redis, with a key prefix", transportOptions: { global_keyprefix: "shop" } },
+for (const { name, transportOptions, serverOf } of [
+  { name: "redis", transportOptions: {}, serverOf: () => usual },
+  { name: "redis, with a key prefix", transportOptions: { global_keyprefix: "shop" }, serverOf: () => usual },
+  { name: "redis, without RESP 3", transportOptions: {}, serverOf: () => old },
 ]) {
   resultBackendConformance(name, async () => {
+    const server = serverOf();
     const open: AsyncDisposable[] = [];
     const hand = new Redis(server.url);
     await hand.flushall();

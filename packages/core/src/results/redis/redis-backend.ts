@@ -58,7 +58,8 @@ export class RedisBackend implements ResultBackend {
     this.#commands = newLink("results");
     this.groups = new RedisGroups(prefix, (signal, act) => this.#persist(signal, act), asDocument);
     this.batches = new RedisBatches(prefix, (signal, act) => this.#persist(signal, act));
-    const read = async (keys: readonly string[]): Promise<readonly (ResultText | undefined)[]> => await this.#read(keys, undefined);
+    const read = async (keys: readonly string[], over?: RedisConnection): Promise<readonly (ResultText | undefined)[]> =>
+      over ? asList(await over.command("MGET", keys)).map(asDocument) : await this.#read(keys, undefined);
     this.#watches = new Watches(read, this.#clock, (onOpen) => newLink("wait for results", { onOpen, eager: true }));
   }
 

@@ -13,7 +13,8 @@ import type { ResultText } from "../result-backend.ts";
 import { asDocument } from "./redis-backend.ts";
 
 type Listener = (document: ResultText) => void;
-type Read = (keys: readonly string[]) => Promise<readonly (ResultText | undefined)[]>;
+/** Over a connection of its own, or over this one, once. */
+type Read = (keys: readonly string[], connection?: RedisConnection) => Promise<readonly (ResultText | undefined)[]>;
 
 interface Watched {
   readonly listeners: Set<Listener>;
@@ -24,6 +25,8 @@ interface Watched {
 }
 
 const RETRY_MS = 1000;
+/** What nobody waits for any more is mostly a result that has come, of which nothing more will be heard: it can wait for company. */
+const KEEP_FOR_MS = 1000;
 
 export class Watches {
   readonly #watched = new Map<string, Watched>();
@@ -36,9 +39,14 @@ export class Watches {
     this.#clock = clock;
     const events = {
       message: (key: string, _channel: string, payload: Buffer): void => this.#tell(key, asDocument(payload)),
-      subscribed: (keys: readonly string[]): void => void this.#readNow(keys),
+      subscribing: (keys: readonly string[], connection: RedisConnection): void => {
+        if (connection.protocol === 3) void this.#readNow(keys, connection);
+      },
+      subscribed: (keys: readonly string[], connection: RedisConnection): void => {
+        if (connection.protocol !== 3) void this.#readNow(keys);
+      },
     };
-    this.#subscriber = new Subscriber("channels", events, clock, makeLink);
+    this.#subscriber = new Subscriber("channels", events, clock, makeLink, { keepForMs: KEEP_FOR_MS });
   }
 
   async watch(key: string, listener: Listener): Promise<Disposable> {
@@ -85,13 +93,14 @@ export class Watches {
     if (document !== undefined && this.#watched.get(key)?.listeners.has(listener)) listener(document);
   }
 
-  async #readNow(keys: readonly string[]): Promise<void> {
+  async #readNow(keys: readonly string[], connection?: RedisConnection): Promise<void> {
     const began = keys.map((key) => this.#watched.get(key));
     try {
-      const documents = await this.#read(keys);
+      const documents = await this.#read(keys, connection);
       keys.forEach((key, i) => this.#tell(key, documents[i]));
       for (const each of began) each?.begin();
     } catch (error) {
+      if (connection) return connection.isOpen ? await this.#readNow(keys) : undefined; // the next connection reads again
       if (error instanceof BackendRefusedError && !error.transient) for (const each of began) each?.fail(error);
       // The subscription may have outlived the trouble, so that nothing else would read again.
       this.#clock.timer(RETRY_MS, () => void this.#readAgain(keys), { background: true });

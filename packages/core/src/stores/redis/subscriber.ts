@@ -8,12 +8,17 @@ import type { RedisLink } from "./link.ts";
 
 export interface SubscriberEvents {
   message(name: string, channel: string, payload: Buffer): void;
+  /**
+   * The command for these is being written: what is asked over this connection before this returns is executed as soon as they are
+   * in force. A connection with RESP 2 takes no such questions.
+   */
+  subscribing?(names: readonly string[], connection: RedisConnection): void;
   /** These are in force now, for the first time or again after a break. */
-  subscribed(names: readonly string[]): void;
+  subscribed(names: readonly string[], connection: RedisConnection): void;
 }
 
 /** Names in one command. */
-const PORTION = 500;
+const PORTION = 250;
 /** An idle subscription is asked for life so often; a broken one costs no more than this and an answer's time. */
 const PING_MS = 5000;
 
@@ -23,6 +28,8 @@ export interface SubscriberOptions {
    * it, and is asked for life only now and then: an idle worker counts its commands.
    */
   readonly sibling?: () => RedisConnection | undefined;
+  /** How long a name that nobody wants may stay subscribed, to go with others or with the next that is wanted. Default: it goes at once. */
+  readonly keepForMs?: number;
 }
 
 /** How often then. */
@@ -35,10 +42,12 @@ export class Subscriber {
   readonly #events: SubscriberEvents;
   readonly #clock: Clock;
   readonly #sibling: (() => RedisConnection | undefined) | undefined;
+  readonly #keepForMs: number | undefined;
   readonly #wanted = new Set<string>();
   #toAdd = new Set<string>();
   #toDrop = new Set<string>();
   #isFlushing = false;
+  #dropping: Timer | undefined;
   #isClosed = false;
 
   /** `makeLink` is given what must happen on each new connection; the link must be eager. */
@@ -47,9 +56,10 @@ export class Subscriber {
     events: SubscriberEvents,
     clock: Clock,
     makeLink: (onOpen: (connection: RedisConnection) => Promise<void>) => RedisLink,
-    { sibling }: SubscriberOptions = {},
+    { sibling, keepForMs }: SubscriberOptions = {},
   ) {
     this.#sibling = sibling;
+    this.#keepForMs = keepForMs;
     this.#kind =
       kind === "channels"
         ? { subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE" }
@@ -76,11 +86,13 @@ export class Subscriber {
     if (!this.#wanted.delete(name)) return;
     this.#toAdd.delete(name);
     this.#toDrop.add(name);
-    this.#schedule();
+    if (this.#keepForMs === undefined || this.#toDrop.size >= PORTION) return this.#schedule();
+    this.#dropping ??= this.#clock.timer(this.#keepForMs, () => this.#schedule(), { background: true });
   }
 
   close(): void {
     this.#isClosed = true;
+    this.#dropping?.cancel();
     this.#link.close();
   }
 
@@ -92,6 +104,8 @@ export class Subscriber {
   #schedule(): void {
     if (this.#isFlushing || this.#isClosed) return;
     this.#isFlushing = true;
+    this.#dropping?.cancel();
+    this.#dropping = undefined;
     setImmediate(() => void this.#flush());
   }
 
@@ -103,8 +117,11 @@ export class Subscriber {
         const dropped = [...this.#toDrop];
         this.#toAdd = new Set();
         this.#toDrop = new Set();
-        const dropping = portions(dropped).map((names) => connection.command(this.#kind.unsubscribe, names));
-        await Promise.all([...dropping, this.#subscribe(connection, added)]);
+        const answers = connection.inOneWrite(() => [
+          ...portions(dropped).map((names) => connection.command(this.#kind.unsubscribe, names)),
+          this.#subscribe(connection, added),
+        ]);
+        await Promise.all(answers);
       }
     } catch {
       // The connection broke: the next one subscribes to all that is wanted, and has nothing to drop.
@@ -124,8 +141,12 @@ export class Subscriber {
 
   async #subscribe(connection: RedisConnection, names: readonly string[]): Promise<void> {
     for (const portion of portions(names)) {
-      await connection.command(this.#kind.subscribe, portion);
-      this.#events.subscribed(portion);
+      await connection.inOneWrite(() => {
+        const answer = connection.command(this.#kind.subscribe, portion);
+        this.#events.subscribing?.(portion, connection);
+        return answer;
+      });
+      this.#events.subscribed(portion, connection);
     }
   }
 
