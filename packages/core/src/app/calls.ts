@@ -63,11 +63,12 @@ export class Calls {
     const running = currentTask();
     const sending = this.#encoder.encode(handle.name, prepared, args, kwargs ?? NO_KWARGS, all, running);
     const { awaitedSends } = this.#app.results;
-    const sent = this.#producer().send(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+    const producer = this.#producer();
+    const sent = producer.hand(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
     awaitedSends.sending(sending.taskId); // after the message: it can run while its result is subscribed to
-    try {
-      await sent;
-    } catch (error) {
+    const failure = await sent;
+    const error = failure && producer.failureOf(sending, failure);
+    if (error) {
       awaitedSends.failed(sending.taskId);
       throw error;
     }

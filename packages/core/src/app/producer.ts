@@ -49,7 +49,8 @@ export interface Sending {
 }
 
 /** Why a batch failed, message by message. */
-interface BatchFailure {
+export interface BatchFailure {
+  readonly sendings: readonly Sending[];
   readonly cause: unknown;
   readonly timedOut: boolean;
   /** The time that it had. */
@@ -109,13 +110,21 @@ export class Producer {
     this.#deps = deps;
   }
 
-  /** Resolves when the broker holds the message. @throws PublishFailedError, PublishTimeoutError, AppClosedError */
-  async send(sending: Sending, retry: ResolvedPublishRetryPolicy | null = this.#deps.retry): Promise<void> {
+  /**
+   * Resolves when the broker holds the message, or when its batch has failed: `failureOf` tells what that means for this one. One
+   * promise for a batch, because a promise for each message is a tenth of what sending it costs.
+   * @throws AppClosedError
+   */
+  hand(sending: Sending, retry: ResolvedPublishRetryPolicy | null = this.#deps.retry): Promise<BatchFailure | undefined> {
     const batch = this.#add(sending, retry);
-    const index = batch.sendings.length - 1;
-    if (index === ENOUGH - 1 && this.#underWay === 0) this.#flush();
-    const failure = await batch.done;
-    if (failure && failure.fates[index] !== "held") throw this.#error([sentCall(sending, failure.fates[index])], failure);
+    if (batch.sendings.length === ENOUGH && this.#underWay === 0) this.#flush();
+    return batch.done;
+  }
+
+  /** undefined when the broker holds it all the same. */
+  failureOf(sending: Sending, failure: BatchFailure): Error | undefined {
+    const fate = failure.fates[failure.sendings.indexOf(sending)];
+    return fate === "held" ? undefined : this.#error([sentCall(sending, fate)], failure);
   }
 
   /** Resolves when the broker holds every message; the error tells what became of each. */
@@ -203,7 +212,7 @@ export class Producer {
         const fates = fatesNow(batch);
         const canRetry = !signal.aborted && fates.includes("refused") && isTransient(error) && this.#hasRetryLeft(batch, attempt);
         if (!canRetry || !(await this.#pause(batch, attempt)))
-          return { cause: error, timedOut: signal.aborted, withinMs: this.#patience(batch), fates };
+          return { sendings: batch.sendings, cause: error, timedOut: signal.aborted, withinMs: this.#patience(batch), fates };
       }
     }
   }
@@ -301,6 +310,7 @@ export class Producer {
       // The broker, told by the signal, may still say exactly what became of each message; it has this turn to do so.
       setImmediate(() => {
         this.#end(batch, {
+          sendings: batch.sendings,
           cause: batch.lastError ?? batch.abort.signal.reason,
           timedOut: true,
           withinMs: this.#patience(batch),

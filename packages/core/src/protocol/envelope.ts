@@ -4,10 +4,26 @@
 import { isUtf8 } from "node:buffer";
 import { asBuffer } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
-import { decodeJson, encodeJson, quote, quoteName } from "./json.ts";
+import { decodeJson, encodeJson, quote } from "./json.ts";
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
 import type { DeliveryInfo, Message, MessageProperties } from "./message.ts";
 import { textOfHeaders } from "./outgoing-message.ts";
+
+/** What all messages that go one way in one form have in common: all but the body, the headers and two ids. */
+interface Frame {
+  readonly contentEncoding: string;
+  readonly contentType: string;
+  readonly replyTo: string | undefined;
+  readonly deliveryMode: number;
+  readonly priority: number;
+  readonly exchange: string;
+  readonly afterBody: string;
+  readonly afterCorrelation: string;
+}
+
+/** The last of each routing key. */
+const frames = new Map<string, Frame>();
+const FRAMES_MAX = 1000;
 
 /** Hot path: pieces are joined, and headers that were written as text are not written again. */
 export function encodeEnvelope(
@@ -15,25 +31,67 @@ export function encodeEnvelope(
   to: { readonly exchange: string; readonly routingKey: string },
   deliveryTag: string,
 ): string {
-  const { body, properties, contentType, contentEncoding } = message;
-  const base64 = asBuffer(body).toString("base64");
-  const others =
-    Object.keys(properties.others).length === 0
-      ? ""
-      : `${encodeJson(properties.others, { where: "properties", nonFinite: "pass" }).slice(1, -1)}, `;
+  const { body, properties } = message;
+  const frame = frameOf(message, to);
   // Joined at once: added up piece by piece it would be a tree of pieces, dear to collect while a batch gathers.
   return [
     `{"body": "`,
-    base64,
-    `", "content-encoding": ${quoteName(contentEncoding)}, "content-type": ${quoteName(contentType)}, "headers": `,
+    asBuffer(body).toString("base64"),
+    frame.afterBody,
     textOfHeaders(message),
-    `, "properties": {${others}`,
+    `, "properties": {`,
+    isEmpty(properties.others) ? "" : othersOf(properties.others),
     properties.correlationId === undefined ? "" : `"correlation_id": ${quote(properties.correlationId)}, `,
-    properties.replyTo === undefined ? "" : `"reply_to": ${quoteName(properties.replyTo)}, `,
-    properties.expirationMs === undefined ? "" : `"expiration": "${properties.expirationMs}", `,
-    `"delivery_mode": ${properties.deliveryMode}, "delivery_info": {"exchange": ${quoteName(to.exchange)}, "routing_key": ${quoteName(to.routingKey)}}, `,
-    `"priority": ${properties.priority}, "body_encoding": "base64", "delivery_tag": ${quote(deliveryTag)}}}`,
+    properties.expirationMs === undefined ? frame.afterCorrelation : withExpiration(frame, properties.expirationMs),
+    quote(deliveryTag),
+    "}}",
   ].join("");
+}
+
+function frameOf(
+  { properties, contentType, contentEncoding }: Message,
+  { exchange, routingKey }: { readonly exchange: string; readonly routingKey: string },
+): Frame {
+  const { replyTo, deliveryMode, priority } = properties;
+  const known = frames.get(routingKey);
+  if (
+    known !== undefined &&
+    known.replyTo === replyTo &&
+    known.priority === priority &&
+    known.exchange === exchange &&
+    known.deliveryMode === deliveryMode &&
+    known.contentType === contentType &&
+    known.contentEncoding === contentEncoding
+  )
+    return known;
+  const frame = {
+    contentEncoding,
+    contentType,
+    replyTo,
+    deliveryMode,
+    priority,
+    exchange,
+    afterBody: `", "content-encoding": ${quote(contentEncoding)}, "content-type": ${quote(contentType)}, "headers": `,
+    afterCorrelation: `${replyTo === undefined ? "" : `"reply_to": ${quote(replyTo)}, `}"delivery_mode": ${deliveryMode}, "delivery_info": {"exchange": ${quote(exchange)}, "routing_key": ${quote(routingKey)}}, "priority": ${priority}, "body_encoding": "base64", "delivery_tag": `,
+  };
+  if (frames.size >= FRAMES_MAX) frames.clear();
+  frames.set(routingKey, frame);
+  return frame;
+}
+
+/** Before the delivery mode, where kombu has it. */
+function withExpiration({ replyTo, afterCorrelation }: Frame, expirationMs: number): string {
+  const at = replyTo === undefined ? 0 : `"reply_to": ${quote(replyTo)}, `.length;
+  return `${afterCorrelation.slice(0, at)}"expiration": "${expirationMs}", ${afterCorrelation.slice(at)}`;
+}
+
+function othersOf(others: MessageProperties["others"]): string {
+  return `${encodeJson(others, { where: "properties", nonFinite: "pass" }).slice(1, -1)}, `;
+}
+
+function isEmpty(record: Readonly<Record<string, unknown>>): boolean {
+  for (const _ in record) return false;
+  return true;
 }
 
 export interface DecodedEnvelope {

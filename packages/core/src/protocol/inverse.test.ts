@@ -136,6 +136,45 @@ describe("messages", () => {
     );
   });
 
+  test("an envelope says of each message what is its own, whatever went the same way before", () => {
+    const word = fc.constantFrom("a", 'q"', "ü");
+    const properties = fc.record({
+      correlationId: fc.option(word, { nil: undefined }),
+      replyTo: fc.option(word, { nil: undefined }),
+      deliveryMode: fc.constantFrom(1 as const, 2 as const),
+      priority: fc.integer({ min: 0, max: 2 }),
+      expirationMs: fc.option(fc.nat(), { nil: undefined }),
+      others: fc.constantFrom({}, { type: "x" }),
+    });
+    const step = fc.record({ properties, contentType: word, contentEncoding: word, exchange: word, routingKey: word, tag: word });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
+        for (const { exchange, routingKey, tag, ...rest } of steps) {
+          const message = { headers: { id: tag }, body: Buffer.from("b"), ...rest };
+          const { correlationId, replyTo, deliveryMode, priority, expirationMs, others } = rest.properties;
+          const expected = {
+            body: "Yg==",
+            "content-encoding": rest.contentEncoding,
+            "content-type": rest.contentType,
+            headers: { id: tag },
+            properties: {
+              ...others,
+              ...(correlationId === undefined ? {} : { correlation_id: correlationId }),
+              ...(replyTo === undefined ? {} : { reply_to: replyTo }),
+              ...(expirationMs === undefined ? {} : { expiration: String(expirationMs) }),
+              delivery_mode: deliveryMode,
+              delivery_info: { exchange, routing_key: routingKey },
+              priority,
+              body_encoding: "base64",
+              delivery_tag: tag,
+            },
+          };
+          expect(encodeEnvelope(message, { exchange, routingKey }, tag)).toBe(encodeJson(expected)); // in kombu's order
+        }
+      }),
+    );
+  });
+
   test("an edit of an envelope changes one thing, whatever stands around it", () => {
     const raw = (value: unknown): string => JSON.stringify(value);
     fc.assert(

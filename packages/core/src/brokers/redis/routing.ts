@@ -22,6 +22,8 @@ export class Router {
   readonly #declared = new Map<string, QueueSpec[]>();
   readonly #patterns = new Map<string, RegExp | undefined>();
   readonly #told = new Set<string>();
+  /** Where the last message without an exchange went: mostly where the next one goes. */
+  #last: { readonly routingKey: string; readonly priority: number; readonly route: Route } | undefined;
 
   constructor(context: RedisContext) {
     this.#context = context;
@@ -47,7 +49,12 @@ export class Router {
 
   /** The answer without asking Redis, when it does not depend on bindings: for the exchange "" and for fanout. */
   known({ exchange, routingKey, message }: Outgoing): Route | undefined {
-    if (exchange === "") return this.#toQueues([routingKey], message.properties.priority);
+    if (exchange === "") {
+      const { priority } = message.properties;
+      if (this.#last?.routingKey !== routingKey || this.#last.priority !== priority)
+        this.#last = { routingKey, priority, route: this.#toQueues([routingKey], priority) };
+      return this.#last.route;
+    }
     const { shard, options } = this.#context;
     if (this.#declared.get(exchange)?.[0]?.exchangeType !== "fanout") return undefined;
     return { kind: "channel", channel: fanoutChannel(shard, options, exchange, routingKey) };

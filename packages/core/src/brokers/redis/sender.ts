@@ -80,8 +80,8 @@ export class Sender {
       } finally {
         await Promise.all(sent);
       }
-      const channels = await this.#toChannels(messages, routes, signal);
-      for (const [member, fate] of channels) fates[member] = fate;
+      if (routes.some(({ kind }) => kind === "channel"))
+        for (const [member, fate] of await this.#toChannels(messages, routes, signal)) fates[member] = fate;
       const nowhere = routes.findIndex((route) => route.kind === "nowhere");
       if (nowhere !== -1) cause ??= this.#unrouted(messages[nowhere] as Outgoing);
     } catch (error) {
