@@ -85,10 +85,7 @@ export class Calls {
       );
     }
     const running = currentTask();
-    const sendings = calls.map((call) => {
-      if (call.options) checkCallOptions(call.name, call.options);
-      return this.#encoder.encode(call.name, this.#encoder.prepare(call.name), call.args, call.kwargs ?? NO_KWARGS, call.options, running);
-    });
+    const sendings = calls.map((call) => this.#prepare(call, running));
     await this.#producer().sendMany(sendings);
     if (running)
       for (const [index, sending] of sendings.entries())
@@ -103,15 +100,13 @@ export class Calls {
 
   /** A call checked, routed and written as its message, and not sent: for those who send it later, such as an outbox. */
   prepare(call: TaskCall): Sending {
-    if (call.options) checkCallOptions(call.name, call.options);
-    return this.#encoder.encode(
-      call.name,
-      this.#encoder.prepare(call.name),
-      call.args,
-      call.kwargs ?? NO_KWARGS,
-      call.options,
-      currentTask(),
-    );
+    return this.#prepare(call, currentTask());
+  }
+
+  #prepare({ name, args, kwargs, options }: TaskCall, running: CallParent | undefined): Sending {
+    const given = options === undefined || isEmpty(options) ? undefined : options;
+    if (given !== undefined) checkCallOptions(name, given);
+    return this.#encoder.encode(name, this.#encoder.prepare(name), args, kwargs ?? NO_KWARGS, given, running);
   }
 
   /** Sends what `prepare` made. @throws PublishFailedError, PublishTimeoutError, AppClosedError */

@@ -129,18 +129,23 @@ export class Producer {
 
   /** Resolves when the broker holds every message; the error tells what became of each. */
   async sendMany(sendings: readonly Sending[]): Promise<void> {
-    const places = sendings.map((sending) => {
+    const batches: Batch[] = [];
+    for (const sending of sendings) {
       const batch = this.#add(sending, this.#deps.retry);
-      return { batch, index: batch.sendings.length - 1 };
-    });
-    const calls: SentCall[] = [];
-    let first: BatchFailure | undefined;
-    for (const [at, { batch, index }] of places.entries()) {
-      const failure = await batch.done;
-      first ??= failure;
-      calls.push(sentCall(sendings[at] as Sending, failure ? failure.fates[index] : "held"));
+      if (batches.at(-1) !== batch) batches.push(batch);
     }
-    if (first && calls.some((call) => call.fate !== "held")) throw this.#error(calls, first);
+    const failures: BatchFailure[] = [];
+    for (const { done } of batches) {
+      const failure = await done;
+      if (failure) failures.push(failure);
+    }
+    const [first] = failures;
+    if (first === undefined) return;
+    const fates = new Map<Sending, PublishFate | undefined>();
+    for (const { sendings: failed, fates: told } of failures)
+      for (const [i, sending] of failed.entries()) fates.set(sending, told[i] ?? "unknown");
+    const calls = sendings.map((sending) => sentCall(sending, fates.get(sending) ?? "held"));
+    if (calls.some(({ fate }) => fate !== "held")) throw this.#error(calls, first);
   }
 
   /** Waits for what is under way, refuses what comes after. Takes at most `publishTimeout`. */

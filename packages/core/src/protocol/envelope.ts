@@ -7,7 +7,7 @@ import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson, quote } from "./json.ts";
 import { DEFAULT_LIMITS, type DecodeLimits } from "./limits.ts";
 import type { DeliveryInfo, Message, MessageProperties } from "./message.ts";
-import { textOfHeaders } from "./outgoing-message.ts";
+import { headerPiecesOf } from "./outgoing-message.ts";
 
 /** What all messages that go one way in one form have in common: all but the body, the headers and two ids. */
 interface Frame {
@@ -25,7 +25,7 @@ interface Frame {
 const frames = new Map<string, Frame>();
 const FRAMES_MAX = 1000;
 
-/** Hot path: pieces are joined, and headers that were written as text are not written again. */
+/** Hot path: pieces are joined, and headers that were written before are not written again. */
 export function encodeEnvelope(
   message: Message,
   to: { readonly exchange: string; readonly routingKey: string },
@@ -38,7 +38,7 @@ export function encodeEnvelope(
     `{"body": "`,
     asBuffer(body).toString("base64"),
     frame.afterBody,
-    textOfHeaders(message),
+    ...headerPiecesOf(message),
     `, "properties": {`,
     isEmpty(properties.others) ? "" : othersOf(properties.others),
     properties.correlationId === undefined ? "" : `"correlation_id": ${quote(properties.correlationId)}, `,

@@ -20,7 +20,7 @@ function usualBody(text: string, limits: DecodeLimits): unknown[] | undefined {
   const rest = text.slice(0, -NOTHING_FOLLOWS.length);
   try {
     if (rest.endsWith(NO_KWARGS) && rest.startsWith("[")) {
-      const args = decodeJson(rest.slice(1, -NO_KWARGS.length), { ...limits, maxDepth: limits.maxDepth - 1 }, "body");
+      const args = decodeJson(rest.slice(1, -NO_KWARGS.length), insideOf(limits), "body");
       return [args, {}, nothing()];
     }
     const parts = decodeJson(`${rest}]`, limits, "body") as unknown[]; // what ends so is a list, or no JSON
@@ -28,6 +28,14 @@ function usualBody(text: string, limits: DecodeLimits): unknown[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+let inside: { readonly of: DecodeLimits; readonly limits: DecodeLimits } | undefined;
+
+/** Of what stands in a list: one level less. */
+function insideOf(limits: DecodeLimits): DecodeLimits {
+  if (inside?.of !== limits) inside = { of: limits, limits: { ...limits, maxDepth: limits.maxDepth - 1 } };
+  return inside.limits;
 }
 
 const nothing = (): Record<string, null> => ({ callbacks: null, errbacks: null, chain: null, chord: null });

@@ -1,6 +1,6 @@
 /** Task messages as Lovage writes them: Celery's protocol 2 (celery-protocol 1). */
 import { formatInstant } from "./instant.ts";
-import { encodeJson, quote } from "./json.ts";
+import { encodeJson, type EncodeJsonOptions, quote } from "./json.ts";
 import type { Message, WireInstant } from "./message.ts";
 import { OutgoingMessage } from "./outgoing-message.ts";
 import { argsRepr, kwargsRepr } from "./python-repr.ts";
@@ -103,10 +103,26 @@ function encodeTaskBody(task: Pick<OutgoingTask, "args" | "kwargs" | "embed">, c
     embed === undefined
       ? EMPTY_EMBED
       : encodeJson({ callbacks: null, errbacks: null, chain: null, chord: null, ...embed }, { typed, where: "embed" });
-  const written = encodeJson(args, { typed, instances: "refuse", where: "args" });
-  const named = encodeJson(kwargs, { typed, instances: "refuse", where: "kwargs" });
+  const written = encodeJson(args, typed ? ARGS : PLAIN_ARGS);
+  const named = isNothing(kwargs) ? "{}" : encodeJson(kwargs, typed ? KWARGS : PLAIN_KWARGS);
   const text = `[${written}, ${named}, ${tail}]`;
   return { body: Buffer.from(text, "latin1"), contentType: "application/json", contentEncoding: "utf-8", compression: undefined }; // ASCII: escaped by encodeJson
+}
+
+const ARGS: EncodeJsonOptions = { instances: "refuse", where: "args" };
+const KWARGS: EncodeJsonOptions = { instances: "refuse", where: "kwargs" };
+const PLAIN_ARGS: EncodeJsonOptions = { ...ARGS, typed: false };
+const PLAIN_KWARGS: EncodeJsonOptions = { ...KWARGS, typed: false };
+
+/** Most calls have none. What only looks empty, such as a Map, or cannot be looked at, is for `encodeJson` to judge. */
+function isNothing(kwargs: OutgoingTask["kwargs"]): boolean {
+  try {
+    if (Object.getPrototypeOf(kwargs) !== Object.prototype) return false;
+    for (const _ in kwargs) return false;
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Serializers that write what `encodeJson` can write; others may know more. */
@@ -115,8 +131,8 @@ const BUILT_IN: ReadonlySet<string> = new Set(["json", "yaml", "msgpack"]);
 /** @throws ProtocolError with the path to an argument that would not survive, as the caller wrote it. */
 export function checkArguments(args: OutgoingTask["args"], kwargs: OutgoingTask["kwargs"], serializer: SerializerName): void {
   if (!BUILT_IN.has(serializer)) return;
-  encodeJson(args, { instances: "refuse", where: "args" });
-  encodeJson(kwargs, { instances: "refuse", where: "kwargs" });
+  encodeJson(args, ARGS);
+  encodeJson(kwargs, KWARGS);
 }
 
 /** What the headers of a task's usual calls have in common; it depends on its name, on who sends, and on whether a result is wanted. */
@@ -132,8 +148,8 @@ const USUAL_MAX = 1000;
 
 const NEITHER_ETA_NOR_LIMITS = `, "shadow": null, "eta": null, "expires": null, "group": null, "group_index": null, "retries": 0, "timelimit": [null, null], "root_id": `;
 
-/** Most calls: nothing but a task and its arguments. Pieces are joined at once, because a text that is added up piece by piece is a tree of them, dear to collect. */
-function usualHeaders(task: OutgoingTask, max: number | undefined): string {
+/** Most calls: nothing but a task and its arguments. In pieces, which become a text when the envelope does. */
+function usualHeaders(task: OutgoingTask, max: number | undefined): readonly string[] {
   const { origin, ignoreResult } = task;
   let usual = usualByTask.get(task.task);
   if (usual === undefined || usual.origin !== origin || usual.ignoreResult !== ignoreResult) {
@@ -145,18 +161,8 @@ function usualHeaders(task: OutgoingTask, max: number | undefined): string {
   }
   const id = quote(task.id);
   const args = quote(argsRepr(task.args, max));
-  const kwargs = quote(kwargsRepr(task.kwargs, max));
-  return [
-    usual.head,
-    id,
-    NEITHER_ETA_NOR_LIMITS,
-    id,
-    `, "parent_id": null, "argsrepr": `,
-    args,
-    `, "kwargsrepr": `,
-    kwargs,
-    usual.tail,
-  ].join("");
+  const kwargs = isNothing(task.kwargs) ? `"{}"` : quote(kwargsRepr(task.kwargs, max));
+  return [usual.head, id, NEITHER_ETA_NOR_LIMITS, id, `, "parent_id": null, "argsrepr": `, args, `, "kwargsrepr": `, kwargs, usual.tail];
 }
 
 function isUsual(task: OutgoingTask): boolean {
@@ -181,7 +187,7 @@ function isUsual(task: OutgoingTask): boolean {
   );
 }
 
-function headersOf(task: OutgoingTask, compression: string | undefined, expires: WireInstant | undefined, max?: number): string {
+function headersOf(task: OutgoingTask, compression: string | undefined, expires: WireInstant | undefined, max?: number): readonly string[] {
   if (compression === undefined && expires === undefined && isUsual(task)) return usualHeaders(task, max);
   const eta = task.eta ?? (task.etaAt === undefined ? undefined : formatInstant(task.etaAt));
   const limit = (ms: number | undefined): string => (ms === undefined ? "null" : String(ms / 1000));
@@ -198,7 +204,7 @@ function headersOf(task: OutgoingTask, compression: string | undefined, expires:
     for (const name of Object.keys(task.headers))
       if (!PROTOCOL_HEADERS.has(name)) text += `, ${quote(name)}: ${encodeJson(task.headers[name], { where: `headers.${name}` })}`;
   }
-  return `${text}}`;
+  return [text, "}"];
 }
 
 function orNull(text: string | undefined): string {

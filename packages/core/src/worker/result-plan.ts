@@ -113,7 +113,8 @@ export function writeResult(
     parentId: received.parentId,
     groupId: received.group,
     deadLetter,
-    ...(rules.resultExtended ? { extended: extendedFacts(run, rules), stamps: received.stamps } : {}),
+    extended: rules.resultExtended ? extendedFacts(run, rules) : undefined,
+    stamps: rules.resultExtended ? received.stamps : undefined,
   };
   return { taskId: received.id, state, document: encodeResult(document, { serializer: rules.resultSerializer }), expiresMs: run.expiresMs };
 }

@@ -175,7 +175,7 @@ export class Consumer {
     if (isOfInboxes) this.#inboxReserves += 1;
     let order: ListOrder | undefined;
     try {
-      const connection = await this.#session.connection(this.#options.signal);
+      const connection = this.#session.current ?? (await this.#session.connection(this.#options.signal));
       const isNew = connection !== this.#connection;
       if (isNew) {
         this.#connection = connection;

@@ -46,8 +46,8 @@ export interface TransactionBatch {
   readonly rememberedMs: number;
 }
 
-/** @throws RedisAnswerError: then nothing is in the list. */
-export async function pushInTransaction(connection: RedisConnection, batch: TransactionBatch): Promise<void> {
+/** Answers as publish.lua does. @throws RedisAnswerError: then nothing is in the list. */
+export async function pushInTransaction(connection: RedisConnection, batch: TransactionBatch): Promise<1> {
   const { list, texts, key, slot, sequence, born, rememberedMs } = batch;
   const [pushed] = await connection.transaction([
     ["LPUSH", [list, ...texts]],
@@ -55,6 +55,7 @@ export async function pushInTransaction(connection: RedisConnection, batch: Tran
     ["PEXPIRE", [key, rememberedMs]],
   ]);
   if (pushed instanceof Error) throw pushed;
+  return 1;
 }
 
 /** Whether a push that Redis has executed has succeeded too: a transaction goes on after a key of a wrong type. */

@@ -63,9 +63,9 @@ export class Publisher {
 
   /** Never rejects. `signal` is the deadline: what was sent and not answered by then is unknown. */
   async publish(batch: Batch, signal: AbortSignal): Promise<BatchFate> {
-    let slot: number;
+    let slot = signal.aborted ? undefined : this.#freeSlots.shift();
     try {
-      slot = await this.#slot(signal);
+      slot ??= await this.#slot(signal);
     } catch (cause) {
       return { fate: "refused", cause: this.#link.lastFailure ?? cause };
     }
@@ -98,7 +98,7 @@ export class Publisher {
     let isHeld = false;
     for (;;) {
       try {
-        let connection = await this.#link.connection(signal);
+        let connection = this.#link.current ?? (await this.#link.connection(signal));
         if (this.#link.ramp) {
           await this.#link.ramp.pass(sizeOf(batch), signal);
           connection = await this.#link.connection(signal);
@@ -144,16 +144,15 @@ export class Publisher {
     }
   }
 
-  async #push(connection: RedisConnection, batch: Batch, list: string | undefined, slot: number, sequence: string): Promise<Answer> {
-    if (list === undefined) {
-      const args: (string | number)[] = [this.#epoch, slot, sequence, REMEMBERED_MS];
-      for (const texts of batch.values()) args.push(texts.length);
-      for (const texts of batch.values()) for (const text of texts) args.push(text);
-      return await connection.script(publishScript, [this.#key, ...batch.keys()], args);
+  #push(connection: RedisConnection, batch: Batch, list: string | undefined, slot: number, sequence: string): Promise<Answer> {
+    if (list !== undefined) {
+      const texts = batch.get(list) ?? [];
+      return pushInTransaction(connection, { list, texts, key: this.#key, slot, sequence, born: this.#born, rememberedMs: REMEMBERED_MS });
     }
-    const texts = batch.get(list) ?? [];
-    await pushInTransaction(connection, { list, texts, key: this.#key, slot, sequence, born: this.#born, rememberedMs: REMEMBERED_MS });
-    return 1;
+    const args: (string | number)[] = [this.#epoch, slot, sequence, REMEMBERED_MS];
+    for (const texts of batch.values()) args.push(texts.length);
+    for (const texts of batch.values()) for (const text of texts) args.push(text);
+    return connection.script(publishScript, [this.#key, ...batch.keys()], args);
   }
 
   async #open(connection: RedisConnection): Promise<void> {

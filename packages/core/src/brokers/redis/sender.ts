@@ -32,24 +32,27 @@ export class Sender {
     this.#publisher = new Publisher(context);
   }
 
-  async publish(messages: readonly Outgoing[], options: PublishOptions = {}): Promise<void> {
-    await this.#withDeadline(options.signal, async (signal) => {
-      const [first] = messages as readonly [Outgoing];
-      const route = messages.length === 1 ? this.#router.known(first) : undefined;
-      const { fates, routes, cause } =
-        route?.kind === "lists" ? await this.#sendOne(first, route, signal) : await this.#sendAll(messages, signal);
-      if (fates.every((fate) => fate === "held")) return;
-      const isFull = cause instanceof RedisAnswerError && cause.word === "OOM";
-      throw new PublishError(
-        this.#context.location,
-        fates,
-        isFull ? await this.#contents.outOfMemory(this.#queuesOf(routes), cause) : this.#publishCause(cause, signal),
-      );
-    });
+  async publish(messages: readonly Outgoing[], { signal }: PublishOptions = {}): Promise<void> {
+    if (signal) await this.#publish(messages, signal);
+    else await this.#withDeadline(async (late) => await this.#publish(messages, late));
   }
 
   close(): void {
     this.#publisher.close();
+  }
+
+  async #publish(messages: readonly Outgoing[], signal: AbortSignal): Promise<void> {
+    const [first] = messages as readonly [Outgoing];
+    const route = messages.length === 1 ? this.#router.known(first) : undefined;
+    const { fates, routes, cause } =
+      route?.kind === "lists" ? await this.#sendOne(first, route, signal) : await this.#sendAll(messages, signal);
+    if (fates.every((fate) => fate === "held")) return;
+    const isFull = cause instanceof RedisAnswerError && cause.word === "OOM";
+    throw new PublishError(
+      this.#context.location,
+      fates,
+      isFull ? await this.#contents.outOfMemory(this.#queuesOf(routes), cause) : this.#publishCause(cause, signal),
+    );
   }
 
   /** The call of a producer that waits for each, without what many need. */
@@ -146,14 +149,13 @@ export class Sender {
     return brokerError(this.#context.location, error);
   }
 
-  async #withDeadline<T>(signal: AbortSignal | undefined, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    if (signal) return await act(signal);
+  async #withDeadline(act: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const deadline = new AbortController();
     const late = (): void =>
       deadline.abort(new BrokerTimeoutError(this.#context.location, `a publish took longer than ${this.#timeoutMs} ms`));
     const timer = this.#context.clock.timer(this.#timeoutMs, late);
     try {
-      return await act(deadline.signal);
+      await act(deadline.signal);
     } finally {
       timer.cancel();
     }

@@ -197,9 +197,15 @@ export class WorkerSession {
     return adopted;
   }
 
-  /** Waits for an open connection that this session is attached to. */
+  /** The open connection that this session is attached to, while there is one. */
+  get current(): RedisConnection | undefined {
+    return this.#attached?.isOpen ? this.#attached : undefined;
+  }
+
+  /** Waits for one. */
   async connection(signal?: AbortSignal): Promise<RedisConnection> {
-    if (this.#attached?.isOpen) return this.#attached;
+    const { current } = this;
+    if (current) return current;
     this.#attaching ??= this.#attach().finally(() => (this.#attaching = undefined));
     return await abortable(this.#attaching, signal);
   }
@@ -229,7 +235,7 @@ export class WorkerSession {
     }
     let hasBegun = false;
     for (;;) {
-      const connection = await this.connection(signal);
+      const connection = this.current ?? (await this.connection(signal));
       const isClaim = claim !== undefined && claim.connection === connection && this.#claims.isOpen(claim);
       const first = isClaim ? claim.delivery.number : this.#next;
       if (!isClaim) this.#next += want;

@@ -86,7 +86,8 @@ export class Settler {
     settlements: readonly Settlement[],
     signal: AbortSignal | undefined,
   ): Promise<readonly Prepared[]> {
-    const needsLookUp = settlements.some(({ publish }) => publish?.some((each) => this.#router.known(each) === undefined));
+    const isUnknown = (each: Outgoing): boolean => this.#router.known(each) === undefined;
+    const needsLookUp = settlements.some(({ publish }) => publish?.some(isUnknown));
     const routesOf = async (publish: readonly Outgoing[]): Promise<readonly Route[]> => {
       for (;;) {
         try {
@@ -133,7 +134,7 @@ export class Settler {
       const left = batch.filter(({ delivery }) => session.isOutstanding(delivery));
       if (left.length === 0) return batch.map(() => "lost");
       try {
-        let connection = await session.connection(signal);
+        let connection = session.current ?? (await session.connection(signal));
         if (commands.ramp) {
           await commands.ramp.pass(left.length, signal);
           connection = await session.connection(signal);
