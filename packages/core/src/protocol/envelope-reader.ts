@@ -88,8 +88,12 @@ interface Place {
   readonly isHeader: boolean;
   /** What follows it, up to the next. */
   readonly after: string;
+  /** What stands there in the message that the form was made of. */
+  readonly first: string;
   /** What stood there last: many say the same again. */
   last: string;
+  /** That and what follows it, once it was said again. */
+  again: string | undefined;
 }
 
 class Form {
@@ -122,7 +126,7 @@ class Form {
     found.sort((one, other) => one.start - other.start);
     if (found[0]?.name !== "id") return undefined;
     const places = found.map(({ name, isHeader, value, end }, i): Place => {
-      return { name, isHeader, after: text.slice(end, found[i + 1]?.start), last: value };
+      return { name, isHeader, after: text.slice(end, found[i + 1]?.start), first: value, last: value, again: undefined };
     });
     const form = new Form(text.slice(text.indexOf('"', BODY.length), found[0].start), places, sharing(decoded));
     return isDeepStrictEqual(form.read(text), decoded) ? form : undefined;
@@ -139,21 +143,23 @@ class Form {
     let { deliveryTag } = this.#like;
     let id = "";
     for (const place of this.#places) {
-      const { name, after } = place;
-      let value = isAt(text, at, id) ? id : isAt(text, at, place.last) ? place.last : undefined;
-      if (value === undefined) {
-        const end = text.indexOf('"', at);
-        if (end < 0) return undefined;
-        value = raw ? raw.toString("latin1", at, end) : copied(text.slice(at, end));
-        if (!PLAIN.test(value)) return undefined;
-        place.last = value;
+      const { name, after, again } = place;
+      let value: string;
+      if (again !== undefined && text.slice(at, at + again.length) === again) {
+        value = place.last;
+        at += again.length;
+      } else {
+        const cut = this.#cut(place, text, at, id, raw);
+        if (cut === undefined) return undefined;
+        value = cut;
+        at += value.length;
+        if (text.slice(at, at + after.length) !== after) return undefined;
+        at += after.length;
       }
-      at += value.length;
-      if (text.slice(at, at + after.length) !== after) return undefined;
-      at += after.length;
       if (place.isHeader) {
-        headers[name] = value;
-        if (name === "id") id = value;
+        if (name === "id") headers.id = id = value;
+        else if (name === "root_id") headers.root_id = value;
+        else if (value !== place.first) headers[name] = value; // a store under a name that changes from place to place is a slow one
       } else if (name === "correlation_id") correlationId = value;
       else if (name === "reply_to") replyTo = value;
       else deliveryTag = value;
@@ -174,6 +180,22 @@ class Form {
       info,
       deliveryTag,
     };
+  }
+
+  /** What stands in a place. Undefined for what could mean something else than it says. */
+  #cut(place: Place, text: string, at: number, id: string, raw: Buffer | undefined): string | undefined {
+    if (isAt(text, at, id)) return id;
+    if (isAt(text, at, place.last)) {
+      place.again = place.last + place.after;
+      return place.last;
+    }
+    const end = text.indexOf('"', at);
+    if (end < 0) return undefined;
+    const value = raw ? raw.toString("latin1", at, end) : copied(text.slice(at, end));
+    if (!PLAIN.test(value)) return undefined;
+    place.last = value;
+    place.again = undefined;
+    return value;
   }
 }
 

@@ -219,8 +219,10 @@ export class Settler {
         const completed = (settlement: Settlement): void => this.#finish(settlement.parts ?? []);
         answers = await this.#settle(settlements, { backend, signal, completed });
       } else {
-        await this.#storeAndPublish(jobs);
-        settlements = settlements.map(({ delivery, end, unique }) => ({ delivery, end, unique }));
+        if (settlements.some(isFollowed)) {
+          await this.#storeAndPublish(jobs);
+          settlements = settlements.map(({ delivery, end, unique }) => ({ delivery, end, unique }));
+        }
         answers = await this.#settle(settlements, { signal });
       }
     } catch (error) {
@@ -279,4 +281,9 @@ export class Settler {
   #finish(parts: readonly GroupPart[]): void {
     for (const { groupId } of parts) this.#deps.chords?.finish(groupId);
   }
+}
+
+/** Something is written before its loan ends. */
+function isFollowed({ results, parts, publish }: Settlement): boolean {
+  return Boolean(results?.length || parts?.length || publish?.length);
 }
