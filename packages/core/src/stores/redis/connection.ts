@@ -154,6 +154,7 @@ export class RedisConnection {
 
   /** What is asked for within `act` reaches Redis together: each write of its own costs more than most commands. */
   inOneWrite<T>(act: () => T): T {
+    if (!this.isOpen) return act(); // which is told so
     const { stream } = this.#client;
     stream.cork();
     try {
