@@ -91,7 +91,7 @@ export class RedisConnection {
     client.on("end", () =>
       closing.abort(new RedisGoneError(`the connection to ${address.location} ended`, { sent: true, cause: lastError })),
     );
-    const giveUp = (): void => client.disconnect();
+    const giveUp = (): void => drop(client);
     const timer = listenFor(clock, limits.connectTimeoutMs, () => {
       lastError ??= new Error(`no greeting within ${limits.connectTimeoutMs} ms`);
       giveUp();
@@ -293,7 +293,7 @@ export async function askOnce(
   const client = new Redis(clientOptions(address, { clientName: "lovage:ask" }, 2));
   let lastError: unknown;
   client.on("error", (error: unknown) => (lastError = error));
-  const giveUp = (): void => client.disconnect();
+  const giveUp = (): void => drop(client);
   const timer = listenFor(clock, limits.connectTimeoutMs, () => {
     lastError ??= new Error(`no answer within ${limits.connectTimeoutMs} ms`);
     giveUp();
@@ -311,6 +311,13 @@ export async function askOnce(
     signal?.removeEventListener("abort", giveUp);
     client.disconnect();
   }
+}
+
+/** At once: `disconnect` alone waits two seconds for a socket that has not come to be. */
+function drop(client: Redis): void {
+  const stream = client.stream as Redis["stream"] | undefined; // there is none before the first try
+  client.disconnect();
+  stream?.destroy();
 }
 
 function clientOptions(

@@ -1,8 +1,8 @@
 /** How the Redis driver gets in: URLs, users, TLS, sockets; and how it says that it cannot. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -218,4 +218,24 @@ test("a program that is busy while it connects is let in as soon as it has time"
   const connection = await opening;
   expect(String(await connection.command("PING", []))).toBe("PONG");
   connection.destroy();
+});
+
+test("a machine that does not answer at all costs the time to connect, and no more", async () => {
+  const server =
+    "require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () { console.log(this.address().port) })";
+  const deaf = spawn(process.execPath, ["-e", server], { stdio: ["ignore", "pipe", "inherit"] });
+  const [port] = (await once(deaf.stdout, "data")) as [Buffer];
+  deaf.kill("SIGSTOP");
+  const filling = Array.from({ length: 6 }, () => connect(Number(port), "127.0.0.1").on("error", () => undefined)); // more than it keeps waiting: what comes then gets no answer
+  try {
+    await once(filling[0] as Socket, "connect");
+    const from = performance.now();
+    const limits = { connectTimeoutMs: 200, socketTimeoutMs: 1000 };
+    const opening = RedisConnection.open(parseRedisAddress({ url: `redis://127.0.0.1:${Number(port)}` }), {}, limits, systemClock, 3);
+    await expect(opening).rejects.toThrow(`cannot connect to redis://127.0.0.1:${Number(port)}/0`);
+    expect(performance.now() - from).toBeLessThan(1500);
+  } finally {
+    for (const socket of filling) socket.destroy();
+    deaf.kill("SIGKILL");
+  }
 });
