@@ -4,6 +4,7 @@ import { type PlannedCall, unroll } from "../canvas/unroll.ts";
 import type { SignatureData } from "../protocol/signature.ts";
 import type { Clock } from "../shared/clock.ts";
 import { newId } from "../shared/ids.ts";
+import { isEmpty } from "../shared/is-empty.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult } from "./async-result.ts";
 import { CallEncoder, type CallParent, type Prepared } from "./call-encoder.ts";
@@ -210,9 +211,4 @@ function recordChild(running: TaskContext, prepared: Prepared, id: string, optio
     const child: ResultTuple = [[id, null], null];
     (running as RunningTask).addChild(child);
   }
-}
-
-function isEmpty(options: object): boolean {
-  for (const key in options) if (key) return false;
-  return true;
 }

@@ -2,6 +2,7 @@
  * The envelope: a message as one JSON text, as kombu's virtual transports store it (celery-protocol 2).
  */
 import { isUtf8 } from "node:buffer";
+import { isEmpty } from "../shared/is-empty.ts";
 import { asBuffer } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import { decodeJson, encodeJson, quote } from "./json.ts";
@@ -87,11 +88,6 @@ function withExpiration({ replyTo, afterCorrelation }: Frame, expirationMs: numb
 
 function othersOf(others: MessageProperties["others"]): string {
   return `${encodeJson(others, { where: "properties", nonFinite: "pass" }).slice(1, -1)}, `;
-}
-
-function isEmpty(record: Readonly<Record<string, unknown>>): boolean {
-  for (const _ in record) return false;
-  return true;
 }
 
 export interface DecodedEnvelope {

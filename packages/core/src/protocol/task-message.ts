@@ -1,4 +1,5 @@
 /** Task messages as Lovage writes them: Celery's protocol 2 (celery-protocol 1). */
+import { isEmpty } from "../shared/is-empty.ts";
 import { formatInstant } from "./instant.ts";
 import { encodeJson, type EncodeJsonOptions, quote } from "./json.ts";
 import type { Message, WireInstant } from "./message.ts";
@@ -117,9 +118,7 @@ const PLAIN_KWARGS: EncodeJsonOptions = { ...KWARGS, typed: false };
 /** Most calls have none. What only looks empty, such as a Map, or cannot be looked at, is for `encodeJson` to judge. */
 function isNothing(kwargs: OutgoingTask["kwargs"]): boolean {
   try {
-    if (Object.getPrototypeOf(kwargs) !== Object.prototype) return false;
-    for (const _ in kwargs) return false;
-    return true;
+    return Object.getPrototypeOf(kwargs) === Object.prototype && isEmpty(kwargs);
   } catch {
     return false;
   }

@@ -98,6 +98,7 @@ export class Publisher {
     let isHeld = false;
     for (;;) {
       try {
+        signal.throwIfAborted(); // a pause may have ended with it: nothing is sent after its deadline
         let connection = this.#link.current ?? (await this.#link.connection(signal));
         if (this.#link.ramp) {
           await this.#link.ramp.pass(sizeOf(batch), signal);

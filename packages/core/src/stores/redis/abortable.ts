@@ -4,7 +4,10 @@ import { setMaxListeners } from "node:events";
 /** Settles as `promise` does, or rejects with the signal's reason as soon as it aborts. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return await promise;
-  signal.throwIfAborted();
+  if (signal.aborted) {
+    promise.catch(() => undefined); // nobody hears of it any more
+    throw signal.reason;
+  }
   setMaxListeners(0, signal); // many may wait with one deadline
   return await new Promise<T>((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);
