@@ -7,6 +7,7 @@ import { FakeClock } from "../testing/fake-clock.ts";
 import { memoryApp } from "../testing/memory-app.ts";
 import type { Lovage } from "./app.ts";
 import { ResultsDisabledError, ResultTimeoutError, WaitInsideTaskError } from "./errors.ts";
+import { GroupResult } from "./group-result.ts";
 import { runAsTask } from "./process-wide.ts";
 import { RunningTask } from "./running-task.ts";
 import type { TaskRequest } from "./task-context.ts";
@@ -54,6 +55,29 @@ test("get() waits for the document that is ready, and tells of those before", as
   expect(await value).toBe(5);
   expect(states.at(-1)).toBe("SUCCESS");
   expect(await app.result("id-1").get()).toBe(5);
+});
+
+test("any number may wait with one signal, and Node warns of nothing", async () => {
+  await using app = memoryApp();
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", onWarning);
+  try {
+    const request = new AbortController();
+    const { signal } = request;
+    const waiting = Array.from({ length: 12 }, (_, index) => [
+      app.result(`id-${index}`).get({ signal }),
+      new GroupResult(app, `group-${index}`, [app.result(`member-${index}`)]).get({ signal }),
+    ]).flat();
+    await new Promise((resolve) => setImmediate(resolve)); // warnings come in the next tick
+    request.abort(new Error("the client has gone"));
+    for (const outcome of await Promise.allSettled(waiting)) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { message: "the client has gone" } });
+    }
+    expect(warnings).toEqual([]);
+  } finally {
+    process.removeListener("warning", onWarning);
+  }
 });
 
 test("get() throws the task's error, or returns it when asked", async () => {

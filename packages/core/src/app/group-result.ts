@@ -2,6 +2,7 @@
 import { leafIds, type ResultTuple } from "../canvas/result-tuple.ts";
 import type { ResultDocument } from "../protocol/result.ts";
 import { isReady } from "../protocol/states.ts";
+import { onAbort } from "../shared/abort.ts";
 import type { Lovage } from "./app.ts";
 import { AsyncResult, type GetOptions, type ResultSource } from "./async-result.ts";
 import { ChordResult } from "./chord-result.ts";
@@ -136,11 +137,11 @@ export class ResultSet<Values extends readonly unknown[] = readonly unknown[]> {
 class Waits {
   readonly #given: AbortSignal | undefined;
   readonly #each: AbortController[] = [];
-  readonly #onAbort = (): void => this.end(this.#given?.reason);
+  readonly #stopListening: (() => void) | undefined;
 
   constructor(given: AbortSignal | undefined) {
     this.#given = given;
-    given?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#stopListening = given && onAbort(given, () => this.end(given.reason));
   }
 
   one(): AbortSignal {
@@ -151,7 +152,7 @@ class Waits {
   }
 
   end(reason?: unknown): void {
-    this.#given?.removeEventListener("abort", this.#onAbort);
+    this.#stopListening?.();
     if (reason !== undefined) for (const controller of this.#each) controller.abort(reason);
     this.#each.length = 0;
   }

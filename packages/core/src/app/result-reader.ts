@@ -6,6 +6,7 @@ import { decodeResult, type ResultDocument } from "../protocol/result.ts";
 import { contentTypesFor } from "../protocol/serializers.ts";
 import { isReady } from "../protocol/states.ts";
 import type { ResultBackend, ResultText } from "../results/result-backend.ts";
+import { onAbort } from "../shared/abort.ts";
 import type { Clock, Timer } from "../shared/clock.ts";
 import { ResultsDisabledError, ResultTimeoutError } from "./errors.ts";
 import { AwaitedSends } from "./awaited-sends.ts";
@@ -78,13 +79,12 @@ export class ResultReader {
     signal?.throwIfAborted();
     let lastState = "PENDING";
     let timer: Timer | undefined;
-    let onAbort: (() => void) | undefined;
+    let stopListening: (() => void) | undefined;
     let watching: Disposable | undefined;
     let ended = false;
     try {
       return await new Promise<ResultDocument>((resolve, reject) => {
-        onAbort = () => reject(signal?.reason);
-        signal?.addEventListener("abort", onAbort, { once: true });
+        if (signal) stopListening = onAbort(signal, () => reject(signal.reason));
         if (timeoutMs !== null) timer = this.#deps.clock.timer(timeoutMs, () => reject(new ResultTimeoutError(id, timeoutMs, lastState)));
         const onText = (text: ResultText): void => {
           try {
@@ -109,7 +109,7 @@ export class ResultReader {
     } finally {
       ended = true;
       timer?.cancel();
-      if (onAbort) signal?.removeEventListener("abort", onAbort);
+      stopListening?.();
       watching?.[Symbol.dispose]();
     }
   }

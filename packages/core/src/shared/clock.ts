@@ -2,6 +2,7 @@
  * Time and chance, handed in wherever they are used, so that tests can turn the hands.
  * This file and `ids.ts` are the only callers of `Date.now`, `setTimeout` and `Math.random`.
  */
+import { onAbort } from "./abort.ts";
 
 export interface Timer {
   cancel(): void;
@@ -52,14 +53,15 @@ export const systemRandom: Random = Math.random;
 export async function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
   await new Promise<void>((resolve, reject) => {
-    const onAbort = (): void => {
-      timer.cancel();
-      reject(signal?.reason);
-    };
     const timer = clock.timer(delayMs, () => {
-      signal?.removeEventListener("abort", onAbort);
+      stopListening?.();
       resolve();
     });
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const stopListening =
+      signal &&
+      onAbort(signal, () => {
+        timer.cancel();
+        reject(signal.reason);
+      });
   });
 }

@@ -10,6 +10,7 @@ import type { Broker, ConsumerEvents, Credit, Delivery } from "../brokers/broker
 import type { QueueOrder } from "../brokers/queue-order.ts";
 import type { PausedQueues } from "../brokers/queue-pauses.ts";
 import { BrokerUnavailableError } from "../brokers/errors.ts";
+import { whenAborted } from "../shared/abort.ts";
 import { type Clock, type Random, sleep } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -138,13 +139,13 @@ export class Consumer {
     this.#lastAnswerAt = undefined; // after the pause only a new answer is believed
     pause.reach();
     await this.#giveBackRest(AbortSignal.any([signal, pause.over]));
-    if (!signal.aborted && !pause.over.aborted) await aborted(AbortSignal.any([signal, pause.over]));
+    if (!signal.aborted && !pause.over.aborted) await whenAborted(AbortSignal.any([signal, pause.over]));
   }
 
   /** The consumer may have ended while the broker was away, and have left loans behind: one more looks for them, and takes nothing. */
   async #giveBackRest(signal: AbortSignal): Promise<void> {
     const { broker, queues, fairQueues: fair, owner, clock, random } = this.#setup;
-    const credit: Credit = { free: () => 0, whenFree: (until) => aborted(until).then(() => Promise.reject(until.reason as Error)) };
+    const credit: Credit = { free: () => 0, whenFree: (until) => whenAborted(until).then(() => Promise.reject(until.reason as Error)) };
     for (let failures = 0; !signal.aborted; failures++) {
       const answered = new AbortController();
       const until = AbortSignal.any([signal, answered.signal]);
@@ -203,11 +204,4 @@ class Pause {
     this.#over.abort(new Error("consuming goes on"));
     this.reach();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -8,6 +8,7 @@ import { stampMarksOf, taskMark } from "../app/revocation-marks.ts";
 import type { Broker } from "../brokers/broker.ts";
 import type { ReceivedTask } from "../protocol/task-message.ts";
 import type { ResultBackend } from "../results/result-backend.ts";
+import { whenAborted } from "../shared/abort.ts";
 import { countOf } from "../shared/count-of.ts";
 import { errorText } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -163,10 +164,7 @@ export class Engine {
 
   /** Resolves when it consumes, or as soon as `signal` aborts. `onFailure`: consuming was given up. */
   async begin(signal: AbortSignal, onFailure: (error: unknown) => void): Promise<void> {
-    const aborted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    const aborted = whenAborted(signal);
     const leased = new Promise<void>((resolve) => (this.#onFirstLease = resolve));
     this.#onFailure = onFailure;
     this.#guard.start();

@@ -12,6 +12,7 @@ import { ConfigurationError } from "../app/errors.ts";
 import { taskMark } from "../app/revocation-marks.ts";
 import type { DeclaredQueue } from "../app/queues.ts";
 import type { Broker } from "../brokers/broker.ts";
+import { whenAborted } from "../shared/abort.ts";
 import { countOf } from "../shared/count-of.ts";
 import type { Timer } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
@@ -133,7 +134,7 @@ export class Worker implements AsyncDisposable {
     await this.#startup?.catch(() => undefined);
     if (this.#isToBeQuiet || !this.#move("resume")) return;
     this.#logger.info({ worker: this.name }, `${this.name} resumes: it takes tasks again`);
-    await Promise.race([this.#engine?.resumeTaking(), aborted(this.#stopCalled.signal)]);
+    await Promise.race([this.#engine?.resumeTaking(), whenAborted(this.#stopCalled.signal)]);
   }
 
   /**
@@ -237,7 +238,7 @@ export class Worker implements AsyncDisposable {
   /** What children load and do at their start may take a minute: a stop does not wait for it. */
   async #startPools(): Promise<void> {
     const { signal } = this.#stopCalled;
-    const stopped = aborted(signal);
+    const stopped = whenAborted(signal);
     for (const [at, { pool }] of this.#capsules.entries()) {
       const events = { slotsChanged: () => this.#engine?.capsules[at]?.slotsChanged(), failed: (error: unknown) => this.#fail(error) };
       await Promise.race([pool.start(events), stopped]);
@@ -422,11 +423,4 @@ interface CapsuleOfWorker {
   readonly plan: CapsulePlan;
   readonly poolSetup: PoolSetup;
   readonly pool: Pool;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

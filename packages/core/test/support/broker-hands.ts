@@ -1,6 +1,7 @@
 /** What tests of brokers do by hand: make messages, take some, settle them. */
 import type { Broker, ConsumeOptions, Credit, Delivery, LoanEnd, Outgoing } from "../../src/brokers/broker.ts";
 import type { Message } from "../../src/protocol/message.ts";
+import { onAbort } from "../../src/shared/abort.ts";
 
 export interface MessageParts {
   readonly id: string;
@@ -48,8 +49,11 @@ export class Slots implements Credit {
     signal.throwIfAborted();
     if (this.#free > 0) return;
     await new Promise<void>((resolve, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      this.#waiting.push(resolve);
+      const stopListening = onAbort(signal, () => reject(signal.reason));
+      this.#waiting.push(() => {
+        stopListening();
+        resolve();
+      });
     });
   }
 }
