@@ -1,4 +1,5 @@
 /** bee-queue. Jobs carry no name, so the task's name is part of the data. */
+import { randomUUID } from "node:crypto";
 import Queue from "bee-queue";
 
 const name = "bench";
@@ -15,7 +16,8 @@ export async function openProducer(config) {
     },
     stamp: (x, y) =>
       new Promise((resolve, reject) => {
-        const job = queue.createJob({ task: "stamp", x, y });
+        const job = queue.createJob({ task: "stamp", x, y }).setId(randomUUID());
+        queue.jobs.set(job.id, job); // its own `save` does so after the answer, and drops an event that comes before it
         job.on("succeeded", resolve).on("failed", reject);
         job.save().catch(reject);
       }),
