@@ -6,7 +6,7 @@ import { didYouMean } from "../shared/suggest.ts";
 import type { Lovage } from "./app.ts";
 import { CallError, UnsupportedByBrokerError } from "./errors.ts";
 import { limitId } from "./limit-key.ts";
-import { isLimitName, type LimitNumbers, readNumbers } from "./limit-options.ts";
+import { isLimitName, type LimitNumbers, queueLimitName, readNumbers, taskLimitName } from "./limit-options.ts";
 import { NotAccepted } from "./setting-kinds.ts";
 
 export interface LimitReport {
@@ -33,6 +33,8 @@ export interface LimitTarget {
 }
 
 const REPORTS = 1000;
+/** Of limits, in an error. */
+const NAMED = 10;
 
 export class ClusterLimits {
   readonly #app: Lovage;
@@ -64,27 +66,35 @@ export class ClusterLimits {
   /**
    * From now on, in place of what the code says: `set("task:shop.add", { rate: "50/s" })`, `set("queue:mail", { concurrency: 4 })`. null: no limit.
    * Holds at once for what waits, and within a second for tasks that had no such limit.
-   * @throws CallError for what is no limit
+   * @throws CallError for what is no limit, and for a name of its own that no code has given a limit
    */
   async set(name: string, numbers: LimitNumbers | null, target: LimitTarget = {}): Promise<void> {
     await this.#change(name, target, numbers === null ? null : readSpec(name, numbers));
   }
 
-  /** As the code says again. */
+  /** As the code says again. @throws CallError for a name of its own that no code has given a limit */
   async clear(name: string, target: LimitTarget = {}): Promise<void> {
     await this.#change(name, target, undefined);
   }
 
-  /** Nothing under this limit starts for so long, but for the few that have their start already. */
+  /**
+   * Nothing under this limit starts for so long, but for the few that have their start already.
+   * @throws CallError when there is no such limit: nothing would be held back
+   */
   async hold(name: string, duration: Duration, target: LimitTarget = {}): Promise<void> {
     const ms = parseDuration(duration);
     if (ms === undefined) throw new CallError("", `a hold takes ${DURATION_ACCEPTED}`);
-    await (await this.#limits()).holdBack([idOf(name, target)], ms);
+    const id = idOf(name, target);
+    const limits = await this.#limits();
+    await this.#mustBeKnown(limits, name);
+    await limits.holdBack([id], ms);
   }
 
   async #change(name: string, target: LimitTarget, spec: LimitSpec | null | undefined): Promise<void> {
+    const id = idOf(name, target);
     const limits = await this.#limits();
-    await limits.set(idOf(name, target), spec);
+    if (!isOfTaskOrQueue(name)) await this.#mustBeKnown(limits, name); // no task would ever be under it
+    await limits.set(id, spec);
     await limits.recheck([name]);
     try {
       await this.#app.control.broadcast("limits_changed", {});
@@ -93,11 +103,29 @@ export class ClusterLimits {
     }
   }
 
+  /** By the code of the workers that have started, by this app's, or by hand. */
+  async #mustBeKnown(limits: Limits, name: string): Promise<void> {
+    const { declared, set } = await limits.table();
+    const known = new Set([...declared.keys(), ...[...set.keys()].map(limitName)]);
+    for (const { options } of this.#app.tasks.runnable()) for (const limit of options.limits) known.add(limit.name);
+    for (const limit of this.#app.settings.queueLimits?.values() ?? []) known.add(limit.name);
+    if (known.has(name)) return;
+    const others = known.size === 0 ? "neither this app nor a worker that has started has any" : `known are ${nameSome(known)}`;
+    throw new CallError("", `there is no limit ${name}: ${others}.${didYouMean(name, known)}`);
+  }
+
   async #limits(): Promise<Limits> {
     const broker = await this.#app.broker();
     if (broker.limits === undefined) throw new UnsupportedByBrokerError("limits for all workers", broker.kind);
     return broker.limits;
   }
+}
+
+const isOfTaskOrQueue = (name: string): boolean => name.startsWith(taskLimitName("")) || name.startsWith(queueLimitName(""));
+
+function nameSome(names: ReadonlySet<string>): string {
+  const some = [...names].toSorted().slice(0, NAMED);
+  return `${some.join(", ")}${names.size > NAMED ? `, and ${names.size - NAMED} more` : ""}`;
 }
 
 function idOf(name: string, { key }: LimitTarget): string {

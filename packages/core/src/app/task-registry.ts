@@ -29,6 +29,14 @@ export class TaskRegistry {
     return [...new Set([...this.#tasks.keys(), ...processWide.sharedTasks.keys()])];
   }
 
+  /** Without those whose options are not accepted, which is said when a message of theirs comes. */
+  *runnable(): Generator<AnyTask, void, undefined> {
+    for (const name of this.names()) {
+      const task = this.get(name);
+      if (task !== undefined && hasOptions(task)) yield task;
+    }
+  }
+
   /** @throws TaskDefinitionError when the name is taken: two tasks of one name would be answered by either. */
   add(definition: StoredDefinition): AnyTask {
     if (this.#tasks.has(definition.name)) {
@@ -46,5 +54,13 @@ export class TaskRegistry {
     const task = new Task(this.#app, definition) as AnyTask;
     this.#tasks.set(definition.name, task);
     return task;
+  }
+}
+
+function hasOptions(task: AnyTask): boolean {
+  try {
+    return task.options !== undefined;
+  } catch {
+    return false;
   }
 }

@@ -155,6 +155,27 @@ test("a limit is changed, set and cleared while workers run, and holds at once f
   await expect(one.app.limits.set("", { rate: 1 })).rejects.toThrow("no name of a limit");
 });
 
+test("a name that no limit has is refused, because nothing would be under it", async () => {
+  await using one = room({ queueLimits: { mail: { rate: "2/s" } } });
+  const { limits } = one.app;
+  one.app.task("shop.sync", { limit: { name: "crm", rate: "1/s" } }, () => undefined);
+  one.app.task("shop.free", () => undefined);
+  one.app.task("shop.broken", { limit: { rate: "often" } }, () => undefined);
+  const unknown = 'there is no limit cmr: known are crm, queue:mail. Did you mean "crm"?';
+  await expect(limits.hold("cmr", "30s")).rejects.toThrow(unknown);
+  await expect(limits.set("cmr", { rate: "1/s" })).rejects.toThrow(unknown);
+  await expect(limits.clear("cmr")).rejects.toThrow(unknown);
+  await expect(limits.hold("task:shop.free", "30s")).rejects.toThrow("there is no limit task:shop.free");
+  expect(await limits.list()).toEqual([]);
+  await limits.hold("crm", "30s");
+  await limits.hold("queue:mail", "30s");
+  await limits.set("task:shop.free", { concurrency: 4 }); // any task or queue can be given one by hand
+  await limits.hold("task:shop.free", "30s");
+  await limits.clear("task:elsewhere");
+  await using other = room();
+  await expect(other.app.limits.hold("crm", 1)).rejects.toThrow("neither this app nor a worker that has started has any");
+});
+
 test("a task that met a 429 holds back all of its key without an attempt, and no other key", async () => {
   await using one = room();
   const runs: string[] = [];

@@ -1,6 +1,5 @@
 /** The gate of a worker, from its app and its broker. */
 import type { Lovage } from "../../app/app.ts";
-import type { AnyTask } from "../../app/task.ts";
 import type { Broker } from "../../brokers/broker.ts";
 import { type GateDeps, LimitGate } from "./gate.ts";
 import { KnownLimits } from "./known-limits.ts";
@@ -25,24 +24,9 @@ export function makeGate({ app, broker, isListening, ...deps }: GateSetup): Limi
     store: limits,
     clock,
     logger: deps.logger,
-    tasks: () => runnableTasks(app),
+    tasks: () => app.tasks.runnable(),
     queueLimits: settings.queueLimits ?? new Map(),
     refreshMs: isListening ? REFRESH_MS : REFRESH_UNHEARD_MS,
   });
   return new LimitGate({ ...deps, limits, known, clock, random });
-}
-
-function* runnableTasks({ tasks }: Lovage): Iterable<AnyTask> {
-  for (const name of tasks.names()) {
-    const task = tasks.get(name);
-    if (task !== undefined && isRunnable(task)) yield task;
-  }
-}
-
-function isRunnable(task: AnyTask): boolean {
-  try {
-    return task.options !== undefined;
-  } catch {
-    return false; // said when a message of it comes
-  }
 }

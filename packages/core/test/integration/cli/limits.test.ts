@@ -46,6 +46,9 @@ test("limits are listed, set, held back and cleared while a worker runs", async 
   expect((await lovage("limits", "clear", "api", "--key", "a")).stdout).toBe("api of a: as the code says\n");
   await lovage("limits", "clear", "api");
   expect(await shown()).toContainEqual(expect.objectContaining({ name: "api", key: null, ratePerSecond: 30 / 3600, isSet: false }));
+  const mistyped = await lovage("limits", "hold", "apy", "--for", "10m");
+  expect([mistyped.code, mistyped.stdout]).toEqual([2, ""]);
+  expect(mistyped.stderr).toContain('there is no limit apy: known are api, queue:celery. Did you mean "api"?');
   expect((await lovage("limits", "hold", "api", "--key", "c", "--for", "10m")).stdout).toBe("api of c: held back\n");
   await lovage("call", "api.call", "-a", '["c"]');
   await waiting(1);
