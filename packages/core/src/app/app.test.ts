@@ -107,6 +107,7 @@ test("wrong options and arguments are refused at the call, by name and by path",
   await expect(task.applyAsync([1], null, { countdown: 1, eta: new Date() })).rejects.toThrow("both countdown and eta");
   await expect(task.applyAsync([1], null, { eta: new Date("x") })).rejects.toThrow("eta of a call of t is not a valid Date");
   await expect(task.applyAsync([1], null, { retryPolicy: { tries: 1 } as never })).rejects.toThrow('it has an unknown key "tries"');
+  await expect(task.map([[1], [2]], { retryPolicy: { tries: 1 } as never })).rejects.toThrow('it has an unknown key "tries"');
   const bad = task.delay({ list: [1, () => 2] });
   await expect(bad).rejects.toBeInstanceOf(ProtocolError);
   await expect(bad).rejects.toThrow(/args.*list.*1/);

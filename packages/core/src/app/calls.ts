@@ -16,7 +16,7 @@ import { currentTask } from "./process-wide.ts";
 import type { Producer, Sending } from "./producer.ts";
 import type { RoutingTable } from "./routing.ts";
 import type { RunningTask } from "./running-task.ts";
-import { readPublishRetryPolicy, type ResolvedPublishRetryPolicy } from "./setting-values.ts";
+import { readPublishRetryPolicy } from "./setting-values.ts";
 import type { RemoteTask, Task } from "./task.ts";
 import type { TaskContext } from "./task-context.ts";
 import { toCallOptions } from "./wire-options.ts";
@@ -63,9 +63,10 @@ export class Calls {
       return this.runEagerly(prepared.ownTask, args, kwargs ?? NO_KWARGS, all ?? NO_OPTIONS, true);
     const running = currentTask();
     const sending = this.#encoder.encode(handle.name, prepared, args, kwargs ?? NO_KWARGS, all, running);
+    if (all !== undefined) this.#setRetry(sending, all);
     const { awaitedSends } = this.#app.results;
     const producer = this.#producer();
-    const sent = producer.hand(sending, all === undefined ? undefined : this.#retryPolicy(handle.name, all));
+    const sent = producer.hand(sending);
     awaitedSends.sending(sending.taskId); // after the message: it can run while its result is subscribed to
     const failure = await sent;
     const error = failure && producer.failureOf(sending, failure);
@@ -107,7 +108,9 @@ export class Calls {
   #prepare({ name, args, kwargs, options }: TaskCall, running: CallParent | undefined): Sending {
     const given = options === undefined || isEmpty(options) ? undefined : options;
     if (given !== undefined) checkCallOptions(name, given);
-    return this.#encoder.encode(name, this.#encoder.prepare(name), args, kwargs ?? NO_KWARGS, given, running);
+    const sending = this.#encoder.encode(name, this.#encoder.prepare(name), args, kwargs ?? NO_KWARGS, given, running);
+    if (given !== undefined) this.#setRetry(sending, given);
+    return sending;
   }
 
   /** Sends what `prepare` made. @throws PublishFailedError, PublishTimeoutError, AppClosedError */
@@ -153,15 +156,18 @@ export class Calls {
   planned(calls: readonly PlannedCall[], parent: CallParent | undefined): readonly Sending[] {
     return calls.map(({ task, routeAs, args, kwargs, options }) => {
       const prepared = this.#encoder.prepare(routeAs);
-      return this.#encoder.encode(
+      const given = toCallOptions(options);
+      const sending = this.#encoder.encode(
         task,
         task === routeAs ? prepared : { ...prepared, options: undefined },
         args,
         kwargs,
-        toCallOptions(options),
+        given,
         parent,
         false, // the rest of a workflow waits for its steps: none of them gives way to a task outside
       );
+      this.#setRetry(sending, given);
+      return sending;
     });
   }
 
@@ -198,11 +204,12 @@ export class Calls {
     return { tuple: plan.result, result };
   }
 
-  /** undefined: the producer's own, so that the call shares a batch with others. */
-  #retryPolicy(name: string, options: CallOptions): ResolvedPublishRetryPolicy | null | undefined {
-    if (options.retry === false) return null;
-    if (options.retryPolicy === undefined) return options.retry === true ? this.#app.settings.taskPublishRetryPolicy : undefined;
-    return readCallOption(name, "retryPolicy", "an object", () => readPublishRetryPolicy(options.retryPolicy));
+  /** Where the call says nothing it is the producer's own, so that it shares a batch with others. */
+  #setRetry(sending: Sending, { retry, retryPolicy }: CallOptions): void {
+    if (retry === false) sending.retry = null;
+    else if (retryPolicy !== undefined)
+      sending.retry = readCallOption(sending.task, "retryPolicy", "an object", () => readPublishRetryPolicy(retryPolicy));
+    else if (retry === true) sending.retry = this.#app.settings.taskPublishRetryPolicy;
   }
 }
 

@@ -63,8 +63,8 @@ function setUp(
 }
 
 /** As `app/calls.ts` does. */
-async function send(producer: Producer, sending: Sending, retry?: null): Promise<void> {
-  const failure = await producer.hand(sending, retry);
+async function send(producer: Producer, sending: Sending): Promise<void> {
+  const failure = await producer.hand(sending);
   const error = failure && producer.failureOf(sending, failure);
   if (error) throw error;
 }
@@ -153,6 +153,30 @@ test("what was refused is tried again by the policy: three retries outlast half 
   await sent;
   expect(broker.published.length).toBe(4);
   expect(clock.pendingTimers).toBe(0);
+});
+
+test("calls of one bulk that say how often to try are tried so, and those that say the same go together", async () => {
+  const down = answering(() => new BrokerUnavailableError("h"));
+  const broker = new ScriptedBroker(down, down, down);
+  const { producer, clock } = setUp(broker);
+  const policy = { maxRetries: 1, intervalStartMs: 100, intervalStepMs: 0, intervalMaxMs: 100 };
+  const calls: readonly Sending[] = [
+    sending("a"),
+    { ...sending("b"), retry: null },
+    { ...sending("c"), retry: policy },
+    { ...sending("d"), retry: { ...policy } },
+  ];
+  const sent = failure(producer.sendMany(calls));
+  await clock.advance(0);
+  expect(broker.published).toEqual([["a"], ["b"], ["c", "d"], ["a"]]); // the first policy begins with no pause
+  await clock.advance(100);
+  expect(broker.published.slice(4)).toEqual([["c", "d"]]);
+  expect((await sent).calls.map(({ taskId, fate }) => [taskId, fate])).toEqual([
+    ["a", "held"],
+    ["b", "refused"],
+    ["c", "held"],
+    ["d", "held"],
+  ]);
 });
 
 test("when the retries are used up, the error says that nothing was sent", async () => {
@@ -280,7 +304,7 @@ test("one timer for all batches, and none once they are finished", async () => {
 test("a call without retries shares no batch with others", async () => {
   const broker = new ScriptedBroker(answering(() => new BrokerUnavailableError("h")));
   const { producer } = setUp(broker);
-  const once = failure(send(producer, sending("a"), null));
+  const once = failure(send(producer, { ...sending("a"), retry: null }));
   const usual = send(producer, sending("b"));
   expect(await once).toMatchObject({ calls: [{ fate: "refused" }] });
   await usual;

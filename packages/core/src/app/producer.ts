@@ -44,6 +44,8 @@ export interface Sending {
   readonly taskId: string;
   readonly task: string;
   readonly queue: DeclaredQueue | undefined;
+  /** Of this call; null: one try, undefined: as all. */
+  retry?: ResolvedPublishRetryPolicy | null;
   /** Once it is published: the task that stands for it, a duplicate. */
   heldBy?: string;
 }
@@ -115,8 +117,8 @@ export class Producer {
    * promise for a batch, because a promise for each message is a tenth of what sending it costs.
    * @throws AppClosedError
    */
-  hand(sending: Sending, retry: ResolvedPublishRetryPolicy | null = this.#deps.retry): Promise<BatchFailure | undefined> {
-    const batch = this.#add(sending, retry);
+  hand(sending: Sending): Promise<BatchFailure | undefined> {
+    const batch = this.#add(sending);
     if (batch.sendings.length === ENOUGH && this.#underWay === 0) this.#flush();
     return batch.done;
   }
@@ -131,7 +133,7 @@ export class Producer {
   async sendMany(sendings: readonly Sending[]): Promise<void> {
     const batches: Batch[] = [];
     for (const sending of sendings) {
-      const batch = this.#add(sending, this.#deps.retry);
+      const batch = this.#add(sending);
       if (batches.at(-1) !== batch) batches.push(batch);
     }
     const failures: BatchFailure[] = [];
@@ -157,11 +159,12 @@ export class Producer {
     await Promise.all(this.#batches.map((batch) => batch.done));
   }
 
-  #add(sending: Sending, retry: ResolvedPublishRetryPolicy | null): Batch {
+  #add(sending: Sending): Batch {
     if (this.#closing) throw new AppClosedError(this.#deps.appName);
+    const retry = sending.retry === undefined ? this.#deps.retry : sending.retry;
     let batch = this.#open;
     const size = sending.outgoing.message.body.byteLength;
-    const fits = batch && batch.retry === retry && batch.sendings.length < MAX_MESSAGES && batch.bytes + size <= MAX_BYTES;
+    const fits = batch && isSamePolicy(batch.retry, retry) && batch.sendings.length < MAX_MESSAGES && batch.bytes + size <= MAX_BYTES;
     if (!batch || !fits) batch = this.#openBatch(retry);
     batch.sendings.push(sending);
     if (sending.outgoing.unique !== undefined) batch.hasUnique = true;
@@ -366,6 +369,12 @@ export class Producer {
       options,
     );
   }
+}
+
+function isSamePolicy(one: ResolvedPublishRetryPolicy | null, other: ResolvedPublishRetryPolicy | null): boolean {
+  if (one === other) return true;
+  if (one === null || other === null) return false;
+  return (Object.keys(one) as (keyof ResolvedPublishRetryPolicy)[]).every((key) => one[key] === other[key]);
 }
 
 /** What is known of each message now: what is being sent may or may not have arrived. */
