@@ -3,64 +3,40 @@
  * ETA, to be parked, refused or given back. One delivery that is broken never harms the others.
  */
 import type { ResolvedAggregate } from "../app/aggregate-task.ts";
-import type { ResolvedTaskOptions } from "../app/task-options.ts";
 import type { AnyTask } from "../app/task.ts";
-import type { Broker, Delivery, LoanEnd, Settlement } from "../brokers/broker.ts";
+import type { Delivery, LoanEnd } from "../brokers/broker.ts";
 import type { PausedQueues } from "../brokers/queue-pauses.ts";
-import { NotRegistered, WorkerLostError } from "../protocol/celery-errors.ts";
 import { readTaskMessage, type ReceivedTask } from "../protocol/task-message.ts";
-import type { Clock, Random } from "../shared/clock.ts";
+import type { Random } from "../shared/clock.ts";
 import { errorText } from "../shared/errors.ts";
-import type { Logger } from "../shared/log.ts";
 import { isAggregate } from "./aggregate-run.ts";
-import type { Folding } from "./folding.ts";
-import type { LoanCredit } from "./credit.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { DueHeap } from "./eta.ts";
+import type { Folding } from "./folding.ts";
 import type { LimitGate } from "./limits/gate.ts";
-import type { TaskObserver } from "./observer.ts";
 import type { Outcome } from "./outcome.ts";
 import { Request } from "./request.ts";
 import type { KnownRevocations } from "./revocations.ts";
-import type { SettlementOwner, Settler } from "./settle.ts";
-import { deadLetterRecord } from "./dead-letter-plan.ts";
-import type { SettlementRules } from "./ended-run.ts";
-import { planRefusals, type RefusedTask, settleInOrder } from "./refused-calls.ts";
+import type { SettlementOwner } from "./settle.ts";
 import { Throttle } from "./throttle.ts";
-import { planUnknownTask } from "./unknown-task.ts";
+import { Unrunnable, type UnrunnableDeps, type UnrunnableLimits } from "./unrunnable.ts";
 
-export interface IntakeDeps {
-  readonly broker: Broker;
-  readonly clock: Clock;
+export interface IntakeDeps extends UnrunnableDeps {
   readonly random: Random;
-  readonly logger: Logger;
-  readonly credit: LoanCredit;
-  readonly settler: Settler;
   readonly dispatcher: Dispatcher;
   /** undefined: the broker has no limits for all workers. */
   readonly gate: LimitGate | undefined;
   /** undefined: the broker keeps no groups, so that calls are gathered in this worker alone. */
   readonly folding: Folding | undefined;
-  readonly observers: Required<TaskObserver>;
-  readonly rules: SettlementRules;
   readonly revocations: KnownRevocations;
   readonly pauses: PausedQueues;
   readonly limits: IntakeLimits;
   findTask(name: string): AnyTask | undefined;
-  /** For a log line about a task that is not here. */
-  suggestTask(name: string): string;
   /** undefined: redelivered messages run again, whatever became of their first run. */
   readonly hasSucceeded: ((taskId: string) => Promise<boolean>) | undefined;
-  /** ms since 1970, by the broker's clock. */
-  readonly brokerNow: () => number;
-  /** A message was parked until then: the guard returns it. */
-  noteParked(dueAt: number): void;
 }
 
-export interface IntakeLimits {
-  /** Content types that are read. */
-  readonly accept: ReadonlySet<string>;
-  readonly unknownTaskTtlMs: number;
+export interface IntakeLimits extends UnrunnableLimits {
   /** What is due later than this from now is parked. */
   readonly parkThresholdMs: number;
   /** Messages that wait in memory for their ETA at most; what comes beyond is parked. */
@@ -73,11 +49,9 @@ export interface IntakeLimits {
 }
 
 const SUSPECT_PARKED_MS = 2000;
-const KEPT_FOR_LATER_MS = 60_000;
 
 const EXPIRED: Outcome = { kind: "revoked", how: "expired" };
 const REVOKED: Outcome = { kind: "revoked", how: "revoked" };
-const ACK: LoanEnd = { kind: "ack" };
 const PUT_BACK: LoanEnd = { kind: "putBack" };
 const NOTHING: readonly never[] = [];
 
@@ -86,8 +60,7 @@ export class Intake {
   readonly #waiting: DueHeap<Request>;
   /** Ready, but its task's rate limit says not yet. */
   readonly #throttle: Throttle;
-  /** Only where the broker cannot park: what is to be settled later, when it is due. */
-  readonly #held: DueHeap<Settlement>;
+  readonly #unrunnable: Unrunnable;
   readonly #loan: SettlementOwner;
   /** How often all was given back: at the end, and when the lease was lost. */
   #stops = 0;
@@ -105,9 +78,7 @@ export class Intake {
       waits: () => credit.freeSlot(),
       park: deps.broker.delayed && ((request, dueAt) => this.park(request, dueAt)),
     });
-    this.#held = new DueHeap(clock, deps.brokerNow, (due) => {
-      for (const settlement of due) deps.settler.add(settlement, this.#loan);
-    });
+    this.#unrunnable = new Unrunnable(deps);
     this.#loan = { settled: () => credit.freeLoan() };
   }
 
@@ -142,13 +113,12 @@ export class Intake {
 
   /** Gives back all that waits here. */
   stop(): void {
-    const { credit, dispatcher, settler } = this.#deps;
+    const { credit, dispatcher } = this.#deps;
     this.#stops += 1;
     const requests = this.#waiting.clear();
     for (const _ of requests) credit.wantLoan();
     dispatcher.putBack([...(this.#deps.gate?.clear() ?? []), ...this.#throttle.clear(), ...requests]);
-    for (const settlement of this.#held.clear())
-      settler.add({ ...settlement, end: { kind: "requeue", to: "back" }, publish: NOTHING }, this.#loan);
+    this.#unrunnable.stop();
   }
 
   #takeOne(delivery: Delivery): void {
@@ -158,16 +128,16 @@ export class Intake {
       const { message, info } = delivery.open();
       received = readTaskMessage(message, info, { accept: limits.accept });
     } catch (error) {
-      return this.#refuseUndecodable(delivery, error);
+      return this.#unrunnable.undecodable(delivery, error);
     }
     const task = this.#deps.findTask(received.task);
-    if (delivery.losses >= this.#deps.rules.maxDeliveries) return this.#refusePoison(delivery, received, task);
-    if (task === undefined) return this.#takeUnknown(delivery, received);
+    if (delivery.losses >= this.#deps.rules.maxDeliveries) return this.#unrunnable.poison(delivery, received, task);
+    if (task === undefined) return this.#unrunnable.unknown(delivery, received);
     let request: Request;
     try {
       request = new Request(delivery, received, task, dispatcher);
     } catch (error) {
-      return this.#keepForLater(delivery, received, error);
+      return this.#unrunnable.badlyDefined(delivery, received, error);
     }
     const { expires } = received;
     const { revocations } = this.#deps;
@@ -278,7 +248,8 @@ export class Intake {
     try {
       request.received.body();
     } catch (error) {
-      return this.#refuseBody(request, error);
+      this.#deps.gate?.left(request);
+      return this.#unrunnable.badArguments(request, error);
     }
     const { aggregate } = request.options;
     if (aggregate !== undefined && this.#deps.folding && !isAggregate(request)) return this.#fold(request, aggregate, this.#deps.folding);
@@ -356,91 +327,5 @@ export class Intake {
     }
     gate?.flush();
     dispatcher.pump();
-  }
-
-  // --- not to be run -----------------------------------------------------------------------------------------------
-
-  #takeUnknown(delivery: Delivery, received: ReceivedTask): void {
-    const { logger, limits, broker, settler, credit } = this.#deps;
-    const step = planUnknownTask(received.message, this.#deps.brokerNow(), limits.unknownTaskTtlMs);
-    const facts = { task: received.task, taskId: received.id, queue: delivery.queue };
-    if (step.kind === "deadLetter")
-      return this.#refuse({ reason: "unknownTask", error: new NotRegistered(received.task), delivery, received });
-    credit.freeSlot();
-    if (step.message !== received.message)
-      logger.error(
-        facts,
-        `Received unregistered task of type '${received.task}': no code here knows it. It is put aside until a worker that does takes it, or ${limits.unknownTaskTtlMs / 1000} s have passed.${this.#deps.suggestTask(received.task)}`,
-      );
-    if (broker.delayed) {
-      const settled = (): void => {
-        credit.freeLoan();
-        this.#deps.noteParked(step.dueAt);
-      };
-      settler.add(
-        { delivery, end: { kind: "park", dueAt: step.dueAt, message: step.message }, results: NOTHING, publish: NOTHING },
-        { settled },
-      );
-      return;
-    }
-    this.#held.add(step.dueAt, {
-      delivery,
-      end: ACK,
-      results: NOTHING,
-      publish: [{ message: step.message, exchange: "", routingKey: delivery.queue }],
-    });
-  }
-
-  #refuseUndecodable(delivery: Delivery, error: unknown): void {
-    const { rules, settler, credit } = this.#deps;
-    this.#deps.observers.refused({ reason: "undecodable", error, delivery, received: undefined });
-    credit.freeSlot();
-    const reason = errorText(error).split("\n", 1)[0] as string;
-    const record = deadLetterRecord("undecodable", reason, delivery, undefined, rules.worker, this.#deps.brokerNow());
-    settler.add(
-      { delivery, end: rules.keepsDeadLetters ? { kind: "deadLetter", record } : ACK, results: NOTHING, publish: NOTHING },
-      this.#loan,
-    );
-  }
-
-  /** The headers could be read, the arguments cannot: whoever waits for the result is told. */
-  #refuseBody(request: Request, error: unknown): void {
-    const { delivery, received } = request;
-    this.#deps.gate?.left(request);
-    this.#refuse({ reason: "undecodable", error, delivery, received });
-  }
-
-  /** The sweep gave it back after so many losses, so that who knows its task ends it: result, dead letter and dead-letter queue in one step. */
-  #refusePoison(delivery: Delivery, received: ReceivedTask, task: AnyTask | undefined): void {
-    const error = new WorkerLostError(`the worker was lost ${delivery.losses} times while it held this message`);
-    this.#refuse({ reason: "poison", error, delivery, received, options: optionsOf(task) });
-  }
-
-  #refuse(refusal: RefusedTask): void {
-    const { rules, settler, credit, observers, limits } = this.#deps;
-    observers.refused(refusal);
-    credit.freeSlot();
-    settleInOrder(settler, planRefusals(refusal, rules, limits.accept, this.#deps.brokerNow()), this.#loan);
-  }
-
-  /** Its task was defined with options that are not accepted, after the worker had started: kept until someone mends it. */
-  #keepForLater(delivery: Delivery, received: ReceivedTask, error: unknown): void {
-    const { logger, settler, credit, broker } = this.#deps;
-    const { task, id } = received;
-    logger.error({ err: error, task, taskId: id }, `the task ${task}[${id}] cannot be run as it is defined: ${errorText(error)}`);
-    credit.freeSlot();
-    const end: LoanEnd = broker.delayed
-      ? { kind: "park", dueAt: this.#deps.brokerNow() + KEPT_FOR_LATER_MS }
-      : { kind: "requeue", to: "back" };
-    settler.add({ delivery, end, results: NOTHING, publish: NOTHING }, this.#loan);
-  }
-}
-
-/** Undefined too for options that are not accepted: they are read when they are first asked for. */
-function optionsOf(task: AnyTask | undefined): ResolvedTaskOptions | undefined {
-  try {
-    return task?.options;
-  } catch {
-    return undefined;
   }
 }
