@@ -1,5 +1,5 @@
 /** Waiting that can be given up. */
-import { setMaxListeners } from "node:events";
+import { onAbort } from "../../shared/abort.ts";
 
 /** Settles as `promise` does, or rejects with the signal's reason as soon as it aborts. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -8,17 +8,15 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | un
     promise.catch(() => undefined); // nobody hears of it any more
     throw signal.reason;
   }
-  setMaxListeners(0, signal); // many may wait with one deadline
   return await new Promise<T>((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
+    const stopListening = onAbort(signal, () => reject(signal.reason)); // many may wait with one deadline
     promise.then(
       (value) => {
-        signal.removeEventListener("abort", onAbort);
+        stopListening();
         resolve(value);
       },
       (error: unknown) => {
-        signal.removeEventListener("abort", onAbort);
+        stopListening();
         reject(error);
       },
     );
